@@ -1,0 +1,60 @@
+# trio-lb: everything a person or a CI runs. `make` alone says what there is.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILT  := $(VENV)/built
+
+# Tools that start other tools (cython-lint does) find those of the environment.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
+
+.PHONY: help demo test lint types unit coverage bench bench-micro soak wheel clean
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+demo: $(BUILT)  ## balance over three demo servers, with a live report
+	@$(BIN)/trio-lb demo
+
+test: lint types coverage  ## check everything: lint, types, stubs, tests, coverage
+
+lint: $(BUILT)  ## ruff and cython-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cython-lint ext
+
+types: $(BUILT)  ## mypy --strict
+	$(BIN)/mypy
+
+unit: $(BUILT)  ## all tests, and nothing else
+	$(BIN)/python -m pytest -q
+
+coverage: $(BUILT)  ## all tests, and the lines and branches that they reach, in .py and .pyx
+	$(BIN)/python scripts/coverage.py
+
+bench: $(BUILT)  ## whole process against HAProxy and nginx (both and wrk must be installed)
+	$(BIN)/python -m benchmarks.macro
+
+bench-micro: $(BUILT)  ## cost of a pick and of the table's bookkeeping
+	$(BIN)/python -m benchmarks.micro.selection
+
+soak: $(BUILT)  ## a million mixed requests: does the balancer grow? (ten minutes)
+	$(BIN)/python -m benchmarks.soak
+
+wheel: $(BUILT)  ## build sdist and wheel into dist/
+	$(BIN)/python -m build
+
+clean:  ## remove what was built, the environment included
+	rm -rf $(VENV) build dist *.egg-info trio_lb/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"trio-lb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(BUILT): $(VENV)/created $(SOURCES)
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@

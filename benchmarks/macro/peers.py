@@ -1,0 +1,258 @@
+"""The balancers that are compared and the servers behind them: configurations, start and end.
+
+A new peer is one function that writes its configuration and returns its command, and one line in
+`PEERS`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROOT = Path(__file__).parents[2]
+# Debian has daemons in /usr/sbin, which isn't in everybody's PATH.
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+START_SECONDS = 10.0
+END_SECONDS = 5.0
+
+
+class PeerError(Exception):
+    """A peer can't take part; says why."""
+
+
+#: Idle connections to servers that a balancer may keep: HAProxy and the relay have no bound, so
+#: the others get one that does not bind either.
+IDLE = 1024
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a peer is set up: its directory, its port, and the ports of the servers."""
+
+    directory: Path
+    port: int
+    servers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A peer that answers; pid None when there is nothing between load and servers."""
+
+    name: str
+    port: int
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How to set up a balancer, and the command that prints its version (none: ours)."""
+
+    set_up: Callable[[Site], list[str]]
+    version: tuple[str, ...] = ()
+
+
+def _trio_lb(site: Site) -> list[str]:
+    profile = site.directory / "profile.yaml"
+    servers = "".join(f"  - http://127.0.0.1:{port}\n" for port in site.servers)
+    profile.write_text(
+        f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
+        f"upstream: {{idle_connections: {IDLE}}}\nservers:\n{servers}"
+    )
+    return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
+
+
+def _bare_relay(site: Site) -> list[str]:
+    relay = Path(__file__).with_name("bare_relay.py")
+    return [sys.executable, str(relay), str(site.port), *map(str, site.servers)]
+
+
+def _haproxy(site: Site) -> list[str]:
+    configuration = site.directory / "haproxy.cfg"
+    servers = "".join(
+        f"  server s{number} 127.0.0.1:{port}\n" for number, port in enumerate(site.servers)
+    )
+    configuration.write_text(
+        "global\n  nbthread 1\n  maxconn 4096\n"
+        "defaults\n  mode http\n  http-reuse always\n"
+        "  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
+        f"frontend in\n  bind 127.0.0.1:{site.port}\n  default_backend out\n"
+        f"backend out\n  balance roundrobin\n{servers}"
+    )
+    return ["haproxy", "-db", "-f", str(configuration)]
+
+
+def _nginx(site: Site) -> list[str]:
+    servers = "".join(f"    server 127.0.0.1:{port};\n" for port in site.servers)
+    return nginx(
+        site.directory,
+        f"  upstream out {{\n{servers}    keepalive {IDLE};\n"
+        "    keepalive_requests 1000000000;\n  }\n"
+        f"  server {{\n    listen 127.0.0.1:{site.port} backlog=4096;\n"
+        "    location / {\n      proxy_pass http://out;\n      proxy_http_version 1.1;\n"
+        '      proxy_set_header Connection "";\n    }\n  }\n',
+    )
+
+
+def nginx(directory: Path, http: str) -> list[str]:
+    """Configures an nginx with one worker and without an access log; returns its command."""
+    user = "user root;\n" if os.geteuid() == 0 else ""  # its files are in a private directory
+    temporary = "".join(
+        f"  {kind}_temp_path {directory}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration = directory / "nginx.conf"
+    configuration.write_text(
+        f"daemon off;\n{user}worker_processes 1;\npid {directory}/nginx.pid;\n"
+        "events {\n  worker_connections 4096;\n}\n"
+        "http {\n  access_log off;\n  keepalive_timeout 3600;\n  keepalive_requests 1000000000;\n"
+        f"{temporary}{http}}}\n"
+    )
+    return ["nginx", "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
+
+
+PEERS: dict[str, Peer | None] = {
+    "trio-lb": Peer(_trio_lb),
+    "bare_relay": Peer(_bare_relay),
+    "haproxy": Peer(_haproxy, ("haproxy", "-v")),
+    "nginx": Peer(_nginx, ("nginx", "-v")),
+    "direct": None,
+}
+
+
+def version(name: str) -> str | None:
+    """Returns the first line that a peer's program prints about its version, if it is not ours."""
+    definition = PEERS[name]
+    if definition is None or not definition.version:
+        return None
+    done = subprocess.run(
+        definition.version, capture_output=True, text=True, check=False, env={"PATH": PATH}
+    )
+    return (done.stdout + done.stderr).partition("\n")[0]
+
+
+@contextmanager
+def servers(directory: Path, bodies: Sequence[int], cores: set[int]) -> Iterator[tuple[int, ...]]:
+    """Runs one nginx that serves at three ports a file /N of N bytes for each of `bodies`."""
+    ports = tuple(free_port() for _ in range(3))
+    for body in bodies:
+        (directory / str(body)).write_bytes(b"x" * body)
+    listen = "".join(f"    listen 127.0.0.1:{port} backlog=4096;\n" for port in ports)
+    command = nginx(
+        directory,
+        "  sendfile on;\n  open_file_cache max=100;\n  default_type application/octet-stream;\n"
+        f"  server {{\n{listen}    root {directory};\n"
+        "    location = / {\n      return 204;\n    }\n  }\n",
+    )
+    with process(command, directory / "log", cores) as running:
+        for port in ports:
+            wait_answering(port, bodies, running, directory / "log")
+        yield ports
+
+
+@contextmanager
+def peer(name: str, site: Site, bodies: Sequence[int], cores: set[int]) -> Iterator[Running]:
+    """Runs a peer until the block is left; begins when it has answered for each of `bodies`.
+
+    Raises:
+        PeerError: it couldn't be started or gives wrong answers.
+    """
+    definition = PEERS[name]
+    if definition is None:
+        yield Running(name, site.servers[0], None)
+        return
+    log = site.directory / "log"
+    with process(definition.set_up(site), log, cores) as running:
+        wait_answering(site.port, bodies, running, log)
+        yield Running(name, site.port, running.pid)
+
+
+@contextmanager
+def process(
+    command: Sequence[str], log: Path, cores: set[int]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a process on `cores`; ends it, and what it has started, when the block is left.
+
+    Raises:
+        PeerError: there is no such program.
+    """
+    with log.open("wb") as output:
+        try:
+            running = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PATH": PATH, "PYTHONPATH": str(ROOT)},
+                start_new_session=True,  # Ctrl+C is for us; we end it in order
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            )
+        except FileNotFoundError as error:
+            raise PeerError(f"{command[0]} is not installed") from error
+    try:
+        yield running
+    finally:
+        running.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(END_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+def wait_answering(
+    port: int, bodies: Sequence[int], running: subprocess.Popen[bytes], log: Path
+) -> None:
+    """Waits until `port` gives the file of each size of `bodies` in full.
+
+    Raises:
+        PeerError: it doesn't within START_SECONDS, or the process has ended.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    problem = ""
+    while time.monotonic() < deadline:
+        if (status := running.poll()) is not None:
+            raise PeerError(f"ended with status {status}: {_last_line(log)}")
+        try:
+            if all(_fetch(port, body) == body for body in bodies):
+                return
+            problem = "an answer of another status or size"
+        except (OSError, http.client.HTTPException) as error:
+            problem = repr(error)
+        time.sleep(0.05)
+    raise PeerError(f"no right answer within {START_SECONDS:.0f} s: {problem}")
+
+
+def _fetch(port: int, body: int) -> int:
+    """Returns how many bytes the file of `body` bytes has there; -1 if it isn't answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", f"/{body}")
+        response = connection.getresponse()
+        return len(response.read()) if response.status == 200 else -1
+    finally:
+        connection.close()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "it has printed nothing")
+
+
+def free_port() -> int:
+    """Returns a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,179 @@
+"""What workers share: clients, limits, turns, sums; and what they can run out of."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.balancer import asked, besides_checks
+from tests.support.client import open_client, request
+from tests.support.load import Load
+from tests.support.process import cpu_seconds, needs, run_nginx, run_process
+from tests.support.supervised import GET, open_supervisor, run_supervisor, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.backend import Exchange
+
+
+class Busy:
+    """A script that counts how many requests it has at a time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now = self.most = 0
+        self._seconds = seconds
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await trio.sleep(self._seconds)
+        self.now -= 1
+        await exchange.respond()
+
+
+@needs("nginx", "wrk")
+async def test_all_workers_serve_and_the_sums_are_right(tmp_path: Path) -> None:
+    async with (
+        run_nginx(tmp_path, 'location / { return 200 "nginx"; }') as one,
+        run_nginx(tmp_path, 'location / { return 200 "nginx"; }') as two,
+        open_supervisor(one, two, workers=4, health_check="off") as balancer,
+    ):
+        async with run_process(["wrk", "-t2", "-c64", "-d2s", balancer.url]) as wrk:
+            assert await wrk.wait(within=20) == 0
+        assert not re.search(r"Socket errors|Non-2xx", wrk.output), wrk.output
+        counted = int(re.findall(r"(\d+) requests in", wrk.output)[0])
+        await until(lambda: balancer.statistics().client_connections == 0)
+        statistics = balancer.statistics()
+        # wrk does not count those that were under way at its end.
+        assert counted <= statistics.total_served <= counted + 64
+        assert statistics.responses_by_class["2xx"] == statistics.total_served
+        assert statistics.client_connections_total >= 64
+        rows = balancer.at_work.values()
+        served = [balancer.served_by(row) for row in rows]
+        assert len(served) == 4
+        assert sum(served) == statistics.requests_total
+        assert min(served) > counted / 40
+        first, second = (server.served for server in statistics.servers)
+        assert abs(first - second) <= 64  # one turn, common to all; the last ones were left
+
+
+async def test_a_maximum_holds_over_all_workers() -> None:
+    scripts_by_server = [Busy(0.01) for _ in range(3)]
+    async with (
+        open_backend(besides_checks(scripts_by_server[0])) as one,
+        open_backend(besides_checks(scripts_by_server[1])) as two,
+        open_backend(besides_checks(scripts_by_server[2])) as three,
+        open_supervisor(
+            {"url": one.url, "max_connections": 3},
+            {"url": two.url, "max_connections": 1},
+            {"url": three.url, "max_connections": 5},
+            workers=4,
+            algorithm="least_connections",
+        ) as balancer,
+    ):
+        load = Load(balancer.url, clients=24, pause=0.001)
+        await load.run(1.2)
+        assert [script.most for script in scripts_by_server] == [3, 1, 5]
+        statuses = Counter(each.response.status for each in load.results)
+        assert set(statuses) == {200, 503}
+        assert balancer.statistics().total_active == 0
+
+
+async def test_least_connections_balances_as_one() -> None:
+    """Long requests one after the other: each goes where there are fewest of all workers'."""
+    async with (
+        open_backend(besides_checks(scripts.hang())) as one,
+        open_backend(besides_checks(scripts.hang())) as two,
+        open_backend(besides_checks(scripts.hang())) as three,
+        open_supervisor(
+            one.url, two.url, three.url, workers=4, algorithm="least_connections"
+        ) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def hold() -> None:
+            async with open_client(balancer.url) as client:
+                await client.send(GET)
+                await trio.sleep_forever()
+
+        async def one_more(so_many: int) -> None:
+            nursery.start_soon(hold)
+            await until(lambda: balancer.statistics().total_active == so_many)
+            active = [server.active for server in balancer.statistics().servers]
+            assert max(active) - min(active) <= 1
+
+        for so_many in range(1, 13):
+            await one_more(so_many)
+        nursery.cancel_scope.cancel()
+
+
+async def test_shares_are_right_in_sum() -> None:
+    async with (
+        open_backend(besides_checks(scripts.answer())) as one,
+        open_backend(besides_checks(scripts.answer())) as two,
+        open_backend(besides_checks(scripts.answer())) as three,
+        open_supervisor(one.url, two.url, three.url, workers=4) as balancer,
+    ):
+        servers = (one, two, three)
+        for _ in range(60):
+            await request(balancer.url)
+        assert [len(asked(server)) for server in servers] == [20, 20, 20]
+        weights = (5, 2, 1)
+        await balancer.reload(
+            *({"url": s.url, "weight": w} for s, w in zip(servers, weights, strict=True)),
+            workers=4,
+            algorithm="weighted_round_robin",
+        )
+        for _ in range(160):
+            await request(balancer.url)
+        # docs/algorithms.md: less than two requests off, for each worker and server.
+        for server, share in zip(servers, (100, 40, 20), strict=True):
+            assert abs(len(asked(server)) - 20 - share) < 2 * 4
+
+
+async def test_out_of_descriptors(tmp_path: Path) -> None:
+    """Row 13: those that are in go on, those that wait get in when others leave."""
+    async with (
+        open_backend(besides_checks(scripts.answer())) as backend,
+        run_supervisor(
+            tmp_path,
+            backend.url,
+            workers=1,
+            through=["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"],
+        ) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+        (pid,) = balancer.pids
+        leave = trio.Event()
+        served = 0
+
+        async def stay() -> None:
+            nonlocal served
+            async with open_client(balancer.url) as client:
+                while not leave.is_set():
+                    await client.send(GET)
+                    response = await client.read_response()
+                    assert response.status == 200, response
+                    served += 1
+                    await trio.sleep(0.1)
+
+        for _ in range(100):
+            nursery.start_soon(stay)
+        await balancer.child.wait_line("accepting is paused")
+        before, work = served, cpu_seconds(pid)
+        await trio.sleep(1)
+        assert served > before + 20
+        assert cpu_seconds(pid) - work < 0.5
+        leave.set()
+        with trio.fail_after(2):
+            assert (await request(balancer.url)).status == 200
+        await balancer.child.wait_line("accepting again")
+        assert balancer.child.output.count("accepting is paused") <= 3
+        await until(lambda: len(nursery.child_tasks) == 0)
+        assert pid in balancer.pids

@@ -1,0 +1,37 @@
+"""Real servers of other people, as processes."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from tests.support.net import free_port, http_url
+from tests.support.process import ROOT, run_process, wait_listening
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@asynccontextmanager
+async def run_http_server(directory: Path, port: int | None = None) -> AsyncIterator[str]:
+    """Runs `python -m http.server` over a directory and gives its URL."""
+    port = port or free_port()
+    command = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", str(directory), str(port)]
+    async with run_process([sys.executable, *command]) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url
+
+
+@asynccontextmanager
+async def run_uvicorn(port: int | None = None) -> AsyncIterator[str]:
+    """Runs uvicorn with `tests.support.asgi_app` and gives its URL."""
+    port = port or free_port()
+    command = ["-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    app = "tests.support.asgi_app:app"
+    async with run_process([sys.executable, *command, app], cwd=ROOT) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url

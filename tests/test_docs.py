@@ -1,0 +1,87 @@
+"""What the documents say of keys, and where their links lead."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from msgspec.structs import replace
+
+from trio_lb.profile import Profile, json_schema, load_profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "docs" / "examples" / "profile.yaml"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def keys_in(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """All keys of a JSON Schema, as in `servers[].url`."""
+    for name, value in schema.get("properties", {}).items():
+        yield prefix + name
+        yield from keys_in(value, f"{prefix}{name}.")
+    for form in schema.get("anyOf", []):
+        yield from keys_in(form, prefix)
+        if "items" in form:
+            yield from keys_in(form["items"], f"{prefix.removesuffix('.')}[].")
+
+
+def keys_written(value: object, prefix: str = "") -> Iterator[str]:
+    """All keys of a YAML document, in the same form."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield prefix + name
+            yield from keys_written(inner, f"{prefix}{name}.")
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys_written(item, f"{prefix.removesuffix('.')}[].")
+
+
+# A server is a URL or a mapping, alone or in a list: only the list is documented.
+KEYS = {key for key in keys_in(json_schema()) if not key.startswith("servers.")}
+
+
+def test_the_example_is_right_has_every_key_and_shows_the_defaults() -> None:
+    assert set(keys_written(yaml.safe_load(EXAMPLE.read_text()))) == KEYS
+    profile = load_profile(EXAMPLE)
+    assert profile == Profile(servers=profile.servers)
+    for server in profile.servers:
+        plain = replace(server, name=str(server.address))
+        assert plain == type(server)(address=server.address)
+
+
+def test_the_reference_has_every_key() -> None:
+    reference = (ROOT / "docs" / "profile.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_.\[\]]+)` \|.*\|.*\|.*\|$", reference, re.MULTILINE))
+    assert documented == KEYS
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        if ":" in path:
+            continue
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_document_can_be_found_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    documents = chain((ROOT / "docs").glob("*.md"), (ROOT / "docs" / "examples").iterdir())
+    missing = [path for path in documents if f"({path.relative_to(ROOT)})" not in readme]
+    assert not missing

@@ -1,0 +1,204 @@
+"""Who may import whom: the layers of the architecture, held against every import there is.
+
+A module imports only from layers below its own, and within its folder without circles. An import
+inside a function or under TYPE_CHECKING counts like any other, but can't close a circle.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = "trio_lb"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the layer table; lists are words separated by spaces.
+
+    Attributes:
+        layer: parts of lower layers may be imported.
+        parts: modules and folders directly below the package that this line is about.
+        beside: parts of the same layer that may be imported as well.
+        never: parts of lower layers and modules of the standard library that may not.
+        outside: packages that may be imported besides the standard library.
+    """
+
+    layer: int
+    parts: str
+    beside: str = ""
+    never: str = ""
+    outside: str = ""
+
+
+SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
+OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
+COMPILED = "_table _select _wire"
+
+TABLE = [
+    Row(0, "errors garbage logs"),
+    Row(0, "profile", beside="errors", outside="yaml msgspec"),
+    Row(1, COMPILED, beside=COMPILED, never=OUR_PYTHON),
+    Row(2, "wire", never=f"_table _select {SANS_IO}", outside="h11"),
+    Row(2, "balance", never=f"_wire {SANS_IO}"),
+    Row(3, "_readiness", never=f"{OUR_PYTHON} {COMPILED}", outside="trio"),
+    Row(3, "net", beside="_readiness", never=f"balance wire {COMPILED}", outside="trio"),
+    Row(4, "_exchange", never=OUR_PYTHON, outside="trio"),
+    Row(4, "proxy", beside="_exchange", outside="trio h11"),
+    Row(4, "health", never="_exchange", outside="trio h11"),
+    Row(4, "report", never="_exchange", outside="trio rich msgspec"),
+    Row(5, "service load_balancer", beside="service", outside="trio"),
+    Row(6, "supervise", outside="trio msgspec"),
+    Row(6, "__init__"),
+    Row(7, "cli __main__", beside="cli", outside="trio h11 rich yaml argparse_addons"),
+]
+ROWS = {part: row for row in TABLE for part in row.parts.split()}
+
+SOURCES = sorted(
+    [
+        *(ROOT / PACKAGE).rglob("*.py"),
+        *(ROOT / "ext" / PACKAGE).glob("_[!_]*.p[yx][xd]"),
+    ]
+)
+
+
+def module_of(path: Path) -> str:
+    """Dotted name below the package; `__init__` only for the package itself."""
+    base = ROOT / (PACKAGE if path.suffix == ".py" else f"ext/{PACKAGE}")
+    name = ".".join(path.relative_to(base).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def absolute(module: str, is_package: bool, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = [] if module == "__init__" else module.split(".")
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([PACKAGE, *base, *filter(None, [node.module])])
+
+
+def python_imports(path: Path, tree: ast.AST) -> Iterator[str]:
+    """Whole dotted names of all that is imported, `a.b.c` for `from a.b import c`."""
+    is_package = path.stem == "__init__"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(module_of(path), is_package, node)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def cython_imports(source: str) -> list[str]:
+    pattern = r"^\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))"
+    return [one or other for one, other in re.findall(pattern, source, re.MULTILINE)]
+
+
+def part_named(name: str) -> str:
+    """Which part an imported name of our package belongs to."""
+    part = [*name.split("."), ""][1]
+    return part if part in ROWS else "__init__"
+
+
+def trespasses(part: str, imports: list[str]) -> list[str]:
+    """Those of `imports` that a module of `part` has no business with."""
+    row = ROWS[part]
+    compiled = part.startswith("_") and not part.startswith("__")
+
+    def fine(name: str) -> bool:
+        top = name.split(".")[0]
+        if top == PACKAGE:
+            other = part_named(name)
+            return (
+                other == part
+                or other in row.beside.split()
+                or (ROWS[other].layer < row.layer and other not in row.never.split())
+            )
+        if compiled and top in ("cython", "cpython", "libc"):
+            return True
+        allowed = top in sys.stdlib_module_names or top in row.outside.split()
+        return allowed and top not in row.never.split()
+
+    return [name for name in imports if not fine(name)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_come_from_below(path: Path) -> None:
+    part = module_of(path).split(".")[0]
+    assert part in ROWS, f"{part} has no line in the layer table"
+    source = path.read_text()
+    if path.suffix == ".py":
+        imports = list(python_imports(path, ast.parse(source)))
+    else:
+        imports = cython_imports(source)
+    assert trespasses(part, imports) == []
+
+
+class RunTimeOnly(ast.NodeTransformer):
+    """Leaves what is imported when a module is: no functions, no TYPE_CHECKING."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        return None
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        return None
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def test_no_circles() -> None:
+    modules = {module_of(path): path for path in SOURCES if path.suffix == ".py"}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        tree = RunTimeOnly().visit(ast.parse(path.read_text()))
+        names = {name.removeprefix(f"{PACKAGE}.") for name in python_imports(path, tree)}
+        # `from a.b import c` needs module a.b.c if there is one, otherwise module a.b.
+        needed = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[module] = (needed & modules.keys()) - {module}
+    TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("balance", "trio"),
+        ("balance", "time"),
+        ("balance", "trio_lb.wire.heads"),
+        ("balance", "trio_lb.net"),
+        ("balance", "h11"),
+        ("wire", "trio_lb._table"),
+        ("wire", "trio_lb.balance"),
+        ("profile", "msgspec_extra"),
+        ("errors", "trio_lb.profile"),
+        ("_table", "trio_lb.errors"),
+        ("net", "trio_lb.wire"),
+        ("report", "trio_lb.proxy.forward"),
+        ("proxy", "trio_lb.service"),
+        ("proxy", "trio_lb.Profile"),
+        ("service", "trio_lb.cli"),
+    ],
+)
+def test_trespasses_are_seen(part: str, name: str) -> None:
+    assert trespasses(part, [name]) == [name]
+
+
+def test_imports_are_found_wherever_they_are() -> None:
+    path = ROOT / PACKAGE / "balance" / "pool.py"
+    code = "import a.b\nfrom . import c\nfrom .d import e\nfrom ..f import g\ndef h():\n import i\n"
+    expected = ["a.b", "trio_lb.balance.c", "trio_lb.balance.d.e", "trio_lb.f.g", "i"]
+    assert list(python_imports(path, ast.parse(code))) == expected
+    package = path.with_name("__init__.py")
+    assert list(python_imports(package, ast.parse("from .d import e"))) == ["trio_lb.balance.d.e"]
+    code = "cimport cython\nfrom trio_lb._table cimport (\n    Server,\n)\n\n    import x.y\n"
+    assert cython_imports(code) == ["cython", "trio_lb._table", "x.y"]

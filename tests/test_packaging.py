@@ -1,0 +1,100 @@
+"""Unit files and Dockerfile: what must not get lost in them, and that systemd reads them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGING = ROOT / "packaging"
+PROGRAM = "/opt/trio-lb/bin/trio-lb"
+
+
+def settings(name: str) -> dict[str, list[str]]:
+    """The values of each `Section.Key` of a unit file, in their order."""
+    found: dict[str, list[str]] = {}
+    section = ""
+    for line in (PACKAGING / name).read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(f"{section}.{key}", []).append(value)
+    return found
+
+
+def test_the_service() -> None:
+    unit = settings("trio-lb.service")
+    profile = "/etc/trio-lb/config.yaml"
+    expected = {
+        "Type": ["notify"],
+        "NotifyAccess": ["main"],
+        "ExecStart": [f"{PROGRAM} start --profile {profile}"],
+        "ExecReload": [f"{PROGRAM} check --quiet {profile}", "/bin/kill -HUP $MAINPID"],
+        "KillMode": ["mixed"],
+        "Restart": ["on-failure"],
+        "RestartPreventExitStatus": ["2"],
+        "DynamicUser": ["yes"],
+        "NoNewPrivileges": ["yes"],
+        "ProtectSystem": ["strict"],
+        "PrivateTmp": ["yes"],
+        "AmbientCapabilities": ["CAP_NET_BIND_SERVICE"],
+        "CapabilityBoundingSet": ["CAP_NET_BIND_SERVICE"],
+        "RestrictAddressFamilies": ["AF_INET AF_INET6 AF_UNIX"],
+    }
+    assert {key: unit.get(f"Service.{key}") for key in expected} == expected
+    assert int(unit["Service.WatchdogSec"][0].removesuffix("s")) > 0
+    assert int(unit["Service.LimitNOFILE"][0]) >= 65536
+    assert unit["Install.WantedBy"] == ["multi-user.target"]
+
+
+def test_the_commands_in_it_are_right() -> None:
+    from trio_lb.cli import _parser
+
+    unit = settings("trio-lb.service")
+    for command in [*unit["Service.ExecStart"], unit["Service.ExecReload"][0]]:
+        program, *arguments = command.split()
+        assert program == PROGRAM
+        assert _parser().parse_args(arguments).run
+
+
+def test_the_socket() -> None:
+    unit = settings("trio-lb.socket")
+    assert unit["Socket.ListenStream"] == ["80"]
+    assert "Socket.Accept" not in unit  # one process takes all clients
+    assert unit["Install.WantedBy"] == ["sockets.target"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_systemd_reads_them(tmp_path: Path) -> None:
+    for path in PACKAGING.glob("trio-lb.*"):
+        # What a unit executes has to be there.
+        (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, "/bin/true"))
+    units = [str(path) for path in tmp_path.iterdir()]
+    assert len(units) == 2
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_dockerfile() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert len(stages) == 3
+    lines = stages[-1].splitlines()
+    assert "USER 10001:10001" in lines
+    assert "STOPSIGNAL SIGTERM" in lines
+    assert 'ENTRYPOINT ["trio-lb"]' in lines
+    assert 'CMD ["start", "--profile", "/etc/trio-lb/config.yaml"]' in lines
+
+
+def test_the_image_is_built_from_what_the_wheel_needs() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in lines
+    wanted = [line[1:] for line in lines if line.startswith("!")]
+    assert {"ext", "trio_lb", "pyproject.toml", "setup.py"} <= set(wanted)
+    assert [name for name in wanted if not (ROOT / name).exists()] == []

@@ -1,0 +1,17 @@
+"""The stubs of the compiled modules say what the compiled modules are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_stubs_match_the_compiled_modules() -> None:
+    modules = [f"trio_lb.{source.stem}" for source in (ROOT / "ext/trio_lb").glob("*.pyx")]
+    assert modules
+    command = [sys.executable, "-m", "mypy.stubtest", "--concise", *modules]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,189 @@
+"""The parts of the whole-process benchmark that read, compute and relay."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from benchmarks.macro import bare_relay, cpu, load, peers, table
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.client import open_client
+from tests.support.net import http_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WRK = """Running 1s test @ http://127.0.0.1:33235/32
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     2.29ms    1.54ms  17.42ms   86.63%
+    Req/Sec    29.06k     4.18k   33.78k    80.00%
+  Latency Distribution
+     50%  635.00us
+     75%    2.42ms
+     90%    3.71ms
+     99%    1.05s\x20
+  28953 requests in 1.00s, 7.59MB read
+Requests/sec:  28892.12
+Transfer/sec:      7.58MB
+"""
+FAILURES = """  Socket errors: connect 1, read 20, write 300, timeout 4000
+  Non-2xx or 3xx responses: 50000
+Requests/sec:"""
+
+RUN = table.Run(
+    peer="haproxy",
+    connections=64,
+    body=32,
+    round=1,
+    requests=1000,
+    errors=0,
+    requests_per_second=100.0,
+    p50_s=0.001,
+    p99_s=0.010,
+    cpu_s=0.02,
+)
+
+
+def test_wrk_output() -> None:
+    result = load.parse_wrk(WRK)
+    assert (result.requests, result.requests_per_second, result.errors) == (28953, 28892.12, 0)
+    assert (result.p50_s, result.p99_s) == pytest.approx((0.000635, 1.05))
+
+
+def test_wrk_counts_every_kind_of_failure() -> None:
+    assert load.parse_wrk(WRK.replace("Requests/sec:", FAILURES)).errors == 54321
+
+
+def test_wrk_without_a_result() -> None:
+    with pytest.raises(load.LoadError, match="unable to connect"):
+        load.parse_wrk("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+def test_stat_of_a_command_with_parentheses_and_spaces() -> None:
+    line = "17 (a) b (c) S 5 17 17 0 -1 4194560 1 2 3 4 100 20 3 4 20 0 1 0 99 1 1\n"
+    assert cpu.parse_stat(line) == cpu.Stat(pid=17, parent=5, ticks=127)
+
+
+def test_ticks_of_a_tree_leave_others_out() -> None:
+    stats = [cpu.Stat(1, 0, 1), cpu.Stat(4, 3, 1000), cpu.Stat(2, 1, 10), cpu.Stat(3, 2, 100)]
+    assert cpu.tree_ticks(2, stats) == 1110
+    assert cpu.tree_ticks(9, stats) == 0
+
+
+def test_cpu_time_of_children_counts_while_they_run_and_afterwards() -> None:
+    before = cpu.tree_seconds(os.getpid())
+    burn = "import time\nwhile time.process_time() < 0.2: pass\nprint(flush=True)\ninput()"
+    command = [sys.executable, "-c", burn]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert cpu.tree_seconds(os.getpid()) - before >= 0.18  # a tick or two of rounding
+    assert cpu.tree_seconds(os.getpid()) - before >= 0.18
+
+
+def test_medians_and_ratios_leave_invalid_runs_out() -> None:
+    runs = [
+        RUN,
+        replace(RUN, cpu_s=0.04, p99_s=0.030),
+        replace(RUN, cpu_s=0.03, p99_s=0.020),
+        replace(RUN, cpu_s=9.0, errors=7),
+        replace(RUN, cpu_s=9.0, requests=0),
+        replace(RUN, peer="bare_relay", cpu_s=0.2),
+        replace(RUN, peer="direct", cpu_s=None),
+        replace(RUN, peer="bare_relay", connections=1),
+    ]
+    haproxy, relay, direct, single = table.summarise(runs)
+    assert (haproxy.valid_runs, haproxy.runs, haproxy.errors) == (3, 5, 7)
+    assert haproxy.cpu_us == pytest.approx(30)
+    assert haproxy.p99_ms == pytest.approx(20)
+    assert haproxy.cpu_ratio == pytest.approx({"haproxy": 1, "bare_relay": 30 / 200})
+    assert relay.cpu_ratio == pytest.approx({"haproxy": 200 / 30, "bare_relay": 1})
+    assert (direct.cpu_us, direct.cpu_ratio, direct.p50_ms) == (None, {}, 1.0)
+    assert (single.connections, single.cpu_ratio) == (1, {"bare_relay": 1})
+
+
+def test_rendering() -> None:
+    cells = table.summarise([RUN, replace(RUN, peer="nginx", body=16384, errors=1)])
+    head, rule, *rows = [
+        [field.strip() for field in line.strip("|").split("|")]
+        for line in table.render(cells).splitlines()
+    ]
+    assert head[3:6] == ["CPU µs/request", "× haproxy", "× bare_relay"]
+    assert set("".join(rule)) == {"-", ":"}
+    assert rows == [
+        ["64", "32 B", "haproxy", "20.0", "1.00", "-", "1.00", "10.00", "100", "1/1", "0"],
+        ["64", "16 KiB", "nginx", "-", "-", "-", "-", "-", "-", "0/1", "1"],
+    ]
+
+
+def test_a_peer_that_cannot_start_says_why(tmp_path: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    log = tmp_path / "log"
+    fails = [sys.executable, "-c", "print('bad profile\\n\\n'); raise SystemExit(2)"]
+    with (
+        peers.process(fails, log, cores) as running,
+        pytest.raises(peers.PeerError, match="ended with status 2: bad profile"),
+    ):
+        peers.wait_answering(peers.free_port(), [32], running, log)
+    with (
+        pytest.raises(peers.PeerError, match="no-such-program is not installed"),
+        peers.process(["no-such-program"], log, cores),
+    ):
+        pytest.fail("must not get here")
+
+
+def test_a_process_runs_on_its_cores_and_ends_when_interrupted(tmp_path: Path) -> None:
+    core = {min(os.sched_getaffinity(0))}
+    sleeper = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+    log = tmp_path / "log"
+    started = []
+
+    def measure() -> None:
+        with peers.process(sleeper, log, core) as running:
+            started.append(running)
+            assert os.sched_getaffinity(running.pid) == core
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure()
+    assert started[0].returncode == -signal.SIGTERM
+
+
+async def test_the_relay_relays_in_turn_and_reuses_connections() -> None:
+    async with (
+        open_backend(scripts.answer(b"one")) as one,
+        open_backend(scripts.chunked([b"t", b"wo"], [("X-Sum", "2")])) as two,
+    ):
+        pools = [bare_relay.Pool(server.port, []) for server in (one, two)]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bare_relay.accept, listener, itertools.cycle(pools))
+                await _use_relay(http_url(*listener.getsockname()))
+                nursery.cancel_scope.cancel()
+        for pool in pools:
+            for side in pool.idle:
+                side.stream.socket.close()
+        for server in (one, two):
+            assert [request.body for request in server.requests] == [b"hi", b"hi"]
+            assert len(server.connections) == 1
+
+
+async def _use_relay(url: str) -> None:
+    async with open_client(url) as client:
+        for _ in range(2):
+            await client.send(b"PUT /a HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\nhi" * 2)
+            first, second = await client.read_response(), await client.read_response()
+            assert (first.body, second.body) == (b"one", b"two")
+            assert second.trailers == (("x-sum", "2"),)

@@ -1,0 +1,382 @@
+"""Health checks in virtual time, over real loopback sockets."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from tests.support import scripts
+from tests.support.backend import End, open_backend
+from tests.support.balancer import profile_of
+from tests.support.net import black_hole, free_port, http_url
+from trio_lb.balance import ServerPool, State, StateChange
+from trio_lb.errors import ConnectFailed
+from trio_lb.health import HealthChecker
+from trio_lb.net.deadlines import Deadlines
+from trio_lb.net.dial import dial
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from trio.testing import MockClock
+
+    from tests.support.backend import Exchange, Script
+    from trio_lb.net.transport import Transport
+    from trio_lb.profile import Address
+
+ALIVE, DEAD = State.ALIVE, State.DEAD
+
+
+@dataclass
+class Checked:
+    """A pool under health checks, and when its states changed (seconds from the start)."""
+
+    pool: ServerPool
+    changes: list[tuple[float, StateChange]] = field(default_factory=list)
+
+    @property
+    def reasons(self) -> list[str]:
+        return [change.reason for _, change in self.changes]
+
+    @property
+    def times(self) -> list[float]:
+        return [round(time, 3) for time, _ in self.changes]
+
+
+@asynccontextmanager
+async def checking(
+    *servers: object, jitter: Callable[[], float] = lambda: 0.0, **settings: object
+) -> AsyncIterator[Checked]:
+    """Servers under checks from their first round on; `settings` are those of the checks."""
+    profile = profile_of(*servers, health_check=settings)
+    deadlines = Deadlines()
+    start = trio.current_time()
+
+    def notify(change: StateChange) -> None:
+        checked.changes.append((trio.current_time() - start, change))
+
+    checked = Checked(ServerPool(profile.servers, profile.algorithm, notify=notify))
+    checker = HealthChecker(profile, checked.pool, partial(dial, deadlines=deadlines), jitter)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(deadlines.watch_forever)
+        await checker.first_round()
+        for slot in range(len(checked.pool)):
+            nursery.start_soon(checker.keep_checking, slot)
+        yield checked
+        nursery.cancel_scope.cancel()
+    assert len(deadlines) == 0, "a connection was not closed"
+
+
+def noting(times: list[float], script: Script) -> Script:
+    """Notes when it was asked."""
+
+    async def note(exchange: Exchange) -> None:
+        times.append(trio.current_time())
+        await script(exchange)
+
+    return note
+
+
+async def test_the_interval_varies_by_the_jitter(autojump_clock: MockClock) -> None:
+    times: list[float] = []
+    shifts = iter([0.0, 1.0, -1.0, 0.5, 0.0])
+    async with (
+        open_backend(noting(times, scripts.answer())) as backend,
+        checking(backend.url, jitter=lambda: next(shifts), interval="10s") as checked,
+    ):
+        await trio.sleep(45)
+    assert [time - times[0] for time in times] == pytest.approx([0, 10, 21, 30, 40.5])
+    assert not checked.changes
+
+
+async def test_servers_are_not_checked_in_step(autojump_clock: MockClock) -> None:
+    profile = profile_of("http://127.0.0.1:1", "http://127.0.0.1:2", health_check={"jitter": 0.2})
+    times: dict[int, list[float]] = {1: [], 2: []}
+
+    async def refuse(address: Address, seconds: float) -> Transport:
+        times[address.port].append(trio.current_time())
+        raise ConnectFailed("refused")
+
+    checker = HealthChecker(profile, ServerPool(profile.servers, profile.algorithm), refuse)
+    async with trio.open_nursery() as nursery:
+        for slot in (0, 1):
+            nursery.start_soon(checker.keep_checking, slot)
+        await trio.sleep(1000)
+        nursery.cancel_scope.cancel()
+    for each in times.values():
+        pauses = [late - early for early, late in itertools.pairwise(each)]
+        assert 8 <= min(pauses) < 9
+        assert 11 < max(pauses) <= 12
+    assert not set(times[1]) & set(times[2])
+
+
+async def test_what_is_asked(autojump_clock: MockClock) -> None:
+    async with (
+        open_backend(scripts.answer()) as backend,
+        checking(backend.url + "/app/", path="/well?deep=1"),
+    ):
+        pass
+    (request,) = backend.requests
+    assert (request.method, request.target) == ("GET", "/app/well?deep=1")
+    assert request.headers == [
+        ("host", backend.address),
+        ("user-agent", "trio-lb-health-check"),
+        ("accept", "*/*"),
+        ("connection", "close"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "state"),
+    [
+        (None, 200, ALIVE),
+        (None, 204, ALIVE),
+        (None, 302, ALIVE),
+        (None, 399, ALIVE),
+        (None, 400, DEAD),
+        (None, 503, DEAD),
+        (204, 204, ALIVE),
+        (204, 200, DEAD),
+        ([204, "401-403"], 403, ALIVE),
+        ([204, "401-403"], 404, DEAD),
+    ],
+)
+async def test_statuses(statuses: object, status: int, state: State) -> None:
+    settings: dict[str, Any] = {} if statuses is None else {"statuses": statuses}
+    async with (
+        open_backend(scripts.answer(b"", status)) as backend,
+        checking(backend.url, **settings) as checked,
+    ):
+        assert checked.pool.state(0) is state
+        if state is DEAD:
+            assert checked.reasons == [f"first health check: status {status}"]
+
+
+async def test_a_redirect_is_not_followed(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.answer()) as target:
+        location = ("Location", target.url)
+        async with (
+            open_backend(scripts.answer(b"", 301, [location])) as backend,
+            checking(backend.url, statuses=200) as checked,
+        ):
+            await trio.sleep(15)
+            assert checked.pool.state(0) is DEAD
+        assert len(backend.requests) == 2
+        assert not target.connections
+
+
+async def test_interim_responses_come_before_the_answer() -> None:
+    script = scripts.informational(103, [("Link", "</x>")], scripts.answer(b"", 204))
+    async with open_backend(script) as backend, checking(backend.url, statuses=204) as checked:
+        assert checked.pool.state(0) is ALIVE
+
+
+async def test_the_answers_body_is_of_no_interest(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.bulk(1 << 30)) as backend:
+        async with checking(backend.url) as checked:
+            assert checked.pool.state(0) is ALIVE
+        await backend.wait_until(lambda backend: not backend.open_connections)
+        assert backend.connections[0].end is End.PEER_RESET
+
+
+async def dripping(exchange: Exchange) -> None:
+    """A head without an end, a few bytes every second."""
+    await exchange.send(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await trio.sleep(1)
+        await exchange.send(b"X: y\r\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [scripts.hang(), scripts.hang(reads=False), dripping, scripts.delayed(6, scripts.answer())],
+)
+async def test_no_answer_in_time(script: Script, autojump_clock: MockClock) -> None:
+    async with open_backend(script) as backend:
+        start = trio.current_time()
+        async with checking(backend.url, timeout="5s") as checked:
+            assert trio.current_time() - start == pytest.approx(5, abs=0.11)
+            assert checked.reasons == ["first health check: no answer within 5 s"]
+
+
+async def test_an_answer_just_in_time(autojump_clock: MockClock) -> None:
+    async with (
+        open_backend(scripts.delayed(4.9, scripts.answer())) as backend,
+        checking(backend.url, timeout="5s") as checked,
+    ):
+        assert checked.pool.state(0) is ALIVE
+
+
+async def test_a_timeout_longer_than_the_interval_is_cut_to_it(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.hang()) as backend:
+        start = trio.current_time()
+        async with checking(backend.url, timeout="5s", interval="1s"):
+            assert trio.current_time() - start == pytest.approx(1, abs=0.11)
+
+
+async def test_no_connection_in_time(autojump_clock: MockClock) -> None:
+    with black_hole() as url:
+        async with checking(url, timeout="3s") as checked:
+            assert checked.reasons == ["first health check: connect: no answer within 3 s"]
+            assert checked.times == [3]
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        (scripts.garbage_head(), "the server sent a malformed response"),
+        (scripts.endless_head(), "the server sent a malformed response"),
+        (scripts.raw(b"", reset=False), "the server closed the connection without a response"),
+        (scripts.raw(b"HTTP/1.1 200 OK\r\nX:", reset=False), "the server closed the connection"),
+        (scripts.raw(b"", reset=True), "connection broke: Connection reset by peer"),
+        (scripts.raw(b"SSH-2.0-OpenSSH_9.2\r\n", reset=False), "the server closed the connection"),
+        (
+            scripts.raw(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000, reset=False),
+            "the server sent too many interim responses",
+        ),
+    ],
+)
+async def test_an_answer_that_is_none(script: Script, problem: str) -> None:
+    async with open_backend(script) as backend, checking(backend.url) as checked:
+        assert checked.pool.state(0) is DEAD
+        assert checked.reasons[0].startswith(f"first health check: {problem}")
+
+
+async def test_rise_and_fall(autojump_clock: MockClock) -> None:
+    """The first check decides alone; later ones need so many in a row."""
+    statuses = [200, 500, 500, 200, 500, 500, 500, 200, 500, 200, 200, 500]
+    answers = scripts.in_turn(*(scripts.answer(b"", status) for status in statuses))
+    async with (
+        open_backend(answers) as backend,
+        checking(backend.url, interval="10s", rise=2, fall=3) as checked,
+    ):
+        await trio.sleep(115)
+    assert checked.times == [60, 100]
+    assert checked.reasons == ["health check: status 500", "health check passed"]
+
+
+async def test_the_first_round_decides_alone(autojump_clock: MockClock) -> None:
+    answers = scripts.in_turn(scripts.answer(b"", 500), scripts.answer(b"", 200))
+    async with (
+        open_backend(answers) as backend,
+        checking(backend.url, interval="10s", rise=2, fall=3) as checked,
+    ):
+        assert checked.pool.state(0) is DEAD
+        await trio.sleep(25)
+        assert checked.times == [0, 20]
+
+
+async def test_a_server_that_is_down_at_the_start_comes_later(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.answer()) as backend:
+        await backend.stop()
+        async with checking(backend.url, interval="10s") as checked:
+            assert checked.reasons == ["first health check: connect: Connection refused"]
+            await trio.sleep(12)
+            await backend.start()
+            await trio.sleep(12)
+            assert checked.pool.state(0) is ALIVE
+            await backend.kill()
+            await trio.sleep(12)
+            assert checked.pool.state(0) is DEAD
+            assert checked.times == [0, 20, 30]
+
+
+async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock) -> None:
+    ports = range(1, 1001)
+    profile = profile_of(*(f"http://127.0.0.1:{port}" for port in ports))
+    running, most, asked = 0, 0, []
+
+    async def time_out(address: Address, seconds: float) -> Transport:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        asked.append(address.port)
+        await trio.sleep(seconds)
+        running -= 1
+        raise ConnectFailed("no answer")
+
+    pool = ServerPool(profile.servers, profile.algorithm)
+    await HealthChecker(profile, pool, time_out).first_round()
+    assert sorted(asked) == list(ports)
+    assert 16 <= most <= 64
+    assert pool.alive_count == 0
+
+
+async def test_off_means_no_first_round_and_no_checks(autojump_clock: MockClock) -> None:
+    profile = profile_of("http://127.0.0.1:1", health_check="off")
+
+    async def never(address: Address, seconds: float) -> Transport:
+        raise AssertionError
+
+    pool = ServerPool(profile.servers, profile.algorithm)
+    checker = HealthChecker(profile, pool, never)
+    await checker.first_round()
+    with trio.move_on_after(100):
+        await checker.keep_checking(0)
+    assert pool.state(0) is ALIVE
+
+
+async def test_off_still_brings_a_server_back_by_connecting(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.answer()) as backend:
+        async with checking(backend.url, enabled="off", interval="10s") as checked:
+            checked.pool.take_out(0, "refused")
+            await backend.stop()
+            await trio.sleep(25)
+            assert checked.pool.state(0) is DEAD
+            await backend.start()
+            await trio.sleep(10)
+            assert checked.times == [0, 30]
+        assert len(backend.connections) == 1
+        assert not backend.requests
+
+
+async def test_being_out_of_descriptors_is_no_servers_fault(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    profile = profile_of("http://127.0.0.1:1")
+    pool = ServerPool(profile.servers, profile.algorithm)
+
+    async def fail(address: Address, seconds: float) -> Transport:
+        raise ConnectFailed("connect: Too many open files", 503, local=True)
+
+    checker = HealthChecker(profile, pool, fail)
+    await checker.first_round()
+    with trio.move_on_after(25):
+        await checker.keep_checking(0)
+    assert pool.state(0) is ALIVE
+    message = "server http://127.0.0.1:1 could not be checked: connect: Too many open files"
+    assert caplog.messages == [message] * 3
+
+
+async def test_a_check_from_before_the_failure_brings_nobody_back(
+    autojump_clock: MockClock,
+) -> None:
+    answers = scripts.in_turn(scripts.answer(), scripts.delayed(3, scripts.answer()))
+    async with (
+        open_backend(answers) as backend,
+        checking(backend.url, interval="10s") as checked,
+    ):
+        await trio.sleep(11)  # the second check has begun
+        checked.pool.take_out(0, "refused")
+        await trio.sleep(3)  # and has passed
+        assert checked.pool.state(0) is DEAD
+        await trio.sleep(13)
+        assert checked.pool.state(0) is ALIVE
+
+
+async def test_a_server_that_cannot_be_reached_at_all() -> None:
+    urls = ["http://no-such-host.invalid", f"unix:/nowhere/{free_port()}", "http://[::1]:1"]
+    async with checking(*urls, http_url("127.0.0.1", free_port())) as checked:
+        assert checked.pool.alive_count == 0
+        assert sorted(checked.reasons) == [
+            "first health check: connect: Connection refused",
+            "first health check: connect: Connection refused",
+            "first health check: connect: No such file or directory",
+            "first health check: connect: no-such-host.invalid does not resolve",
+        ]

@@ -1,0 +1,136 @@
+"""Dialling: what succeeds, and which failure is whose."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.net import black_hole, free_port, http_url
+from trio_lb.errors import ConnectFailed
+from trio_lb.net.deadlines import NEVER, Deadlines
+from trio_lb.net.dial import dial
+from trio_lb.net.transport import receive, send
+from trio_lb.profile.address import parse_server_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from trio.testing import MockClock
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def deadlines() -> Iterator[Deadlines]:
+    """Deadlines that have nobody left in the end."""
+    found = Deadlines()
+    yield found
+    assert len(found) == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "unix"])
+async def test_connects(host: str, tmp_path: Path, deadlines: Deadlines) -> None:
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("no IPv6 on this machine")
+    unix = tmp_path / "sock" if host == "unix" else None
+    where = "127.0.0.1" if host in ("unix", "localhost") else host
+    async with open_backend(scripts.answer(), host=where, unix=unix) as backend:
+        url = backend.url.replace("127.0.0.1", host)
+        transport = await dial(parse_server_address(url), 5, deadlines)
+        await send(transport, GET, 1)
+        assert (await receive(transport, NEVER)).startswith(b"HTTP/1.1 200 ")
+        transport.close()
+
+
+@pytest.mark.parametrize("kind", ["literal", "name", "unix", "no socket"])
+async def test_refused(kind: str, tmp_path: Path, deadlines: Deadlines) -> None:
+    path = tmp_path / "sock"
+    if kind == "no socket":
+        path.write_text("a file")
+    urls = {
+        "literal": http_url("127.0.0.1", free_port()),
+        "name": http_url("localhost", free_port()),
+        "unix": f"unix:{path}",
+        "no socket": f"unix:{path}",
+    }
+    with pytest.raises(ConnectFailed) as caught:
+        await dial(parse_server_address(urls[kind]), 5, deadlines)
+    assert caught.value.status == 502
+    reason = "No such file" if kind == "unix" else "Connection refused"
+    assert caught.value.reason.startswith(f"connect: {reason}")
+
+
+async def test_a_name_that_is_nobodys(deadlines: Deadlines) -> None:
+    class NoNames(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *_: object, **__: object) -> list[object]:  # type: ignore[override]
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async def getnameinfo(self, *_: object, **__: object) -> tuple[str, str]:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(NoNames())
+    with pytest.raises(ConnectFailed, match=r"^connect: app\.invalid does not resolve$"):
+        await dial(parse_server_address("http://app.invalid:80"), 5, deadlines)
+
+
+async def test_too_slow_is_a_gateway_timeout(
+    deadlines: Deadlines, autojump_clock: MockClock
+) -> None:
+    with black_hole() as url, pytest.raises(ConnectFailed, match="no answer within 2 s") as caught:
+        await dial(parse_server_address(url), 2, deadlines)
+    assert caught.value.status == 504
+    assert trio.current_time() == pytest.approx(2)
+
+
+async def test_cancelling_leaves_nothing_open(deadlines: Deadlines) -> None:
+    with black_hole() as url, trio.CancelScope() as scope:
+        scope.cancel()
+        await dial(parse_server_address(url), 2, deadlines)
+    assert scope.cancelled_caught  # an open socket would be a ResourceWarning
+
+
+async def test_waits_for_a_full_backlog_of_a_unix_socket(
+    deadlines: Deadlines, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    path = str(tmp_path / "sock")
+    address = parse_server_address(f"unix:{path}")
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(path)
+        listener.listen(0)
+        filler = stack.enter_context(socket.socket(socket.AF_UNIX))
+        filler.connect(path)
+        with pytest.raises(ConnectFailed) as caught:
+            await dial(address, 1, deadlines)
+        assert caught.value.status == 504
+        stack.enter_context(listener.accept()[0])
+        (await dial(address, 1, deadlines)).close()
+
+
+async def test_running_out_of_descriptors_is_not_the_servers_fault(deadlines: Deadlines) -> None:
+    address = parse_server_address(http_url("127.0.0.1", free_port()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(ConnectFailed, match="Too many open files") as caught:
+            await dial(address, 1, deadlines)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (caught.value.local, caught.value.status) == (True, 503)

@@ -1,0 +1,153 @@
+"""Listening: what is bound, and an accept loop that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.support.net import dial, free_port, http_url
+from trio_lb.errors import ListenError
+from trio_lb.net.deadlines import Deadlines
+from trio_lb.net.listen import UNIX_MODE, Listener, open_listeners
+from trio_lb.profile.address import parse_listen_address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from trio.testing import MockClock
+
+    from trio_lb.net.transport import SocketTransport
+
+
+@contextlib.asynccontextmanager
+async def opened(*urls: str) -> AsyncIterator[list[Listener]]:
+    """Listeners on these addresses, closed in the end."""
+    listeners = await open_listeners(tuple(map(parse_listen_address, urls)))
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.close()
+            listener.close()
+
+
+async def test_says_which_port_the_system_chose() -> None:
+    async with opened("http://127.0.0.1:0", "http://127.0.0.1:0") as listeners:
+        ports = {listener.address.port for listener in listeners}
+        assert len(ports) == 2
+        assert 0 not in ports
+        for listener in listeners:
+            (await dial(str(listener.address))).socket.close()
+
+
+async def test_every_interface_in_both_families_on_one_port() -> None:
+    async with opened("http://*:0") as listeners:
+        assert len({listener.address.port for listener in listeners}) == 1
+        (await dial(http_url("127.0.0.1", listeners[0].address.port))).socket.close()
+
+
+async def test_all_or_none_is_bound() -> None:
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        in_use = taken.getsockname()[1]
+        addresses = (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{in_use}")
+        with pytest.raises(ListenError) as caught:
+            await open_listeners(tuple(map(parse_listen_address, addresses)))
+    assert str(caught.value) == f"cannot listen on {addresses[1]}: Address already in use"
+    with socket.socket() as probe:  # the first one was closed again
+        probe.bind(("127.0.0.1", port))
+
+
+async def test_an_address_that_is_not_ours() -> None:
+    with pytest.raises(ListenError, match=r"^cannot listen on http://192\.0\.2\.1:80\d\d: "):
+        await open_listeners((parse_listen_address("http://192.0.2.1:8080"),))
+
+
+async def test_a_unix_socket_and_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "lb.sock"
+    async with opened(f"unix:{path}"):
+        assert stat.S_IMODE(path.stat().st_mode) == UNIX_MODE
+        (await trio.open_unix_socket(str(path))).socket.close()
+    assert not path.exists()
+
+
+async def test_a_stale_unix_socket_is_replaced_but_a_living_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "lb.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.fspath(path))
+    async with opened(f"unix:{path}"):
+        with pytest.raises(ListenError, match="Address already in use"):
+            await open_listeners((parse_listen_address(f"unix:{path}"),))
+        (await trio.open_unix_socket(str(path))).socket.close()
+
+
+async def test_a_file_is_never_removed(tmp_path: Path) -> None:
+    path = tmp_path / "lb.sock"
+    path.write_text("precious")
+    with pytest.raises(ListenError, match="Address already in use"):
+        await open_listeners((parse_listen_address(f"unix:{path}"),))
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("unix", [False, True])
+async def test_clients_are_handed_over_with_their_address(unix: bool, tmp_path: Path) -> None:
+    url = f"unix:{tmp_path / 'sock'}" if unix else "http://127.0.0.1:0"
+    deadlines = Deadlines()
+    accepted: list[SocketTransport] = []
+    async with opened(url) as [listener], trio.open_nursery() as nursery:
+        nursery.start_soon(listener.accept_forever, accepted.append, deadlines)
+        clients = [await dial(str(listener.address)) for _ in range(100)]
+        while len(accepted) < 100:
+            await trio.lowlevel.checkpoint()
+        assert {transport.peer for transport in accepted} == {"unix:" if unix else "127.0.0.1"}
+        assert len(deadlines) == 100
+        for transport in accepted:
+            transport.close()
+        for client in clients:
+            client.socket.close()
+        nursery.cancel_scope.cancel()
+    assert len(deadlines) == 0
+
+
+class _Exhausted(socket.socket):
+    """A listening socket that is out of descriptors for a while."""
+
+    errors: list[OSError]
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().accept()
+
+
+async def test_errors_of_accept_pause_or_are_passed_over(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    exhausted = [OSError(24, os.strerror(24)) for _ in range(3)]
+    with _Exhausted() as sock:
+        sock.errors = [OSError(103, os.strerror(103)), *exhausted]
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        address = parse_listen_address(f"http://127.0.0.1:{sock.getsockname()[1]}")
+        listener = Listener(sock, address)
+        accepted: list[SocketTransport] = []
+        client = await dial(str(address))
+        with trio.move_on_after(1):
+            await listener.accept_forever(accepted.append, Deadlines())
+        client.socket.close()
+        accepted[0].close()
+    assert [record.message for record in caplog.records] == [
+        f"{address}: accepting is paused: Too many open files",
+        f"{address}: accepting again",
+    ]

@@ -1,0 +1,130 @@
+"""The supervisor's listening sockets: which there are, who accepts from which, when they close."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.net import free_port
+from trio_lb.errors import ListenError
+from trio_lb.profile import parse_listen_address
+from trio_lb.supervise.sockets import ListeningSockets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ANY = parse_listen_address("http://127.0.0.1:0")
+
+
+@contextmanager
+def listening() -> Iterator[ListeningSockets]:
+    sockets = ListeningSockets()
+    try:
+        yield sockets
+    finally:
+        sockets.close()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_each_worker_has_a_socket_of_its_own() -> None:
+    with listening() as sockets:
+        await sockets.open((ANY,), 3)
+        mine = [sockets.of_worker((ANY,), worker, 3) for worker in range(3)]
+        assert [len(each) for each in mine] == [1, 1, 1]
+        assert len({each[0].fileno() for each in mine}) == 3
+        assert len({str(each[0].address) for each in mine}) == 1
+        assert sockets.addresses == (str(mine[0][0].address),)
+
+
+@pytest.mark.parametrize("counts", [(4, 2), (4, 3, 1), (1, 4, 2, 3)])
+async def test_no_socket_is_without_a_worker(counts: tuple[int, ...]) -> None:
+    with listening() as sockets:
+        for workers in counts:
+            await sockets.open((ANY,), workers)
+            sockets.commit((ANY,))
+            lists = [sockets.of_worker((ANY,), worker, workers) for worker in range(workers)]
+            fds = [listener.fileno() for each in lists for listener in each]
+            assert len(fds) == len(set(fds)) == max(counts[: counts.index(workers) + 1])
+            assert all(lists)
+
+
+async def test_a_unix_socket_is_one_for_all(tmp_path: Path) -> None:
+    address = parse_listen_address(f"unix:{tmp_path}/x.sock")
+    with listening() as sockets:
+        await sockets.open((address,), 3)
+        fds = {sockets.of_worker((address,), worker, 3)[0].fileno() for worker in range(3)}
+        assert len(fds) == 1
+        assert os.listdir(tmp_path) == ["x.sock"]
+    assert os.listdir(tmp_path) == []
+
+
+async def test_all_or_nothing_is_opened() -> None:
+    free = parse_listen_address(f"http://127.0.0.1:{free_port()}")
+    with listening() as sockets, socket.create_server(("127.0.0.1", 0)) as taken:
+        await sockets.open((ANY,), 1)
+        sockets.commit((ANY,))
+        in_use = parse_listen_address(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(ListenError, match="in use"):
+            await sockets.open((ANY, free, in_use), 3)
+        assert free.port is not None
+        assert not is_open(free.port)
+        assert len(sockets.addresses) == 1
+        assert len(sockets.of_worker((ANY,), 0, 1)) == 1  # not two without a worker
+
+
+async def test_what_was_opened_can_be_undone_or_kept() -> None:
+    one, two = (parse_listen_address(f"http://127.0.0.1:{free_port()}") for _ in range(2))
+    with listening() as sockets:
+        await sockets.open((one,), 2)
+        sockets.commit((one,))
+        before = sockets.of_worker((one,), 0, 1)
+        await sockets.open((one, two), 4)
+        assert len(sockets.of_worker((one, two), 0, 1)) == 8
+        sockets.undo()
+        assert sockets.of_worker((one,), 0, 1) == before
+        assert (is_open(one.port), is_open(two.port)) == (True, False)
+        await sockets.open((two,), 1)
+        sockets.commit((two,))
+        assert (is_open(one.port), is_open(two.port)) == (False, True)
+    assert not is_open(two.port)
+
+
+async def test_workers_share_where_no_further_socket_can_be_opened(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A port below 1024, say, and root's rights were dropped."""
+    with listening() as sockets:
+        await sockets.open((ANY,), 2)
+        with monkeypatch.context() as patch:
+
+            def denied(*_: object) -> None:
+                raise PermissionError(13, "Permission denied")
+
+            patch.setattr(socket.socket, "bind", denied)
+            await sockets.open((ANY,), 5)
+        fds = [sockets.of_worker((ANY,), worker, 5)[0].fileno() for worker in range(5)]
+        assert fds == [fds[0], fds[1], fds[0], fds[1], fds[0]]
+        assert "Permission denied: workers have to share a socket" in caplog.text
+
+
+async def test_passed_sockets_take_the_place_of_all() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        address = parse_listen_address(f"http://127.0.0.1:{passed.getsockname()[1]}")
+        sockets = ListeningSockets([(passed, address)])
+        await sockets.open((ANY,), 2)
+        sockets.commit((ANY,))
+        for worker in range(2):
+            (listener,) = sockets.of_worker((ANY,), worker, 2)
+            assert listener.fileno() == passed.fileno()
+        assert sockets.addresses == (str(address),)
+        sockets.close()
+        assert passed.fileno() == -1

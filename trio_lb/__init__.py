@@ -1,0 +1,57 @@
+"""trio-lb: an L7 HTTP load balancer on Trio.
+
+```
+async with trio_lb.open_load_balancer("profile.yaml") as lb:
+    print(lb.addresses)
+    await trio.sleep_forever()
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import ListenError, TrioLBError
+
+if TYPE_CHECKING:
+    from .load_balancer import LoadBalancer, open_load_balancer
+    from .profile import Profile, ProfileError, load_profile, parse_profile
+    from .report.statistics import ServerStatistics, Statistics, WorkerStatistics
+
+__all__ = [
+    "ListenError",
+    "LoadBalancer",
+    "Profile",
+    "ProfileError",
+    "ServerStatistics",
+    "Statistics",
+    "TrioLBError",
+    "WorkerStatistics",
+    "__version__",
+    "load_profile",
+    "open_load_balancer",
+    "parse_profile",
+]
+
+_HOMES = {
+    "LoadBalancer": "load_balancer",
+    "Profile": "profile",
+    "ProfileError": "profile",
+    "ServerStatistics": "report.statistics",
+    "Statistics": "report.statistics",
+    "WorkerStatistics": "report.statistics",
+    "load_profile": "profile",
+    "open_load_balancer": "load_balancer",
+    "parse_profile": "profile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `trio-lb --version` needs no Trio."""
+    from importlib import import_module, metadata
+
+    if name == "__version__":
+        return metadata.version("trio-lb")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,158 @@
+"""The servers of a profile: picked, taken out, brought back, counted."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+from trio_lb._table import Table, format_table, table_size
+from trio_lb.balance.algorithms import ALGORITHMS
+from trio_lb.balance.reservation import Reservation
+from trio_lb.balance.state import ServerCounters, State, StateChange
+from trio_lb.balance.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trio_lb.profile import Algorithm, Server
+
+
+class ServerPool:
+    """Servers under one algorithm. A server's slot is its place in the list, from 0.
+
+    All start alive, in memory of this process alone, unless a table is passed in: then they are
+    what it says, and only servers of this list are picked, whoever else is in the table. (Where
+    they are in it is nobody's business but this class's: `slots`.) Methods that take a slot raise
+    IndexError for one that is not there.
+
+    Args:
+        servers: at least one.
+        table: shared with other processes; `SharedTable.table` or from `attach`.
+        slots: where the servers are in that table, from `SharedTable.assign`.
+        notify: called with every change of a state that was made through this object.
+
+    Attributes:
+        servers: as passed in.
+        tally: what the clients of this process have asked for and got.
+        notify: as passed in; may be set later.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        algorithm: Algorithm,
+        *,
+        table: Table | None = None,
+        slots: Sequence[int] = (),
+        notify: Callable[[StateChange], None] | None = None,
+    ) -> None:
+        if table is None:
+            table, slots = _private_table(servers)
+        self.servers = tuple(servers)
+        self.tally = Tally(table)
+        self._table = table
+        self.notify = notify
+        self._slots = tuple(slots)
+        self._places = {slot: place for place, slot in enumerate(self._slots)}
+        if len(self._places) != len(self.servers):
+            raise ValueError(f"{len(self.servers)} servers can't have the slots {self._slots}")
+        self._pick = ALGORITHMS[algorithm](table, self._slots).pick
+
+    def __len__(self) -> int:
+        return len(self.servers)
+
+    @property
+    def alive_count(self) -> int:
+        """How many servers are alive, full ones included."""
+        return sum(self._table.state(slot) == State.ALIVE for slot in self._slots)
+
+    def state(self, slot: int) -> State:
+        """What state a server is in."""
+        return State(self._table.state(self._table_slot(slot)))
+
+    def reserve(self, now: float, tried: tuple[int, ...] = ()) -> Reservation | None:
+        """Pick a server and take one of its connection slots.
+
+        Args:
+            now: seconds of a monotonic clock, always the same one.
+            tried: slots of servers that this request has tried already.
+
+        Returns:
+            The reservation, to be entered with `with` at once. None when nobody is eligible:
+            alive, below its maximum and not tried.
+        """
+        picked = self._pick(now, tuple(map(self._table_slot, tried)) if tried else ())
+        if picked is None:
+            return None
+        slot = self._places[picked]
+        return Reservation(self._table, picked, slot, self.servers[slot])
+
+    def take_out(self, slot: int, reason: str, *, keep_last: bool = False) -> bool:
+        """Make an alive server dead, until a health check brings it back.
+
+        Args:
+            slot: which server.
+            reason: for people, passed on with the notice.
+            keep_last: leave it if it is the only one alive of this pool. For failures that one
+                bad request may cause, such as timeouts; not for a server that refuses connections.
+
+        Returns:
+            True for the one caller who did it.
+        """
+        return self._move(slot, State.ALIVE, State.DEAD, reason, keep_last)
+
+    def bring_back(self, slot: int, reason: str) -> bool:
+        """Make a dead server alive; true for the one caller who did it.
+
+        Its response time average and failures in a row are forgotten: whatever mended it has
+        made them meaningless.
+        """
+        return self._move(slot, State.DEAD, State.ALIVE, reason, False)
+
+    def _move(self, slot: int, old: State, new: State, reason: str, keep_last: bool) -> bool:
+        among = self._slots if keep_last else None
+        moved = self._table.move(self._table_slot(slot), old, new, among=among)
+        if moved and self.notify is not None:
+            server = self.servers[slot]
+            self.notify(StateChange(slot=slot, server=server, old=old, new=new, reason=reason))
+        return moved
+
+    def _table_slot(self, slot: int) -> int:
+        if slot < 0:
+            raise IndexError(f"no server {slot}")
+        return self._slots[slot]
+
+    def snapshot(self, row: int | None = None) -> tuple[ServerCounters, ...]:
+        """The counters of all servers, by slot.
+
+        Args:
+            row: count only what that row's worker has done (row 0: the owner and all retired
+                workers); by default the sum.
+        """
+        return tuple(self._counters(slot, row) for slot in range(len(self)))
+
+    def _counters(self, slot: int, row: int | None) -> ServerCounters:
+        at = self._slots[slot]
+        counters = self._table.read(at, row)
+        state, active, served, failed, received, sent, average, weight, most = counters
+        return ServerCounters(
+            slot=slot,
+            state=State(state),
+            active=active,
+            served=served,
+            failed=failed,
+            bytes_received=received,
+            bytes_sent=sent,
+            response_time_s=average,
+            p50_s=self._table.quantile(at, 0.5, row),
+            p99_s=self._table.quantile(at, 0.99, row),
+            weight=weight,
+            max_connections=most,
+        )
+
+
+def _private_table(servers: Sequence[Server]) -> tuple[Table, list[int]]:
+    memory = mmap.mmap(-1, table_size(len(servers)))
+    format_table(memory, len(servers))
+    table = Table(memory)
+    return table, [table.add(server.weight, server.max_connections) for server in servers]

@@ -1,0 +1,62 @@
+"""A connection slot of a server, taken for one exchange and given back exactly once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from trio_lb._table import Table
+    from trio_lb.profile import Server
+
+
+class Reservation:
+    """Made by `ServerPool.reserve`; use it as a context manager.
+
+    The slot is already taken when the reservation is made, so nothing that can be cancelled may
+    stand between `reserve` and `with`. Leaving the block gives it back, whatever happened inside;
+    leaving it again does nothing.
+
+    Attributes:
+        slot: the server's number in the pool.
+        server: what the profile says about it.
+    """
+
+    __slots__ = ("_at", "_held", "_table", "server", "slot")
+
+    def __init__(self, table: Table, table_slot: int, slot: int, server: Server) -> None:
+        self._table = table
+        self._at = table_slot
+        self._held = True
+        self.slot = slot
+        self.server = server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._held:
+            self._held = False
+            self._table.release(self._at)
+
+    def answered(self, now: float, seconds: float) -> None:
+        """The first byte of a response came `seconds` after the request had been sent."""
+        self._table.answered(self._at, now, seconds)
+
+    def completed(self, bytes_received: int, bytes_sent: int) -> None:
+        """The exchange is complete; so many bytes came from the server and went to it."""
+        self._table.completed(self._at, bytes_received, bytes_sent)
+
+    def failed(self) -> int:
+        """The server failed; how many times in a row it now has, as far as this process saw."""
+        return self._table.failed(self._at)
+
+    def __repr__(self) -> str:
+        state = "held" if self._held else "given back"
+        return f"<Reservation of {self.server.name}: {state}>"

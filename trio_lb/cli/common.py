@@ -1,0 +1,156 @@
+"""What the commands share: exit codes, options, and how errors are told."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Final, TextIO
+
+import argparse_addons
+
+from trio_lb.errors import TrioLBError
+
+if TYPE_CHECKING:
+    from trio_lb.profile import Address, Algorithm, Profile
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+
+DEFAULT_PROFILE: Final = "config.yaml"
+"""In the working directory; what Bal.rs reads too."""
+
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+
+class UsageError(TrioLBError):
+    """A command can't do what it is asked to, and its user can change that."""
+
+
+def examples(*pairs: tuple[str, str]) -> str:
+    """The examples at the end of a help text."""
+    width = max(len(command) for command, _ in pairs)
+    return "examples:\n" + "\n".join(f"  {command:{width}}  {why}" for command, why in pairs)
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, description: str, *pairs: tuple[str, str]
+) -> argparse.ArgumentParser:
+    """Add a command with its help text; the pairs are its examples."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=textwrap.fill(description, 78),
+        epilog=examples(*pairs),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_log_level(parser: argparse.ArgumentParser) -> None:
+    """Add `--log-level`."""
+    parser.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        type=log_levels,
+        default=[],
+        help=(
+            f"least serious messages to log: {', '.join(LEVELS)}; or for some loggers, as in "
+            "trio_lb.proxy=debug:info (default: what the profile says, or info)"
+        ),
+    )
+
+
+def log_levels(text: str) -> list[tuple[str | None, str]]:
+    """Read `--log-level`: levels by logger name, None for all others."""
+    try:
+        levels: list[tuple[str | None, str]] = argparse_addons.parse_log_level(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected LEVEL or NAME=LEVEL, as in trio_lb.proxy=debug:info, got {text!r}"
+        ) from None
+    for _, level in levels:
+        if level.lower() not in LEVELS:
+            near = difflib.get_close_matches(level.lower(), LEVELS, 1)
+            hint = f'did you mean "{near[0]}"? ' if near else ""
+            raise argparse.ArgumentTypeError(
+                f"unknown level {level!r}: {hint}expected one of {', '.join(LEVELS)}"
+            )
+    return [(name, level.upper()) for name, level in levels]
+
+
+def listen_address(text: str) -> Address:
+    """Read `--address`."""
+    from trio_lb.profile import parse_listen_address
+
+    try:
+        return parse_listen_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+
+def algorithm(text: str) -> Algorithm:
+    """Read `--algorithm`."""
+    from trio_lb.profile import parse_algorithm
+
+    try:
+        return parse_algorithm(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+
+def workers(text: str) -> int | str:
+    """Read `--workers`."""
+    from trio_lb.profile import parse_workers
+
+    try:
+        return parse_workers(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+
+def read_profile(path: str | None) -> Profile:
+    """Read the profile that a command was given, or `DEFAULT_PROFILE`.
+
+    Raises:
+        UsageError: none was given, and there is none by that name.
+        ProfileError: it is wrong.
+    """
+    from trio_lb.profile import load_profile
+
+    if path is None and not os.path.exists(DEFAULT_PROFILE):
+        raise UsageError(
+            f"there is no {DEFAULT_PROFILE} in this directory: "
+            "give a profile with --profile FILE, or try `trio-lb demo`"
+        )
+    return load_profile(path or DEFAULT_PROFILE)
+
+
+def print_error(error: TrioLBError | str) -> int:
+    """Tell an error on standard error, a line for each problem of a profile.
+
+    Returns:
+        The exit code for it.
+    """
+    from trio_lb.profile import ProfileError
+
+    if isinstance(error, ProfileError):
+        colours = _has_colours(sys.stderr)
+        for problem in error.problems:
+            line = str(problem)
+            if problem.position is None:
+                line = f"trio-lb: {line}"
+            elif colours:
+                line = line.replace(problem.location, f"\033[1m{problem.location}\033[m", 1)
+            print(line, file=sys.stderr)
+        return WRONG_USAGE
+    print(f"trio-lb: {error}", file=sys.stderr)
+    return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+
+
+def _has_colours(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,153 @@
+"""A load balancer as a program: its supervisor, reports, signals, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from contextlib import ExitStack
+from enum import IntEnum
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import TrioLBError
+from trio_lb.report.save import save_reports
+from trio_lb.report.terminal import show_reports
+from trio_lb.supervise.activation import address_of, passed_sockets
+from trio_lb.supervise.limits import descriptor_warning, raise_descriptor_limit
+from trio_lb.supervise.notify import Notifier
+from trio_lb.supervise.pidfile import hold_pid_file
+from trio_lb.supervise.privileges import drop_privileges, find_user
+from trio_lb.supervise.sockets import ListeningSockets
+from trio_lb.supervise.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from trio_lb.profile import Profile
+
+log = logging.getLogger("trio_lb")
+
+#: How often a live report is redrawn on a terminal, seconds.
+_LIVE = 1.0
+
+
+class ExitCode(IntEnum):
+    """How the program ends; 2 (usage, profile) is given before it gets here."""
+
+    CLEAN = 0
+    FAILED = 1
+
+
+def run(
+    profile: Profile,
+    load: Callable[[], Profile],
+    *,
+    report: int = 0,
+    save: str | None = None,
+    log_levels: list[tuple[str | None, str]] | None = None,
+) -> ExitCode:
+    """Balance until TERM or INT; the whole program.
+
+    Args:
+        profile: what to do.
+        load: reads the profile anew, for a reload (HUP).
+        report: 1: show reports on standard output; 2: with each worker.
+        save: file that reports are appended to.
+        log_levels: what the command line says about logging, for the workers.
+
+    Returns:
+        CLEAN if everything in flight was finished; FAILED if an address could not be bound, no
+        worker could be started, or requests were cut because the drain time was over or a second
+        signal came.
+    """
+    return trio.run(serve, profile, load, report, save, log_levels or [])
+
+
+async def serve(
+    profile: Profile,
+    load: Callable[[], Profile],
+    report: int,
+    save: str | None,
+    log_levels: list[tuple[str | None, str]],
+) -> ExitCode:
+    """Balance until a signal ends it; the asynchronous part of `run`."""
+    user = None if profile.user is None else find_user(profile.user)
+    if warning := descriptor_warning(profile, raise_descriptor_limit()):
+        log.warning("%s", warning)
+    sockets = ListeningSockets([(sock, address_of(sock)) for sock in passed_sockets()])
+    supervisor = Supervisor(profile, load, sockets, Notifier(), log_levels)
+    failure: TrioLBError | None = None
+    with ExitStack() as stack:
+        signals = stack.enter_context(
+            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        )
+        if profile.pid_file is not None:
+            stack.enter_context(hold_pid_file(profile.pid_file))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, signals, supervisor, nursery.cancel_scope)
+            nursery.start_soon(_tell, supervisor, report, save)
+            try:
+                await supervisor.bind()
+                if user is not None:
+                    drop_privileges(user)
+                await supervisor.run()
+            except TrioLBError as exc:
+                failure = exc  # raised below, in no group
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if supervisor.ended and supervisor.clean:
+        log.info("drained")
+        return ExitCode.CLEAN
+    return ExitCode.FAILED
+
+
+async def _obey(
+    signals: AsyncIterator[int], supervisor: Supervisor, everything: trio.CancelScope
+) -> None:
+    """TERM and INT drain, a second one ends at once, HUP reloads."""
+    draining = False
+    async for number in signals:
+        name = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            log.info("%s: reloading", name)
+            supervisor.reload()
+        elif draining:
+            log.warning("%s again: ending at once", name)
+            everything.cancel()
+        else:
+            log.info("%s: draining, for up to %g s", name, supervisor.profile.timeouts.drain)
+            draining = True
+            supervisor.drain()
+
+
+async def _tell(supervisor: Supervisor, report: int, save: str | None) -> None:
+    """Say that it is up, then report as wished."""
+    await supervisor.up.wait()
+    statistics = supervisor.statistics()
+    log.info(
+        "listening on %s: %s over %d servers, %d alive; %d workers",
+        ", ".join(supervisor.addresses),
+        supervisor.profile.algorithm,
+        len(statistics.servers),
+        statistics.alive_servers,
+        supervisor.workers,
+    )
+    profile = supervisor.profile
+    async with trio.open_nursery() as nursery:
+        if report:
+            # A table that is redrawn in place and an access log can't share standard output.
+            live = False if profile.access_log == "-" else None
+            snapshot = partial(supervisor.statistics, workers=report > 1)
+            nursery.start_soon(partial(show_reports, snapshot, _round(profile), live=live))
+        if save is not None:
+            nursery.start_soon(save_reports, supervisor.statistics, profile.report_interval, save)
+
+
+def _round(profile: Profile) -> float:
+    """Seconds between two rounds on standard output: people watch a terminal, not a pipe."""
+    watched = sys.stdout is not None and sys.stdout.isatty()
+    return min(_LIVE, profile.report_interval) if watched else profile.report_interval

@@ -1,0 +1,84 @@
+"""`trio-lb stop`: drain and end a running load balancer."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from trio_lb.cli.common import DEFAULT_PROFILE, add_command, print_error
+from trio_lb.cli.found import add_target, send, target
+
+if TYPE_CHECKING:
+    from trio_lb.cli.common import Commands
+    from trio_lb.supervise.pidfile import Running
+
+_MARGIN: Final = 5.0
+"""Seconds that ending may take besides the drain time."""
+
+_LOOK: Final = 0.05
+"""Seconds between two looks at whether it has ended."""
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = add_command(
+        commands,
+        "stop",
+        "drain and end a running load balancer",
+        "Have the load balancer that runs finish what is in flight and end, and wait until it "
+        "has. It is found by its pid file. While it drains, a second stop ends it at once.",
+        ("trio-lb stop", f"the one that runs {DEFAULT_PROFILE} of this directory"),
+        ("trio-lb stop --wait 2m", "for up to two minutes"),
+        ("trio-lb stop --pid-file /run/x.pid", "the one with this pid file"),
+    )
+    add_target(parser)
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=_duration,
+        help="how long to wait for its end; 0: not at all (default: the profile's drain time "
+        f"and {_MARGIN:g} s)",
+    )
+    parser.set_defaults(run=stop)
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    """Send TERM, and wait for the end."""
+    import signal
+
+    from trio_lb.profile import Timeouts
+    from trio_lb.supervise.pidfile import find_running
+
+    path, profile = target(arguments)
+    wait = arguments.wait
+    if wait is None:
+        wait = (Timeouts() if profile is None else profile.timeouts).drain + _MARGIN
+    with find_running(path) as found:
+        running = send(signal.SIGTERM, found, path)
+        if wait and not _ends(running, wait):
+            return print_error(
+                f"process {running.pid} has not ended within {wait:g} s: "
+                "it may be draining still, and a second stop ends it at once"
+            )
+    print(f"trio-lb: process {running.pid} {'has ended' if wait else 'is ending'}")
+    return 0
+
+
+def _ends(running: Running, within: float) -> bool:
+    import time
+
+    deadline = time.monotonic() + within
+    while not running.has_ended():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK)
+    return True
+
+
+def _duration(text: str) -> float:
+    from trio_lb.profile.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None

@@ -1,0 +1,118 @@
+"""Dialling: a connected transport to a server, or the reason why not."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from trio_lb.errors import ConnectFailed
+
+from .transport import SocketTransport, tune
+
+if TYPE_CHECKING:
+    from trio_lb.profile import Address
+
+    from .deadlines import Deadlines
+    from .transport import Transport
+
+#: After how many seconds sent but unacknowledged bytes break a server's connection.
+_UNSENT_LIMIT = 30.0
+
+_FULL_BACKLOG_PAUSE = 0.005
+
+#: EADDRNOTAVAIL: all ports for connections to this address are taken.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+
+#: ENOENT: a unix socket that is not there.
+_NOBODY_THERE = (errno.ECONNREFUSED, errno.ENOENT)
+
+
+class Dial(Protocol):
+    """How the rest of the program connects: `dial`, or a test's way of standing in for it."""
+
+    async def __call__(self, address: Address, seconds: float) -> Transport:
+        """See `dial`."""
+
+
+async def dial(address: Address, seconds: float, deadlines: Deadlines) -> SocketTransport:
+    """Connect to a server.
+
+    Args:
+        address: where; a name is resolved anew (in a thread), and its addresses are raced as
+            RFC 8305 has it.
+        seconds: how long all of it may take.
+        deadlines: who looks after the waits of the connection.
+
+    Raises:
+        ConnectFailed: refused, unreachable, unresolvable or too slow; nothing is left open. The
+            status is 504 where it took too long, 503 where we ran out of something, else 502.
+    """
+    with trio.CancelScope(deadline=trio.current_time() + seconds):
+        try:
+            sock = await _connect(address)
+        except OSError as exc:
+            reason = f"connect: {exc.strerror or exc}"
+            if exc.errno in _EXHAUSTED:
+                raise ConnectFailed(reason, 503, local=True) from exc
+            raise ConnectFailed(reason, refused=exc.errno in _NOBODY_THERE) from exc
+        return SocketTransport(sock, address.host or "unix:", deadlines)
+    raise ConnectFailed(f"connect: no answer within {seconds:g} s", 504)
+
+
+async def _connect(address: Address) -> socket.socket:
+    if address.unix is not None:
+        return await _connect_one(socket.AF_UNIX, address.unix)
+    try:
+        literal = ipaddress.ip_address(address.host)
+    except ValueError:
+        return await _connect_name(address.host, address.port)
+    family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
+    return await _connect_one(family, (address.host, address.port))
+
+
+async def _connect_one(family: int, target: str | tuple[str, int]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
+    try:
+        sock.setblocking(False)
+        tune(sock, unsent_limit=_UNSENT_LIMIT)
+        # A unix socket whose backlog is full says EAGAIN, and nothing tells when it has room.
+        while (code := sock.connect_ex(target)) == errno.EAGAIN:  # noqa: ASYNC110
+            await trio.sleep(_FULL_BACKLOG_PAUSE)
+        if code == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        trio.lowlevel.notify_closing(sock)
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_name(host: str, port: int) -> socket.socket:
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except socket.gaierror as exc:
+        raise OSError(exc.errno, f"{host} does not resolve") from exc
+    except OSError as exc:
+        raise _first_reason(exc) from exc
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setblocking(False)
+    tune(sock, unsent_limit=_UNSENT_LIMIT)
+    return sock
+
+
+def _first_reason(exc: OSError) -> OSError:
+    """Of what was said of a name's several addresses, what was said of the first."""
+    cause = exc.__cause__
+    while isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return OSError(cause.errno, os.strerror(cause.errno))
+    return exc

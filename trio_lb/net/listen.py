@@ -1,0 +1,264 @@
+"""Listening: sockets bound before anything is promised, and an accept loop that does not die."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import logging
+import math
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import ListenError
+from trio_lb.profile import ANY_HOST, Address
+
+from .transport import SocketTransport, tune
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .deadlines import Deadlines
+
+log = logging.getLogger("trio_lb.listener")
+
+BACKLOG = 4096
+UNIX_MODE = 0o660
+
+#: Clients accepted in one go.
+_TURN = 64
+
+#: Out of descriptors or buffers: time for other connections to end; seconds.
+_PAUSE = 0.1
+
+#: A pause that begins sooner than this after the last one that was told of goes without saying.
+_QUIET = 5.0
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: accept(2): errors of the new connection alone; the next one may be fine.
+_PASSING = (
+    errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM, errno.ETIMEDOUT,
+)  # fmt: skip
+
+
+class Listener:
+    """One bound and listening socket.
+
+    Args:
+        sock: the socket, non-blocking.
+        address: where, with the port that the system chose if 0 was asked for.
+        owned: it is ours alone, so closing it may also remove a unix socket's path.
+    """
+
+    def __init__(self, sock: socket.socket, address: Address, *, owned: bool = True) -> None:
+        self._sock = sock
+        self._owned = owned
+        self.address = address
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._sock.fileno()
+
+    def accept_nowait(self, deadlines: Deadlines) -> SocketTransport | None:
+        """The next client in the queue, or None.
+
+        Raises:
+            OSError: out of descriptors or memory.
+        """
+        while True:
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return None
+            except OSError as exc:
+                if exc.errno in _PASSING:
+                    continue
+                raise
+            sock.setblocking(False)
+            tune(sock)
+            return SocketTransport(sock, _name(peer), deadlines)
+
+    async def accept_forever(
+        self,
+        handle: Callable[[SocketTransport], None],
+        deadlines: Deadlines,
+        room: Callable[[], int] = lambda: _TURN,
+    ) -> None:
+        """Hand every client to `handle`, which must not block, until cancelled.
+
+        Running out of descriptors pauses accepting for a moment, and is logged from time to time;
+        nothing else ends the loop.
+
+        Args:
+            handle: gets the clients.
+            deadlines: of their waits.
+            room: how many more there may be; 0 is like being out of descriptors.
+        """
+        paused = told = False
+        last_told = -math.inf
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                if (left := room()) <= 0:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                # Those who came together are taken together, but other tasks get their turn.
+                for _ in range(min(left, _TURN)):
+                    transport = self.accept_nowait(deadlines)
+                    if transport is None:
+                        break
+                    handle(transport)
+            except OSError as exc:
+                if exc.errno not in _EXHAUSTED:
+                    raise
+                if not paused:
+                    paused, told = True, trio.current_time() - last_told >= _QUIET
+                    if told:
+                        last_told = trio.current_time()
+                        log.warning("%s: accepting is paused: %s", self.address, exc.strerror)
+                await trio.sleep(_PAUSE)
+            else:
+                if paused and told:
+                    log.info("%s: accepting again", self.address)
+                paused = False
+
+    def another(self) -> Listener:
+        """One more socket on the same address, with a queue of its own.
+
+        Only for a TCP address that was opened with `reuse_port`: the system spreads clients
+        evenly over such sockets.
+
+        Raises:
+            ListenError: it can't be bound.
+        """
+        try:
+            sock = _bind(self._sock.family, self._sock.getsockname(), True)
+        except OSError as exc:
+            raise ListenError(f"cannot listen on {self.address}: {exc.strerror}") from exc
+        return Listener(sock, self.address)
+
+    def close(self) -> None:
+        """Stop listening; a unix socket's path is removed."""
+        if self._sock.fileno() < 0:
+            return
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+        if self._owned and self.address.unix is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.address.unix)
+
+
+async def open_listeners(
+    addresses: tuple[Address, ...], *, reuse_port: bool = False
+) -> list[Listener]:
+    """Bind and listen on every address, or on none.
+
+    Args:
+        addresses: where.
+        reuse_port: more sockets for the same addresses will follow (`Listener.another`).
+
+    Raises:
+        ListenError: one of them can't be bound; says which and why.
+    """
+    listeners: list[Listener] = []
+    try:
+        for address in addresses:
+            listeners += await _listen(address, reuse_port)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+async def _listen(address: Address, reuse_port: bool) -> list[Listener]:
+    try:
+        if address.unix is not None:
+            return [_listen_unix(address, address.unix)]
+        found = await trio.socket.getaddrinfo(
+            None if address.host == ANY_HOST else address.host,
+            address.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+        return _listen_tcp(address, [(entry[0], entry[4]) for entry in found], reuse_port)
+    except socket.gaierror as exc:
+        raise ListenError(f"cannot listen on {address}: {exc.strerror}") from exc
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise ListenError(f"cannot listen on {address}: {reason}") from exc
+
+
+def _listen_tcp(
+    address: Address, found: list[tuple[int, object]], reuse_port: bool
+) -> list[Listener]:
+    """One listener for each address that the name stands for (`localhost` is often two)."""
+    listeners: list[Listener] = []
+    port = address.port
+    try:
+        for family, where in dict.fromkeys(found):
+            assert isinstance(where, tuple)
+            if reuse_port and port:
+                # Sockets that share a port don't see when another program has it: ask first.
+                _bind(family, (where[0], port, *where[2:]), False).close()
+            sock = _bind(family, (where[0], port, *where[2:]), reuse_port)
+            port = sock.getsockname()[1]
+            listeners.append(Listener(sock, dataclasses.replace(address, port=port)))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _bind(family: int, where: tuple[object, ...], reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # Otherwise [::] would take IPv4's port as well, depending on the system.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _name(peer: object) -> str:
+    """A peer as the rest of the program calls it."""
+    return peer[0] if isinstance(peer, tuple) else "unix:"
+
+
+def _listen_unix(address: Address, path: str) -> Listener:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(path)
+        os.chmod(path, UNIX_MODE)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return Listener(sock, address)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more; anything else is left alone."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)

@@ -1,0 +1,278 @@
+"""A connection's bytes: non-blocking calls, and waits that always have a deadline.
+
+The few calls of `Transport` are all that the roads of a request need, so TCP, unix sockets, the
+tests' memory pipes and, later, TLS are interchangeable. What can be received or sent at once costs
+one system call and nothing of Trio's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from typing import Protocol, TypeAlias
+
+import trio
+
+from .deadlines import NEVER, Deadlines
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+RECEIVE_SIZE = 64 * 1024
+
+#: Receives and sends that went through at once before other tasks get their turn.
+_TURN = 32
+
+
+class TransportBroken(Exception):  # noqa: N818
+    """The connection was reset, timed out in the kernel, or is closed on our side."""
+
+
+class TimedOut(Exception):  # noqa: N818
+    """The deadline of a wait has passed."""
+
+
+class Transport(Protocol):
+    """A connected, ordered, two-way stream of bytes."""
+
+    peer: str
+    """The other end's IP address, or `unix:`."""
+
+    def receive_nowait(self, size: int) -> bytes | None:
+        """Up to `size` bytes, `b""` at the end of the stream, None: ask again after a wait.
+
+        Raises:
+            TransportBroken: the connection is no more.
+        """
+
+    def send_nowait(self, data: Buffer) -> int:
+        """Send what fits now and say how many bytes that were.
+
+        Raises:
+            TransportBroken: the connection is no more.
+        """
+
+    async def wait_readable(self, deadline: float) -> None:
+        """Sleep until `receive_nowait` has something to say.
+
+        Raises:
+            TimedOut: `read_by`, which begins as `deadline` (Trio's clock, seconds) and may be
+                changed during the wait, has passed.
+            TransportBroken: the connection is no more.
+        """
+
+    async def wait_writable(self, deadline: float) -> None:
+        """Sleep until `send_nowait` can take something; raises like `wait_readable`."""
+
+    read_by: float
+    """When the wait for bytes under way gives up; see `trio_lb.net.deadlines`."""
+
+    def wake(self) -> None:
+        """Have the waits under way look at their deadlines now."""
+
+    def peek(self) -> bytes | None:
+        """The next unread byte, `b""` if the stream has ended or broken, None if nothing came."""
+
+    def send_eof(self) -> None:
+        """Tell the peer that no more bytes will come; errors are of no interest."""
+
+    def close(self) -> None:
+        """Close in good order; may be called twice."""
+
+    def reset(self) -> None:
+        """Close so that the peer can't mistake what it has for a whole (TCP RST)."""
+
+
+async def receive(transport: Transport, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
+    """At least one byte, or `b""` at the end of the stream.
+
+    Raises:
+        TimedOut: nothing came before `deadline`.
+        TransportBroken: the connection is no more.
+    """
+    while True:
+        data = transport.receive_nowait(size)
+        if data is not None:
+            return data
+        await transport.wait_readable(deadline)
+
+
+async def send(transport: Transport, data: Buffer, progress: float) -> None:
+    """Send all of `data`.
+
+    Args:
+        transport: where to.
+        data: what.
+        progress: seconds within which some of it must leave, again and again.
+
+    Raises:
+        TimedOut: the peer took nothing for `progress` seconds.
+        TransportBroken: the connection is no more.
+    """
+    sent = transport.send_nowait(data)
+    if sent == len(data):
+        return
+    rest = memoryview(data)[sent:]
+    while rest:
+        await transport.wait_writable(trio.current_time() + progress)
+        rest = rest[transport.send_nowait(rest) :]
+
+
+class Turns:
+    """Turns for other tasks while a connection never has to wait: a fast peer must not own all."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = _TURN
+
+    async def step(self) -> None:
+        """Count one piece of work; every now and then, a checkpoint."""
+        self._left -= 1
+        if not self._left:
+            self._left = _TURN
+            await trio.lowlevel.checkpoint()
+
+
+class SocketTransport:
+    """A connected stream socket, TCP or unix.
+
+    Args:
+        sock: a connected, non-blocking socket; owned from now on.
+        peer: the other end's address, for logs and forwarding fields.
+        deadlines: who looks after its waits.
+    """
+
+    __slots__ = ("_deadlines", "_drained", "_sock", "peer", "read_by", "write_by")
+
+    def __init__(self, sock: socket.socket, peer: str, deadlines: Deadlines) -> None:
+        self._sock = sock
+        self._drained = True  # as far as we know: most receives come right after a wait
+        self._deadlines = deadlines
+        self.peer = peer
+        self.read_by = self.write_by = NEVER
+        deadlines.add(self)
+
+    def __repr__(self) -> str:
+        return f"<SocketTransport {self.peer} fd={self._sock.fileno()}>"
+
+    def receive_nowait(self, size: int) -> bytes | None:
+        if self._drained:
+            # The last receive emptied the socket: asking before a wait would only cost an EAGAIN.
+            return None
+        try:
+            data = self._sock.recv(size)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as exc:
+            raise TransportBroken(exc.strerror or str(exc)) from exc
+        self._drained = 0 < len(data) < size
+        return data
+
+    def send_nowait(self, data: Buffer) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            raise TransportBroken(exc.strerror or str(exc)) from exc
+
+    async def wait_readable(self, deadline: float) -> None:
+        self._check_open()
+        self.read_by = deadline
+        try:
+            while True:
+                try:
+                    await trio.lowlevel.wait_readable(self._sock)
+                except trio.ClosedResourceError:
+                    self._woken(self.read_by)
+                else:
+                    return
+        finally:
+            self.read_by = NEVER
+            self._drained = False  # whatever ended the wait, asking again makes sense
+
+    async def wait_writable(self, deadline: float) -> None:
+        self._check_open()
+        self.write_by = deadline
+        try:
+            while True:
+                try:
+                    await trio.lowlevel.wait_writable(self._sock)
+                except trio.ClosedResourceError:
+                    self._woken(self.write_by)
+                else:
+                    return
+        finally:
+            self.write_by = NEVER
+
+    def _woken(self, deadline: float) -> None:
+        """A wait was interrupted: by closing, because it is late, or because another one is."""
+        self._check_open()
+        if deadline <= trio.current_time():
+            raise TimedOut from None
+
+    def _check_open(self) -> None:
+        if self._sock.fileno() < 0:
+            raise TransportBroken("closed")
+
+    def wake(self) -> None:
+        # The name means another purpose, but this is what it does: it ends the waits for a socket.
+        trio.lowlevel.notify_closing(self._sock)
+
+    def peek(self) -> bytes | None:
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def send_eof(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._deadlines.discard(self)
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    def reset(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+
+def tune(sock: socket.socket, *, unsent_limit: float | None = None) -> None:
+    """Set what every connection wants; what the platform lacks is left out.
+
+    No delay for small writes (40 ms stalls otherwise), and a peer that vanished without a word
+    is noticed by the kernel within about 25 s.
+
+    Args:
+        sock: a TCP socket; others are left as they are.
+        unsent_limit: seconds after which unacknowledged data breaks the connection.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    options = [
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", 10),  # macOS's name for TCP_KEEPIDLE
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    ]
+    if unsent_limit is not None:
+        options.append((socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(unsent_limit * 1000)))
+    for level, name, value in options:
+        option = getattr(socket, name, None)
+        if option is None:
+            continue
+        try:
+            sock.setsockopt(level, option, value)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOPROTOOPT, errno.EINVAL, errno.EOPNOTSUPP):
+                raise

@@ -1,0 +1,88 @@
+"""Idle connections to servers, kept for the next request.
+
+Last in, first out: the connection used most recently is the least likely to have been closed by
+its server, and those not needed grow old and go. Whether one is still good is asked before every
+use; that leaves the instant in which a server closes while a request is on its way, which the
+retry rules of `trio_lb.proxy` cover.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .transport import Transport
+
+
+class _Idle(NamedTuple):
+    transport: Transport
+    since: float
+
+
+class UpstreamPool:
+    """The idle connections of this process, by server.
+
+    Args:
+        servers: how many there are; a server is called by its index.
+        limit: idle connections kept for each.
+        max_idle: seconds after which an idle connection is closed.
+    """
+
+    def __init__(self, servers: int, limit: int, max_idle: float) -> None:
+        self._idle: list[list[_Idle]] = [[] for _ in range(servers)]
+        self._limit = limit
+        self._max_idle = max_idle
+
+    def take(self, server: int, now: float, max_idle: float | None = None) -> Transport | None:
+        """The freshest idle connection to `server` that is still good, or None.
+
+        Args:
+            server: index of the server.
+            now: Trio's clock, seconds.
+            max_idle: seconds, where the caller must not risk an older one.
+        """
+        idle = self._idle[server]
+        oldest = now - (self._max_idle if max_idle is None else min(max_idle, self._max_idle))
+        while idle:
+            if idle[-1].since < oldest:
+                return None  # so are all below it; `expire` closes them
+            transport = idle.pop().transport
+            if transport.peek() is None:
+                return transport
+            transport.close()
+        return None
+
+    def put(self, server: int, transport: Transport, now: float) -> None:
+        """Keep a connection whose last exchange is complete on both sides."""
+        idle = self._idle[server]
+        if len(idle) >= self._limit:
+            transport.close()
+        else:
+            idle.append(_Idle(transport, now))
+
+    def expire(self, now: float) -> None:
+        """Close what is too old, or was closed by its server."""
+        oldest = now - self._max_idle
+        for server, idle in enumerate(self._idle):
+            if not idle:
+                continue
+            good = []
+            for entry in idle:
+                if entry.since >= oldest and entry.transport.peek() is None:
+                    good.append(entry)
+                else:
+                    entry.transport.close()
+            self._idle[server] = good
+
+    def drop(self, server: int) -> None:
+        """Close all idle connections to a server that was taken out."""
+        while self._idle[server]:
+            self._idle[server].pop().transport.close()
+
+    def close(self) -> None:
+        """Close them all."""
+        for server in range(len(self._idle)):
+            self.drop(server)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._idle))

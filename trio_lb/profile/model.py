@@ -1,0 +1,328 @@
+"""What a profile says, once it has been read: the schema, as msgspec Structs.
+
+This is the single source: reading (`reading`), writing (`dump`) and the JSON Schema (`schema`) all
+walk these classes. Times are float seconds and sizes are bytes; the `Leaf` in a type says how they
+are written in a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from enum import StrEnum
+from typing import Annotated, Final, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
+
+from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
+from trio_lb.profile.units import (
+    DURATION,
+    DURATION_OR_ZERO,
+    FRACTION,
+    SIZE,
+    SIZE_OR_ZERO,
+    STATUSES,
+    SWITCH,
+    Leaf,
+)
+
+
+class Algorithm(StrEnum):
+    """How a server is chosen for a request."""
+
+    ROUND_ROBIN = "round_robin"
+    WEIGHTED_ROUND_ROBIN = "weighted_round_robin"
+    LEAST_CONNECTIONS = "least_connections"
+    WEIGHTED_LEAST_CONNECTIONS = "weighted_least_connections"
+    LEAST_RESPONSE_TIME = "least_response_time"
+    WEIGHTED_LEAST_RESPONSE_TIME = "weighted_least_response_time"
+
+
+SHORT_NAMES: Final = {
+    "".join(word[0] for word in algorithm.split("_")): algorithm for algorithm in Algorithm
+}
+"""`rr` for round_robin and so on."""
+
+
+def parse_algorithm(text: str) -> Algorithm:
+    """Read the name of an algorithm, long or short.
+
+    Raises:
+        ValueError: no such algorithm; names the nearest one.
+    """
+    names = {**{str(algorithm): algorithm for algorithm in Algorithm}, **SHORT_NAMES}
+    name = text.strip().lower().replace("-", "_").replace(" ", "_")
+    if name in names:
+        return names[name]
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    known = ", ".join(f"{long} ({short})" for short, long in SHORT_NAMES.items())
+    raise ValueError(f"unknown algorithm: {hint}expected one of {known}")
+
+
+MAX_WORKERS: Final = 256
+_ON: Final = frozenset({"on", "true", "yes"})
+_USER_PATTERN: Final = r"^[^\s:/]{1,100}(:[^\s:/]{1,100})?$"
+
+
+def _parse_path(text: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", text) or "#" in text:
+        raise ValueError("expected a path that begins with /, in ASCII and without spaces")
+    return text
+
+
+def _parse_log_file(text: str) -> str:
+    if text.lower() in _ON or not text or not text.isprintable():
+        raise ValueError('expected the name of a file, "-" for standard output, or off')
+    return text
+
+
+def _parse_name(text: str) -> str:
+    if not 1 <= len(text) <= 100 or not text.isprintable() or text != text.strip():
+        raise ValueError("expected a name of 1 to 100 printable characters")
+    return text
+
+
+def parse_workers(text: str) -> int | Literal["auto"]:
+    """Read a number of worker processes, or `auto`.
+
+    Raises:
+        ValueError: neither.
+    """
+    if text.lower() == "auto":
+        return "auto"
+    if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= MAX_WORKERS:
+        return int(text)
+    raise ValueError(f"expected a whole number from 1 to {MAX_WORKERS}, or auto")
+
+
+def _parse_pid_file(text: str) -> str:
+    if text.lower() in _ON or not text.isprintable() or text.endswith("/") or not text:
+        raise ValueError("expected the name of a file, or off")
+    return text
+
+
+def _parse_user(text: str) -> str:
+    if text.lower() in _ON or not text.isprintable() or not re.fullmatch(_USER_PATTERN, text):
+        raise ValueError("expected the name of a user, or NAME:GROUP, or off")
+    return text
+
+
+_ALGORITHM: Final = Leaf(parse_algorithm, str, {"enum": [*Algorithm, *SHORT_NAMES]})
+_PATH: Final = Leaf(_parse_path, str, {"type": "string", "pattern": "^/[!-~]*$"})
+_LOG_FILE: Final = Leaf(_parse_log_file, str, {"type": "string", "minLength": 1})
+_WORKERS: Final = Leaf(
+    parse_workers,
+    lambda workers: workers,
+    {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]},
+)
+_PID_FILE: Final = Leaf(_parse_pid_file, str, {"type": "string", "minLength": 1})
+_USER: Final = Leaf(_parse_user, str, {"type": "string", "pattern": _USER_PATTERN})
+_NAME: Final = Leaf(_parse_name, str, {"type": "string", "minLength": 1, "maxLength": 100})
+
+Duration: TypeAlias = Annotated[float, DURATION]
+DurationOrZero: TypeAlias = Annotated[float, DURATION_OR_ZERO]
+Size: TypeAlias = Annotated[int, SIZE]
+SizeOrZero: TypeAlias = Annotated[int, SIZE_OR_ZERO]
+Switch: TypeAlias = Annotated[bool, SWITCH]
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server that requests are passed on to."""
+
+    address: Annotated[
+        Address,
+        SERVER_ADDRESS,
+        Meta(
+            description="Where the server is: http://host:port, with a path if requests are to "
+            "go below it, or unix:/path of its socket."
+        ),
+    ] = field(name="url")
+    weight: Annotated[
+        int,
+        Meta(ge=1, le=65535, description="Its share relative to the others (weighted_*)."),
+    ] = 1
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Requests it may have at one time; 0 means any number.",
+        ),
+    ] = 0
+    name: Annotated[
+        str, _NAME, Meta(description="Its name in logs and reports; its address if not given.")
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            force_setattr(self, "name", str(self.address))
+
+
+class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long each step may take, beside the `timeout` of a response."""
+
+    connect: Annotated[Duration, Meta(description="Until a connection to a server is made.")] = 2.0
+    client_head: Annotated[
+        Duration, Meta(description="Until a client has sent the whole head of its request.")
+    ] = 10.0
+    body: Annotated[
+        Duration,
+        Meta(description="Without any progress of a body, in either direction, on either side."),
+    ] = 30.0
+    keep_alive: Annotated[
+        DurationOrZero,
+        Meta(description="How long a client's idle connection is kept; 0 closes it at once."),
+    ] = 60.0
+    drain: Annotated[
+        DurationOrZero,
+        Meta(description="How long requests in flight may take to finish when we are stopped."),
+    ] = 30.0
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How large a client's request may be."""
+
+    head: Annotated[Size, Meta(description="Request line and headers together.")] = 16 * 1024
+    headers: Annotated[int, Meta(ge=1, le=10_000, description="Number of headers.")] = 100
+    target: Annotated[Size, Meta(description="The request's target (path and query).")] = 8 * 1024
+    body: Annotated[
+        SizeOrZero | None, Meta(description="The request's body; off means any size.")
+    ] = None
+
+
+class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Connections to servers that are kept for the next request."""
+
+    idle_connections: Annotated[
+        int, Meta(ge=0, le=65535, description="How many idle ones are kept for each server.")
+    ] = 64
+    idle_timeout: Annotated[
+        DurationOrZero,
+        Meta(
+            description="How long an idle one is kept. Should be shorter than the servers' own "
+            "(5 s in uvicorn and Node.js), so that none is closed just when it is used."
+        ),
+    ] = 4.0
+
+
+class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How each server is asked whether it is well."""
+
+    interval: Annotated[Duration, Meta(description="Between two checks of a server.")] = 10.0
+    timeout: Annotated[
+        Duration,
+        Meta(
+            description="Until a check counts as failed; never longer than the interval, which "
+            "takes its place if it is shorter."
+        ),
+    ] = 5.0
+    path: Annotated[str, _PATH, Meta(description="What is asked for, with GET.")] = "/"
+    statuses: Annotated[
+        tuple[Annotated[range, STATUSES], ...],
+        Meta(description="Statuses that mean well: 204, 200-399, or a list of such."),
+    ] = (range(200, 400),)
+    rise: Annotated[
+        int, Meta(ge=1, le=1000, description="Good checks in a row that bring a server back.")
+    ] = 1
+    fall: Annotated[
+        int, Meta(ge=1, le=1000, description="Failed checks in a row that take a server out.")
+    ] = 1
+    jitter: Annotated[
+        float,
+        FRACTION,
+        Meta(description="Share of the interval by which each one is varied at random."),
+    ] = 0.1
+    enabled: Annotated[
+        Switch, Meta(description="off: no checks; `health_check: off` is short for it.")
+    ] = True
+
+    def __post_init__(self) -> None:
+        if self.timeout > self.interval:
+            force_setattr(self, "timeout", self.interval)
+
+    def accepts(self, status: int) -> bool:
+        """Whether an answer with this status means that the server is well."""
+        return any(status in statuses for statuses in self.statuses)
+
+
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A load balancer: where it listens, its servers, and how it treats them."""
+
+    listen: Annotated[
+        tuple[Annotated[Address, LISTEN_ADDRESS], ...],
+        Meta(
+            description="Where clients connect: one address or a list. http://*:8000 takes every "
+            "interface, port 0 any free port, unix:/path a unix socket."
+        ),
+    ] = (Address(host="127.0.0.1", port=8000),)
+    servers: Annotated[
+        tuple[Server, ...],
+        Meta(description="The servers, each a URL or a mapping; at least one."),
+    ]
+    algorithm: Annotated[
+        Algorithm, _ALGORITHM, Meta(description="How a server is chosen for a request.")
+    ] = Algorithm.ROUND_ROBIN
+    timeout: Annotated[
+        Duration,
+        Meta(description="From the request being sent to the first byte of the response."),
+    ] = 10.0
+    timeouts: Annotated[Timeouts, Meta(description="How long the other steps may take.")] = (
+        Timeouts()
+    )
+    limits: Annotated[Limits, Meta(description="How large a request may be.")] = Limits()
+    retries: Annotated[
+        int,
+        Meta(ge=0, le=100, description="How many other servers are tried after a failure."),
+    ] = 2
+    replay_body: Annotated[
+        SizeOrZero,
+        Meta(description="Request bodies up to this size are kept, so that they can be retried."),
+    ] = 64 * 1024
+    upstream: Annotated[Upstream, Meta(description="Connections kept to the servers.")] = Upstream()
+    health_check: Annotated[HealthCheck, Meta(description="How servers are checked, or off.")] = (
+        HealthCheck()
+    )
+    workers: Annotated[
+        int | Literal["auto"],
+        _WORKERS,
+        Meta(description="Worker processes; auto is one for each CPU that trio-lb may use."),
+    ] = "auto"
+    pid_file: Annotated[
+        Annotated[str, _PID_FILE] | None,
+        Meta(
+            description="File for the number of the process, by which `trio-lb reload` and "
+            "`trio-lb stop` find it, or off."
+        ),
+    ] = None
+    user: Annotated[
+        Annotated[str, _USER] | None,
+        Meta(
+            description="NAME or NAME:GROUP, which a trio-lb that root has started goes on as "
+            "when its sockets are open, or off."
+        ),
+    ] = None
+    unavailable_status: Annotated[
+        int, Meta(ge=400, le=599, description="Answered when no server can take a request.")
+    ] = 503
+    access_log: Annotated[
+        Annotated[str, _LOG_FILE] | None,
+        Meta(description='File for one line per request, "-" for standard output, or off.'),
+    ] = None
+    access_log_format: Annotated[
+        Literal["combined", "json"], Meta(description="Form of these lines.")
+    ] = "combined"
+    report_interval: Annotated[Duration, Meta(description="Between two rounds of the report.")] = (
+        10.0
+    )
+    log_level: Annotated[
+        LogLevel, Meta(description="The least serious messages that are logged.")
+    ] = "info"
+
+
+SHORT_FORMS: Final[dict[type, str]] = {Server: "address", HealthCheck: "enabled"}
+"""Structs that may be written as one scalar, and the field which that scalar is."""

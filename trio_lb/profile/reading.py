@@ -1,0 +1,257 @@
+"""A tree of nodes to a `Profile`, and every reason why not.
+
+The walk follows the model's types. A value that is wrong is noted as a problem and the walk goes
+on, so that one run names all that is wrong in a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from trio_lb.profile.address import Address, leads_back
+from trio_lb.profile.kinds import Kind, keys_of
+from trio_lb.profile.loading import Mapping, Node, Scalar, Sequence
+from trio_lb.profile.model import SHORT_FORMS, Profile, Server
+from trio_lb.profile.problems import Position, Problem, ProfileError
+from trio_lb.profile.units import is_off
+
+if TYPE_CHECKING:
+    import collections.abc
+    from collections.abc import Iterable, Iterator
+
+    from msgspec import Struct
+
+_WRONG: Final[Any] = object()
+"""Stands for a value that couldn't be read; its problem is noted."""
+
+_VARIABLE: Final = re.compile(
+    r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\}|(?P<bad>\$\{)"
+)
+_PLAIN_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,10})?")
+
+
+def read_profile(
+    root: Node,
+    source: str,
+    environ: collections.abc.Mapping[str, str],
+    problems: Iterable[Problem] = (),
+) -> Profile:
+    """Read a profile from its tree.
+
+    Args:
+        root: the tree.
+        source: name of the text for error messages.
+        environ: what `${NAME}` stands for.
+        problems: what was already found wrong in the text.
+
+    Raises:
+        ProfileError: with everything that is wrong in it.
+    """
+    reader = _Reader(source, environ)
+    reader.problems.extend(problems)
+    profile = reader.struct(Profile, root, "")
+    reader.cross_check()
+    if reader.problems:
+        raise ProfileError(reader.problems)
+    assert isinstance(profile, Profile)
+    return profile
+
+
+def conflicts(listen: dict[str, Address], servers: dict[str, Server]) -> Iterator[tuple[str, str]]:
+    """What can't be together in one profile.
+
+    Args:
+        listen: addresses to listen on, by their path in the profile.
+        servers: servers, likewise.
+
+    Yields:
+        The path of the offender, and what is wrong with it.
+    """
+    addresses: dict[Address, str] = {}
+    for path, address in listen.items():
+        first = addresses.setdefault(address, path)
+        if first != path and address.port != 0:
+            yield path, f"{address} is there already, as {first}"
+    targets: dict[Address, str] = {}
+    names: dict[str, str] = {}
+    for path, server in servers.items():
+        first = targets.setdefault(server.address, path)
+        if first != path:
+            yield path, f"{server.address} is there already, as {first}"
+        elif names.setdefault(server.name, path) != path:
+            yield path, f'the name "{server.name}" is taken already by {names[server.name]}'
+        for address in listen.values():
+            if leads_back(server.address, address):
+                yield path, f"{server.address} is where this load balancer listens ({address})"
+
+
+class _Reader:
+    def __init__(self, source: str, environ: collections.abc.Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self._noted: set[tuple[Position, str]] = set()
+        self._source = source
+        self._environ = environ
+        self._places: dict[str, Position] = {}  # of all paths that were read
+        self._listen: dict[str, Address] = {}
+        self._servers: dict[str, Server] = {}
+
+    def struct(self, struct: type[Struct], node: Node, path: str) -> Any:
+        """Read a mapping, or the scalar that is short for it."""
+        self._places[path] = node.position
+        keys = keys_of(struct)
+        short = SHORT_FORMS.get(struct)
+        if isinstance(node, Scalar) and short is not None:
+            (key,) = (key for key in keys.values() if key.field == short)
+            value = self._value(key.kind, node, path)
+            return self._built(struct, {short: value}, path)
+        if not isinstance(node, Mapping):
+            what = "a URL or a mapping" if struct is Server else "a mapping"
+            shown = ", ".join(list(keys)[:4]) + (", ..." if len(keys) > 4 else "")
+            return self._wrong(node, path, f"expected {what} with keys such as {shown}")
+        values: dict[str, Any] = {}
+        for name, value in self._entries(node, path):
+            if name.text not in keys:
+                self._unknown(name, path, list(keys))
+                continue
+            key = keys[name.text]
+            values[key.field] = self._value(key.kind, value, _join(path, key.name))
+        for key in keys.values():
+            if key.required and key.field not in values:
+                self._note(node.position, _join(path, key.name), "missing: it has no default")
+                values[key.field] = _WRONG
+        return self._built(struct, values, path)
+
+    def cross_check(self) -> None:
+        """Note what is right by itself but can't be together."""
+        listen = self._listen
+        if "listen" not in self._places:
+            (listen["listen"],) = keys_of(Profile)["listen"].default
+        for path, message in conflicts(listen, self._servers):
+            self._note(self._places[path], path, message)
+
+    def _built(self, struct: type[Struct], values: dict[str, Any], path: str) -> Any:
+        if _WRONG in values.values():
+            return _WRONG
+        value = struct(**values)
+        if isinstance(value, Server):
+            self._servers[path] = value
+        return value
+
+    def _entries(self, node: Mapping, path: str) -> Iterator[tuple[Scalar, Node]]:
+        """The entries of a mapping without those that repeat a key, which are noted."""
+        seen: dict[str, Position] = {}
+        for key, value in node.entries:
+            if key.text in seen:
+                first = seen[key.text]
+                message = f"a second time (first at {first.line}:{first.column})"
+                self._note(key.position, _join(path, key.text), message)
+                continue
+            seen[key.text] = key.position
+            yield key, value
+
+    def _unknown(self, key: Scalar, path: str, known: list[str]) -> None:
+        near = difflib.get_close_matches(key.text.lower().replace("-", "_"), known, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+        self._note(key.position, _join(path, key.text), f"unknown key: {hint}")
+
+    def _value(self, kind: Kind, node: Node, path: str) -> Any:
+        self._places[path] = node.position
+        if kind.struct is not None:
+            return self.struct(kind.struct, node, path)
+        if kind.item is not None:
+            return self._items(kind.item, node, path)
+        return self._leaf(kind, node, path)
+
+    def _items(self, kind: Kind, node: Node, path: str) -> Any:
+        """Read a list; one item may stand without its list."""
+        if not isinstance(node, Sequence):
+            if isinstance(node, Scalar) and node.is_null:
+                return self._wrong(node, path, "expected at least one")
+            value = self._item(kind, node, path)
+            return _WRONG if value is _WRONG else (value,)
+        if not node.items:
+            return self._wrong(node, path, "expected at least one")
+        values = [
+            self._item(kind, item, f"{path}[{index}]") for index, item in enumerate(node.items)
+        ]
+        return _WRONG if _WRONG in values else tuple(values)
+
+    def _item(self, kind: Kind, node: Node, path: str) -> Any:
+        value = self._value(kind, node, path)
+        if isinstance(value, Address):
+            self._listen[path] = value
+        return value
+
+    def _leaf(self, kind: Kind, node: Node, path: str) -> Any:
+        assert kind.leaf is not None
+        if not isinstance(node, Scalar):
+            return self._wrong(node, path, "expected a single value")
+        text = self._expand(node, path)
+        if text is _WRONG:
+            return _WRONG
+        if kind.optional and (node.is_null or is_off(text)):
+            return None
+        try:
+            return kind.leaf.parse(text)
+        except ValueError as error:
+            off = ", or off" if kind.optional and "off" not in str(error) else ""
+            return self._wrong(node, path, f"{error}{off}", text)
+
+    def _expand(self, node: Scalar, path: str) -> Any:
+        """The text of a scalar with `${NAME}`, `${NAME:-default}` and `$$` replaced."""
+
+        def replace(match: re.Match[str]) -> str:
+            if match[0] == "$$":
+                return "$"
+            name, default = match["name"], match["default"]
+            if match["bad"]:
+                wrong.append("expected ${NAME} or ${NAME:-default}; a plain $ is written $$")
+            elif default is not None:
+                return self._environ.get(name) or default[2:]
+            elif name not in self._environ:
+                wrong.append(
+                    f"the environment has no {name}; ${{{name}:-default}} would give a default"
+                )
+            else:
+                return self._environ[name]
+            return ""
+
+        wrong: list[str] = []
+        text = _VARIABLE.sub(replace, node.text)
+        if wrong:
+            self._note(node.position, path, wrong[0])
+            return _WRONG
+        return text
+
+    def _wrong(self, node: Node, path: str, message: str, text: str | None = None) -> Any:
+        self._note(node.position, path, f"{message}, got {_shown(node, text)}")
+        return _WRONG
+
+    def _note(self, position: Position, path: str, message: str) -> None:
+        """Note a problem, once for a value that stands for two keys (an alias, say)."""
+        if (position, message) not in self._noted:
+            self._noted.add((position, message))
+            self.problems.append(Problem(self._source, position, path, message))
+
+
+def _join(path: str, key: str) -> str:
+    key = key if key.isprintable() and len(key) <= 60 else json.dumps(key[:60])
+    return f"{path}.{key}" if path else key
+
+
+def _shown(node: Node, text: str | None) -> str:
+    """A value as a message shows it: short, on one line, and safe for a terminal."""
+    if isinstance(node, Sequence):
+        return "a list" if node.items else "an empty list"
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if node.is_null:
+        return "nothing"
+    text = node.text if text is None else text
+    if _PLAIN_NUMBER.fullmatch(text):
+        return text
+    text = text if len(text) <= 80 else f"{text[:77]}..."
+    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + '"'

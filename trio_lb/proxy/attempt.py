@@ -1,0 +1,130 @@
+"""One try of one request with one server, on one connection.
+
+The head goes out, the body with it or beside it, and the response comes back and on to the
+client. What fails is raised; whether that is the end is decided in `forward`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import ResponseBroken, ResponseCut, ResponseTimeout
+from trio_lb.net.deadlines import NEVER
+from trio_lb.net.transport import Turns
+from trio_lb.wire.forwarding import response_lines, trailer_lines
+from trio_lb.wire.h11_codec import END, NEED_DATA
+
+from .duplex import duplex
+
+if TYPE_CHECKING:
+    from trio_lb.balance import Reservation
+    from trio_lb.wire.heads import FieldLine, ResponseHead
+
+    from .exchange import Exchange
+    from .upstream import UpstreamConnection
+
+#: A server that takes longer than this to answer makes it worth a task to watch whether the
+#: client is still there. Shorter than people's patience, longer than most answers.
+_PATIENCE = 0.5
+
+
+async def attempt(
+    exchange: Exchange,
+    upstream: UpstreamConnection,
+    reservation: Reservation,
+    target: bytes,
+    lines: list[FieldLine],
+    started: float,
+) -> None:
+    """Send the request to a server and pass its response on, to the last byte.
+
+    Args:
+        exchange: the request, its body and its client.
+        upstream: a connection to the server; the caller pools or closes it.
+        reservation: the server's slot, told when the response begins.
+        target, lines: the request head as this server gets it.
+        started: when, on Trio's clock.
+
+    Raises:
+        ResponseBroken, ResponseTimeout: nothing of the response has reached the client.
+        ResponseCut: some of it has; the client's connection must be cut.
+        ClientError, ClientGone: the client's side failed.
+    """
+    body = exchange.body
+
+    async def respond() -> None:
+        head = await _final_head(exchange, upstream)
+        now = trio.current_time()
+        # The time that a client takes to upload a body is not its server's.
+        reservation.answered(now, now - (started if upstream.sent == NEVER else upstream.sent))
+        await _pass_on(exchange, upstream, head)
+
+    async def upload() -> None:
+        try:
+            if not body.complete:
+                await _upload(exchange, upstream)
+        except (ResponseBroken, ResponseTimeout):
+            # The server may have answered before it stopped reading (413): its answer counts.
+            upstream.expect_answer()
+            return
+        await exchange.client.gone()
+
+    await upstream.send_request(exchange.request.method, target, lines, body.kept, body.trailers)
+    if body.complete and await upstream.wait_briefly(_PATIENCE):
+        await respond()
+    else:
+        await duplex(respond, upload)
+
+
+async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
+    body = exchange.body
+    turns = Turns()
+    while (data := await body.next()) is not None:
+        await upstream.continue_request([data], None)
+        await turns.step()
+    await upstream.continue_request([], body.trailers)
+
+
+async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> ResponseHead:
+    """Read up to the final head; interim ones are passed on as they come."""
+    while (head := await upstream.read_head()).status < 200:
+        # A 100 (Continue) is for those who asked; others may not know what it is.
+        if head.status != 100 or exchange.request.expects_continue:
+            await exchange.client.send_informational(head.status, head.reason, response_lines(head))
+    return head
+
+
+async def _pass_on(exchange: Exchange, upstream: UpstreamConnection, head: ResponseHead) -> None:
+    """Pass a final response on, as it comes and as fast as the client takes it.
+
+    What has arrived together leaves together: most responses are one send.
+    """
+    client = exchange.client
+    parts, trailers = _available(upstream)
+    exchange.status = head.status
+    exchange.bytes_sent = sum(map(len, parts))
+    await client.begin_response(head.status, head.reason, response_lines(head), parts, trailers)
+    turns = Turns()
+    try:
+        while trailers is None:
+            await upstream.receive_body()
+            parts, trailers = _available(upstream)
+            exchange.bytes_sent += sum(map(len, parts))
+            await client.continue_response(parts, trailers)
+            await turns.step()
+    except (ResponseBroken, ResponseTimeout) as exc:
+        raise ResponseCut(exc.reason) from exc
+
+
+def _available(upstream: UpstreamConnection) -> tuple[list[bytes], list[FieldLine] | None]:
+    """The pieces of the response's body that are here, and its trailers if its end is, too."""
+    parts: list[bytes] = []
+    while True:
+        part = upstream.body_nowait()
+        if part is END:
+            return parts, trailer_lines(upstream.trailers)
+        if part is NEED_DATA:
+            return parts, None
+        parts.append(part)

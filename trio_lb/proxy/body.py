@@ -1,0 +1,107 @@
+"""A request's body on its way: streamed, and remembered while it is small.
+
+As long as everything that came of a body is remembered, the request can be sent again to another
+server. Past the bound the memory is let go, and with it the possibility.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import ClientError
+from trio_lb.wire.forwarding import trailer_lines
+
+if TYPE_CHECKING:
+    from trio_lb.wire.heads import FieldLine
+
+    from .client import ClientConnection
+
+
+class RequestBody:
+    """The body of the request that a client is sending.
+
+    Args:
+        client: where it comes from.
+        keep: bytes up to which it is remembered.
+        limit: bytes above which it is refused; None for no limit.
+
+    Attributes:
+        size: bytes that came so far.
+        kept: all pieces that came so far, to be sent first; empty once there were too many.
+        complete: the body has ended, and the trailers are known.
+        replayable: `kept` is all that came.
+    """
+
+    def __init__(self, client: ClientConnection, keep: int, limit: int | None) -> None:
+        self._client = client
+        self._keep = keep
+        self._limit = limit
+        self.size = 0
+        self.kept: list[bytes] = []
+        self.complete = False
+        self.replayable = True
+
+    @property
+    def trailers(self) -> list[FieldLine] | None:
+        """The trailers that may go on, or None while the body is not complete."""
+        return trailer_lines(self._client.trailers) if self.complete else None
+
+    def take_available(self) -> None:
+        """Remember what has already arrived; never more than one receive's worth.
+
+        Raises:
+            ClientError: malformed or too large.
+        """
+        while not self.complete:
+            try:
+                data = self._next_nowait()
+            except trio.WouldBlock:
+                return
+            if data is not None:
+                self.kept.append(data)
+
+    async def take_all(self) -> None:
+        """Receive the whole of a body that is known to be small.
+
+        Raises:
+            ClientError: malformed, or too slow.
+            ClientGone: the client left.
+        """
+        while not self.complete:
+            await self._client.receive_body()
+            self.take_available()
+
+    async def next(self) -> bytes | None:
+        """The next piece that is not in `kept` yet; None at the end.
+
+        It joins `kept` as long as there is room; once there is not, `kept` is let go.
+
+        Raises:
+            ClientError: malformed, too large (413) or too slow (408).
+            ClientGone: the client left.
+        """
+        while True:
+            try:
+                data = self._next_nowait()
+            except trio.WouldBlock:
+                await self._client.receive_body()
+                continue
+            if data is not None and self.replayable:
+                if self.size <= self._keep:
+                    self.kept.append(data)
+                else:
+                    self.replayable = False
+                    self.kept.clear()
+            return data
+
+    def _next_nowait(self) -> bytes | None:
+        data = self._client.body_nowait()
+        if data is None:
+            self.complete = True
+            return None
+        self.size += len(data)
+        if self._limit is not None and self.size > self._limit:
+            raise ClientError("the request body is too large", 413)
+        return data

@@ -1,0 +1,261 @@
+"""The connection with one client: requests out of its bytes, answers into them.
+
+Whatever breaks here is the client's: `ClientGone` when there is nobody left to answer,
+`ClientError` when there is. Nothing of a server is known in this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import ClientError, ClientGone
+from trio_lb.net.deadlines import NEVER
+from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive, send
+from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
+from trio_lb.wire.heads import FieldLine, RequestHead
+
+if TYPE_CHECKING:
+    from trio_lb.profile import Profile
+    from trio_lb.wire.answers import Answer
+
+#: How long a connection may still state a last request when the drain has begun.
+_LAST_REQUEST = 1.0
+
+#: Lingering close: how long a client may be silent, and how long it may talk on, before it is
+#: let go although it still sends (RFC 9112 section 9.6). Long enough to read an answer.
+_LINGER_SILENCE = 2.0
+_LINGER_TOTAL = 20.0
+
+
+class ClientConnection:
+    """One client's connection, from accept to close.
+
+    Args:
+        transport: its bytes; closed by `end` or `cut`.
+        profile: for the limits and timeouts.
+
+    Attributes:
+        answering: part of a response has gone out, and its end has not.
+        draining: the next answer is the last.
+    """
+
+    def __init__(self, transport: Transport, profile: Profile) -> None:
+        self.transport = transport
+        limits = profile.limits
+        self._codec = ClientSide(limits.head, limits.target, limits.headers)
+        self._timeouts = profile.timeouts
+        self._waiting = False
+        self._served = 0
+        self.answering = False
+        self.draining = False
+
+    def __repr__(self) -> str:
+        state = "answering" if self.answering else "idle" if self._waiting else "reading"
+        return f"<ClientConnection {self.transport!r} {state} served={self._served}>"
+
+    # Requests
+
+    async def next_request(self) -> RequestHead | None:
+        """The next request's head; None if the client left or was idle for too long.
+
+        Raises:
+            ClientError: the head is malformed, too large (414, 431) or too slow (408).
+        """
+        codec = self._codec
+        part = codec.read_head()
+        if part is NEED_DATA and not codec.begun and not await self._first_bytes():
+            return None
+        if part is NEED_DATA:
+            part = codec.read_head()
+        if part is NEED_DATA:
+            deadline = trio.current_time() + self._timeouts.client_head
+            while part is NEED_DATA:
+                try:
+                    codec.feed(await receive(self.transport, deadline))
+                except TransportBroken:
+                    return None
+                except TimedOut:
+                    raise ClientError("the request head took too long", 408) from None
+                part = codec.read_head()
+        return part if isinstance(part, RequestHead) else None
+
+    async def _first_bytes(self) -> bool:
+        """Wait for a request to begin; False if none does. Only here may a drain interrupt."""
+        patience = self._timeouts.keep_alive if self._served else self._timeouts.client_head
+        if self.draining:
+            patience = min(patience, _LAST_REQUEST)
+        data = self._receive_nowait()
+        if data is None:
+            self._waiting = True
+            # Also after a drain or the deadline has ended the wait, what came meanwhile is served.
+            with contextlib.suppress(TimedOut, TransportBroken):
+                await self.transport.wait_readable(trio.current_time() + patience)
+            self._waiting = False
+            data = self._receive_nowait()
+        if not data:
+            return False
+        self._codec.feed(data)
+        return True
+
+    def _receive_nowait(self) -> bytes | None:
+        try:
+            return self.transport.receive_nowait(RECEIVE_SIZE)
+        except TransportBroken:
+            return b""
+
+    def drain(self) -> None:
+        """Let the answer under way be the last; if there is none, wait for no other request."""
+        self.draining = True
+        if self._waiting:
+            # Not at once: a request may be on its way, and would be met by a reset.
+            last = trio.current_time() + _LAST_REQUEST
+            self.transport.read_by = min(self.transport.read_by, last)
+
+    def body_nowait(self) -> bytes | None:
+        """The next piece of the request's body that is already here.
+
+        Returns:
+            None at the end of the body.
+
+        Raises:
+            ClientError: malformed.
+            trio.WouldBlock: nothing is here.
+        """
+        part = self._codec.read_body()
+        if part is NEED_DATA:
+            raise trio.WouldBlock
+        return None if part is END else part
+
+    async def receive_body(self) -> None:
+        """Receive more of the request's body, for `body_nowait`.
+
+        Raises:
+            ClientError: nothing came for too long (408).
+            ClientGone: the client left.
+        """
+        try:
+            data = await receive(self.transport, trio.current_time() + self._timeouts.body)
+        except TransportBroken:
+            raise ClientGone("the client reset its connection") from None
+        except TimedOut:
+            raise ClientError("the request body took too long", 408) from None
+        self._codec.feed(data)
+
+    @property
+    def trailers(self) -> list[FieldLine]:
+        """Those of the request, once its body has ended."""
+        return self._codec.trailers
+
+    async def gone(self) -> None:
+        """Watch while a server thinks: return only by `ClientGone`.
+
+        Bytes of a next request hide what comes behind them; then this sleeps until cancelled.
+        """
+        await self.transport.wait_readable(NEVER)
+        if self.transport.peek() == b"":
+            raise ClientGone("the client closed its connection while it was served")
+        await trio.sleep_forever()
+
+    # Responses
+
+    async def send_informational(self, status: int, reason: bytes, lines: list[FieldLine]) -> None:
+        """Pass on a 1xx response; an HTTP/1.0 client would not understand it and gets none."""
+        if data := self._codec.informational(status, reason, lines):
+            await self._send(data)
+
+    async def begin_response(
+        self,
+        status: int,
+        reason: bytes,
+        lines: list[FieldLine],
+        parts: list[bytes],
+        trailers: list[FieldLine] | None,
+    ) -> None:
+        """Send a response's head, and what is already here of its body, in one piece.
+
+        Args:
+            status, reason, lines: the head; unframed bodies are framed by the codec.
+            parts: pieces of the body.
+            trailers: where the response ends with `parts`, its trailers; None if more is to come.
+        """
+        close = self.draining or not self._timeouts.keep_alive
+        head = self._codec.response(status, reason, lines, close=close)
+        self.answering = True
+        await self._send_parts([head], parts, trailers)
+
+    async def continue_response(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
+        """Send more of the response's body, up to its end if `trailers` is not None."""
+        await self._send_parts([], parts, trailers)
+
+    async def _send_parts(
+        self, out: list[bytes], parts: list[bytes], trailers: list[FieldLine] | None
+    ) -> None:
+        codec = self._codec
+        out += [codec.body(part) for part in parts]
+        if trailers is not None:
+            out.append(codec.end(trailers))
+        await self._send(out[0] if len(out) == 1 else b"".join(out))
+        if trailers is not None:
+            self.answering = False
+
+    async def answer(self, answer: Answer, *, close: bool) -> None:
+        """Send an answer of our own; with `close`, as the last one."""
+        self.draining = self.draining or close
+        parts: list[bytes] = [] if self._codec.head_only else [answer.body]
+        await self.begin_response(answer.status, answer.reason, answer.lines, parts, [])
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await send(self.transport, data, self._timeouts.body)
+        except TransportBroken:
+            raise ClientGone("the client closed its connection before it had its answer") from None
+        except TimedOut:
+            raise ClientGone("the client took nothing of its answer for too long") from None
+
+    # Ends
+
+    def next_cycle(self) -> bool:
+        """Make ready for the next request; False if this connection has to end."""
+        if self.draining or not self._timeouts.keep_alive or not self._codec.may_go_on:
+            return False
+        self._codec.start_next_cycle()
+        self._served += 1
+        return True
+
+    async def end(self) -> None:
+        """Close after the last answer, so that the client can read it whole.
+
+        Closing a socket that still has unread bytes makes the kernel reset the connection, and
+        the answer may be lost with it. So where the client is still sending, be it another
+        request, it is told that this was all, and read from for a while.
+        """
+        if self.answering:
+            self.cut()
+        elif self._codec.request_complete and not self.transport.peek():
+            self.transport.close()
+        else:
+            await self._linger()
+
+    async def _linger(self) -> None:
+        transport = self.transport
+        transport.send_eof()
+        until = trio.current_time() + _LINGER_TOTAL
+        try:
+            while (now := trio.current_time()) < until:
+                if not await receive(transport, min(now + _LINGER_SILENCE, until)):
+                    break
+                await trio.lowlevel.checkpoint()
+        except (TransportBroken, TimedOut):
+            pass
+        finally:
+            transport.close()
+
+    def cut(self) -> None:
+        """Close at once, so that a response under way is not taken for a whole one."""
+        if self.answering and self._codec.ends_by_closing:
+            self.transport.reset()
+        else:
+            self.transport.close()

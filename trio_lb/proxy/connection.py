@@ -1,0 +1,228 @@
+"""Serving clients: request after request, each with an answer, until one side has enough."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from trio_lb.errors import ClientError, ClientGone, NoServer, RequestError, ResponseCut
+from trio_lb.net.transport import Transport, Turns
+from trio_lb.wire.admission import AdmittedRequest, admit
+from trio_lb.wire.answers import error_answer
+from trio_lb.wire.forwarding import ClientIdentity
+from trio_lb.wire.heads import RequestHead, find
+
+from .body import RequestBody
+from .client import ClientConnection
+from .exchange import Exchange
+from .forward import Forwarder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb.balance import ServerPool
+    from trio_lb.net.dial import Dial
+    from trio_lb.net.upstream_pool import UpstreamPool
+    from trio_lb.profile import Profile
+
+log = logging.getLogger("trio_lb.proxy")
+
+#: nginx's status for "the client left before it had its answer"; seen in logs only.
+CLIENT_GONE = 499
+
+
+class Ended(NamedTuple):
+    """A request that is over.
+
+    Attributes:
+        client: the client's address.
+        head: the request's head, None where it could not be read.
+        exchange: what was tried, None where the request was refused.
+        status: of the answer; 499 where the client left without one.
+        seconds: from the complete head to the end.
+        why: `ok`, or why there was no whole answer from a server.
+    """
+
+    client: str
+    head: RequestHead | None
+    exchange: Exchange | None
+    status: int
+    seconds: float
+    why: str
+
+
+class Proxy:
+    """Serves clients from the servers of one pool.
+
+    Args:
+        profile: limits, timeouts, retries.
+        servers: the pool.
+        upstreams: its idle connections.
+        dial: how to connect to a server.
+        on_ended: told of every request that is over, if anybody wants to know.
+
+    Attributes:
+        tally: the counters.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        servers: ServerPool,
+        upstreams: UpstreamPool,
+        dial: Dial,
+        on_ended: Callable[[Ended], None] | None = None,
+    ) -> None:
+        self._profile = profile
+        self._servers = servers
+        self._forwarder = Forwarder(profile, servers, upstreams, dial)
+        self._on_ended = on_ended
+        self._clients: set[ClientConnection] = set()
+        self._draining = False
+        self._run_id = os.urandom(6).hex().encode()
+        self._serial = count(1)
+        self.tally = servers.tally
+
+    async def serve(self, transport: Transport) -> None:
+        """Serve one client until its connection ends, and close it.
+
+        Nothing but cancellation comes out: what goes wrong with one client is its own affair.
+        """
+        client = ClientConnection(transport, self._profile)
+        client.draining = self._draining
+        self._clients.add(client)
+        self.tally.opened()
+        try:
+            await self._serve_requests(client)
+        except ClientGone:
+            pass
+        except Exception:  # a bug of ours must not cancel the listener's nursery with all clients
+            log.exception("serving %s failed", transport.peer)
+        finally:
+            client.cut()
+            self._clients.discard(client)
+            self.tally.closed()
+
+    def drain(self) -> None:
+        """Make the answers under way the last ones, and let idle clients go."""
+        self._draining = True
+        for client in self._clients:
+            client.drain()
+
+    async def _serve_requests(self, client: ClientConnection) -> None:
+        identity = _identity(client.transport.peer)
+        turns = Turns()
+        while True:
+            try:
+                head = await client.next_request()
+            except ClientError as exc:
+                await self._refuse_head(client, exc)
+                break
+            if head is None:
+                return
+            await self._serve_request(client, identity, head)
+            if not client.next_cycle():
+                break
+            await turns.step()
+        await client.end()
+
+    async def _refuse_head(self, client: ClientConnection, exc: ClientError) -> None:
+        """Answer what could not even be read as a request."""
+        answer = error_answer(exc.status, exc.reason)
+        try:
+            await client.answer(answer, close=True)
+        finally:
+            self._ended(client, None, None, trio.current_time(), exc.status, exc.reason)
+
+    async def _serve_request(
+        self, client: ClientConnection, identity: ClientIdentity, head: RequestHead
+    ) -> None:
+        started = trio.current_time()
+        exchange: Exchange | None = None
+        status, why = 0, "cancelled"
+        try:
+            request = admit(head, self._profile.limits.body)
+            exchange = self._exchange(client, request, started)
+            try:
+                await self._collect_small_body(exchange)
+                await self._forwarder.forward(exchange, identity)
+                status, why = exchange.status, "ok"
+            except ResponseCut as exc:
+                status, why = exchange.status, exc.reason
+        except RequestError as exc:
+            status, why = exc.status, exc.reason
+            await self._answer(client, head, exchange, exc)
+        except ClientGone as exc:
+            status, why = CLIENT_GONE, str(exc)
+            raise
+        finally:
+            self._ended(client, head, exchange, started, status, why)
+
+    def _exchange(
+        self, client: ClientConnection, request: AdmittedRequest, started: float
+    ) -> Exchange:
+        body = RequestBody(client, self._profile.replay_body, self._profile.limits.body)
+        request_id = request.request_id or b"%s-%x" % (self._run_id, next(self._serial))
+        return Exchange(client, request, body, request_id, started)
+
+    async def _collect_small_body(self, exchange: Exchange) -> None:
+        """Read a small body before a server is chosen.
+
+        A slow sender then occupies no server, and the request can be tried again. A body that may
+        be large, or whose sender waits for a 100 (Continue), is streamed.
+        """
+        body, length = exchange.body, exchange.request.content_length
+        body.take_available()
+        if body.complete or exchange.request.expects_continue:
+            return
+        if length is not None and length <= self._profile.replay_body:
+            await body.take_all()
+
+    async def _answer(
+        self,
+        client: ClientConnection,
+        head: RequestHead,
+        exchange: Exchange | None,
+        error: RequestError,
+    ) -> None:
+        """Answer in a server's place, unless part of a server's answer is already out."""
+        if client.answering:
+            return
+        retry_after = None
+        if isinstance(error, NoServer):
+            full = self._servers.alive_count > 0
+            retry_after = 1 if full else math.ceil(self._profile.health_check.interval)
+        answer = error_answer(
+            error.status,
+            error.reason,
+            accept=find(head.fields, b"accept"),
+            request_id=None if exchange is None else exchange.request_id,
+            retry_after=retry_after,
+        )
+        close = exchange is None or not exchange.body.complete
+        await client.answer(answer, close=close)
+
+    def _ended(
+        self,
+        client: ClientConnection,
+        head: RequestHead | None,
+        exchange: Exchange | None,
+        started: float,
+        status: int,
+        why: str,
+    ) -> None:
+        self.tally.ended(status)
+        if self._on_ended is None:
+            return
+        seconds = trio.current_time() - started
+        self._on_ended(Ended(client.transport.peer, head, exchange, status, seconds, why))
+
+
+def _identity(peer: str) -> ClientIdentity:
+    """What servers are told about a client; `unknown` is RFC 7239's word for who has no address."""
+    return ClientIdentity(b"unknown" if peer == "unix:" else peer.encode("ascii"), b"http")

@@ -1,0 +1,67 @@
+"""A request and its answer, from the first byte to the last: what is known of it on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from trio_lb.wire.admission import AdmittedRequest
+
+    from .body import RequestBody
+    from .client import ClientConnection
+
+
+class Try(NamedTuple):
+    """One attempt with one server.
+
+    Attributes:
+        server: its slot.
+        outcome: `ok`, or what went wrong.
+        seconds: how long it took.
+        reused: the connection came from the pool.
+    """
+
+    server: int
+    outcome: str
+    seconds: float
+    reused: bool
+
+
+class Exchange:
+    """What the parts of the general road share about one request.
+
+    Attributes:
+        client: whose request it is.
+        request: what was admitted.
+        body: its body.
+        request_id: the client's own or ours.
+        started: when its head was complete, on Trio's clock.
+        status: of the answer, 0 while there is none.
+        bytes_sent: of the answer's body.
+        tries: the attempts so far.
+    """
+
+    __slots__ = (
+        "body", "bytes_sent", "client", "request", "request_id", "started", "status", "tries",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        request: AdmittedRequest,
+        body: RequestBody,
+        request_id: bytes,
+        started: float,
+    ) -> None:
+        self.client = client
+        self.request = request
+        self.body = body
+        self.request_id = request_id
+        self.started = started
+        self.status = 0
+        self.bytes_sent = 0
+        self.tries: list[Try] = []
+
+    def note(self, server: int, outcome: str, seconds: float, reused: bool) -> None:
+        """Remember how an attempt ended."""
+        self.tries.append(Try(server, outcome, seconds, reused))

@@ -1,0 +1,199 @@
+"""Which server gets a request, and which may get it next: the rules of failure, in one place.
+
+* No connection: nothing was sent. The server is taken out at once, and any request may go to
+  another one.
+* Broken, malformed or too late before the client saw a byte: only a request that may safely be
+  sent twice, and whose body is still remembered, goes to another server. The server is taken out
+  only after several such failures in a row, and never if it is the last one alive: one poisonous
+  request must not take the whole pool down.
+* A reused connection that breaks before the first byte says nothing about its server, which may
+  just have closed it. Once, the same server gets the request on a fresh connection.
+* After the client has seen a byte: never again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import (
+    ClientError,
+    ClientGone,
+    ConnectFailed,
+    ConnectionStale,
+    NoServer,
+    ResponseBroken,
+    ResponseCut,
+    ResponseTimeout,
+    ServerError,
+)
+from trio_lb.wire.forwarding import ClientIdentity, request_lines, request_target
+
+from .attempt import attempt
+from .upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from trio_lb.balance import Reservation, ServerPool
+    from trio_lb.net.dial import Dial
+    from trio_lb.net.transport import Transport
+    from trio_lb.net.upstream_pool import UpstreamPool
+    from trio_lb.profile import Profile
+
+    from .exchange import Exchange
+
+#: Failures in a row, short of a refused connection, after which a server is taken out.
+FAILURES_IN_A_ROW = 3
+
+#: A request that can't be sent twice only travels on a connection that was used within this time
+#: (seconds): the longer it was idle, the likelier its server closes it at this very moment.
+_FRESH_ENOUGH = 0.5
+
+
+class Forwarder:
+    """Forwards requests to the servers of one pool.
+
+    Args:
+        profile: timeouts, retries, limits.
+        servers: who may be picked, and what became of them.
+        upstreams: their idle connections.
+        dial: how to connect to one.
+    """
+
+    def __init__(
+        self, profile: Profile, servers: ServerPool, upstreams: UpstreamPool, dial: Dial
+    ) -> None:
+        self._profile = profile
+        self._servers = servers
+        self._upstreams = upstreams
+        self._dial_server = dial
+        self._authorities = [server.address.authority.encode("ascii") for server in servers.servers]
+        self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
+
+    async def forward(self, exchange: Exchange, identity: ClientIdentity) -> None:
+        """Have a request answered by a server, to the last byte.
+
+        Raises:
+            NoServer: nobody is eligible.
+            ServerError: the last server that was tried failed.
+            ResponseCut: a server failed after the client saw a part of its answer.
+            ClientError, ClientGone: the client's side failed.
+        """
+        tried: tuple[int, ...] = ()
+        failure: ServerError | None = None
+        reservation: Reservation | None = None
+        left = 1 + self._profile.retries
+        while left:
+            now = trio.current_time()
+            reservation = self._servers.reserve(now, tried)
+            if reservation is None:
+                break
+            with reservation:
+                try:
+                    await self._try_server(exchange, identity, reservation, now)
+                except (ConnectFailed, ResponseBroken, ResponseTimeout, ResponseCut) as exc:
+                    self._blame(reservation, exc)
+                    if not _may_try_another(exchange, exc, failure):
+                        raise
+                    failure = exc
+                    # A refusal costs next to nothing, and there are only so many servers to get
+                    # one from: while one of them lives, the request reaches it.
+                    left -= not (isinstance(exc, ConnectFailed) and exc.refused)
+                else:
+                    reservation.completed(exchange.bytes_sent, exchange.body.size)
+                    return
+            tried = (*tried, reservation.slot)
+        # Not to have reached the last one is the same as to have found nobody: nothing was sent.
+        nobody = reservation is None or not self._servers.alive_count
+        if failure is None or (nobody and isinstance(failure, ConnectFailed)):
+            raise NoServer("no server is available", self._profile.unavailable_status)
+        raise failure
+
+    async def _try_server(
+        self, exchange: Exchange, identity: ClientIdentity, reservation: Reservation, now: float
+    ) -> None:
+        """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
+        repeatable = exchange.request.idempotent and exchange.body.replayable
+        max_idle = None if repeatable else _FRESH_ENOUGH
+        pooled = self._upstreams.take(reservation.slot, now, max_idle)
+        if pooled is not None:
+            try:
+                await self._use(exchange, identity, reservation, self._upstream(pooled, True), now)
+            except ConnectionStale:
+                if not (exchange.request.idempotent and exchange.body.replayable):
+                    raise
+            else:
+                return
+        transport = await self._dial(exchange, reservation)
+        now = trio.current_time()
+        await self._use(exchange, identity, reservation, self._upstream(transport, False), now)
+
+    def _upstream(self, transport: Transport, reused: bool) -> UpstreamConnection:
+        return UpstreamConnection(
+            transport,
+            reused=reused,
+            timeout=self._profile.timeout,
+            progress=self._profile.timeouts.body,
+        )
+
+    async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
+        started = trio.current_time()
+        try:
+            return await self._dial_server(
+                reservation.server.address, self._profile.timeouts.connect
+            )
+        except ConnectFailed as exc:
+            exchange.note(reservation.slot, exc.reason, trio.current_time() - started, False)
+            raise
+
+    async def _use(
+        self,
+        exchange: Exchange,
+        identity: ClientIdentity,
+        reservation: Reservation,
+        upstream: UpstreamConnection,
+        started: float,
+    ) -> None:
+        """One attempt on one connection, which is pooled or closed afterwards, come what may."""
+        slot = reservation.slot
+        request = exchange.request
+        lines = request_lines(request, identity, exchange.request_id, self._authorities[slot])
+        target = request_target(request.target, self._prefixes[slot])
+        outcome = "ended"
+        try:
+            await attempt(exchange, upstream, reservation, target, lines, started)
+            outcome = "ok"
+        except (ServerError, ClientError, ClientGone) as exc:
+            outcome = str(exc)
+            raise
+        finally:
+            now = trio.current_time()
+            exchange.note(slot, outcome, now - started, upstream.reused)
+            if upstream.reusable:
+                self._upstreams.put(slot, upstream.transport, now)
+            else:
+                upstream.transport.close()
+
+    def _blame(self, reservation: Reservation, failure: ServerError) -> None:
+        """Count a failure against its server, and take the server out where the rules say so."""
+        if isinstance(failure, ConnectionStale):
+            return
+        if isinstance(failure, ConnectFailed) and failure.local:
+            return
+        in_a_row = reservation.failed()
+        if isinstance(failure, ConnectFailed):
+            self._servers.take_out(reservation.slot, failure.reason)
+        elif in_a_row >= FAILURES_IN_A_ROW:
+            reason = f"{in_a_row} failures in a row, last: {failure.reason}"
+            self._servers.take_out(reservation.slot, reason, keep_last=True)
+
+
+def _may_try_another(exchange: Exchange, failure: ServerError, earlier: ServerError | None) -> bool:
+    """May the request go to another server after `failure`?"""
+    if isinstance(failure, ResponseCut) or not exchange.body.replayable:
+        return False
+    if isinstance(failure, ConnectFailed):
+        return True
+    if isinstance(failure, ResponseTimeout) and isinstance(earlier, ResponseTimeout):
+        return False  # twice too slow: more likely the request than the servers
+    return exchange.request.idempotent

@@ -1,0 +1,175 @@
+"""The connection with one server, for one request.
+
+Whatever breaks here is the server's: `ResponseBroken` or `ResponseTimeout`. Nothing of a client
+is known in this module.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
+from trio_lb.net.deadlines import NEVER
+from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive, send
+from trio_lb.wire.h11_codec import ServerSide, Signal
+from trio_lb.wire.heads import FieldLine, ResponseHead
+
+
+class UpstreamConnection:
+    """A connection to a server while it is used for a request.
+
+    Args:
+        transport: its bytes.
+        reused: it came from the pool.
+        timeout: seconds from the end of the request to a whole response head.
+        progress: seconds within which bytes must move, again and again.
+
+    Attributes:
+        reused: as above.
+        sent: when the last byte of the request had left; `NEVER` before that.
+    """
+
+    def __init__(
+        self, transport: Transport, *, reused: bool, timeout: float, progress: float
+    ) -> None:
+        self.transport = transport
+        self.reused = reused
+        self._codec = ServerSide()
+        self._timeout = timeout
+        self._progress = progress
+        self.sent = self._due = NEVER
+        self._reading_head = False
+
+    def __repr__(self) -> str:
+        use = "reused" if self.reused else "fresh"
+        return f"<UpstreamConnection {self.transport!r} {use}>"
+
+    # The request
+
+    async def send_request(
+        self,
+        method: bytes,
+        target: bytes,
+        lines: list[FieldLine],
+        parts: list[bytes],
+        trailers: list[FieldLine] | None,
+    ) -> None:
+        """Send the head, and the body as far as it is known.
+
+        Args:
+            method, target, lines: the head.
+            parts: the body's beginning.
+            trailers: where `parts` is the whole body, its trailers; None if more is to come.
+
+        Raises:
+            ResponseBroken: the connection broke.
+        """
+        codec = self._codec
+        out = [codec.request(method, target, lines)]
+        await self._send_parts(out, parts, trailers)
+
+    async def continue_request(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
+        """Send more of the body, up to its end if `trailers` is not None."""
+        await self._send_parts([], parts, trailers)
+
+    async def _send_parts(
+        self, out: list[bytes], parts: list[bytes], trailers: list[FieldLine] | None
+    ) -> None:
+        codec = self._codec
+        out += [codec.body(part) for part in parts]
+        if trailers is not None:
+            out.append(codec.end(trailers))
+        data = out[0] if len(out) == 1 else b"".join(out)
+        try:
+            await send(self.transport, data, self._progress)
+        except TransportBroken:
+            raise self._broken("the server closed the connection during the request") from None
+        except TimedOut:
+            raise ResponseTimeout("the server took nothing of the request for too long") from None
+        if trailers is not None:
+            self.expect_answer()
+
+    def expect_answer(self) -> None:
+        """No more of the request will be sent: from now on the server owes an answer."""
+        self.sent = trio.current_time()
+        self._due = self.sent + self._timeout
+        if self._reading_head:
+            self.transport.read_by = self._due
+
+    # The response
+
+    async def wait_briefly(self, seconds: float) -> bool:
+        """True if something of the response comes within `seconds` after the request was sent."""
+        try:
+            await self.transport.wait_readable(min(self.sent + seconds, self._due))
+        except TimedOut:
+            return False
+        return True
+
+    async def read_head(self) -> ResponseHead:
+        """The next head, which may be a 1xx.
+
+        Raises:
+            ResponseBroken: the connection ended first, or what came is no head.
+            ResponseTimeout: the request is complete and `timeout` is over.
+        """
+        codec = self._codec
+        while True:
+            try:
+                head = codec.read_head()
+            except ResponseBroken as exc:
+                raise self._broken(exc.reason) from exc
+            if isinstance(head, ResponseHead):
+                return head
+            try:
+                data = self.transport.receive_nowait(RECEIVE_SIZE)
+                if data is None:
+                    self._reading_head = True
+                    await self.transport.wait_readable(self._due)
+                    continue
+            except TransportBroken:
+                raise self._broken("the server reset the connection") from None
+            except TimedOut:
+                reason = f"the server did not answer within {self._timeout:g} s"
+                raise ResponseTimeout(reason) from None
+            finally:
+                self._reading_head = False
+            codec.feed(data)
+
+    def _broken(self, reason: str) -> ResponseBroken:
+        if self.reused and not self._codec.answered:
+            return ConnectionStale(reason)
+        return ResponseBroken(reason)
+
+    def body_nowait(self) -> bytes | Signal:
+        """The next piece of the response's body that is already here, or a signal.
+
+        Raises:
+            ResponseBroken: the body is malformed or was cut short.
+        """
+        return self._codec.read_body()
+
+    async def receive_body(self) -> None:
+        """Receive more of the response's body, for `body_nowait`.
+
+        Raises:
+            ResponseBroken: the connection was reset.
+            ResponseTimeout: nothing came for too long.
+        """
+        try:
+            data = await receive(self.transport, trio.current_time() + self._progress)
+        except TransportBroken:
+            raise ResponseBroken("the server reset the connection during its response") from None
+        except TimedOut:
+            raise ResponseTimeout("the server sent nothing of its response for too long") from None
+        self._codec.feed(data)
+
+    @property
+    def trailers(self) -> list[FieldLine]:
+        """Those of the response, once its body has ended."""
+        return self._codec.trailers
+
+    @property
+    def reusable(self) -> bool:
+        """Both messages are complete, and the connection is good for another request."""
+        return self._codec.reusable

@@ -1,0 +1,256 @@
+"""Forwarding as a service: it accepts clients from listeners and serves them from a pool.
+
+This is all that a worker process runs; `trio_lb.load_balancer` adds the health checks for programs
+that embed the whole. Whatever was started has ended when its block is left, however that comes
+about.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+import time
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.balance import ServerPool, State, StateChange
+from trio_lb.net.deadlines import Deadlines
+from trio_lb.net.dial import dial
+from trio_lb.net.nurseries import open_bare_nursery
+from trio_lb.net.upstream_pool import UpstreamPool
+from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.report.access_log import AccessLog, open_access_log
+from trio_lb.report.access_record import AccessRecord, Attempt
+from trio_lb.wire.heads import find
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+
+    from trio_lb.net.listen import Listener
+    from trio_lb.net.transport import SocketTransport
+    from trio_lb.profile import Profile
+
+log = logging.getLogger("trio_lb.service")
+
+#: Descriptors kept for what is neither a client nor a server: logs, lookups of names.
+_RESERVE = 16
+
+#: How often idle upstream connections are looked through, seconds.
+_SWEEP = 1.0
+
+
+def log_change(servers: ServerPool, change: StateChange) -> None:
+    """The one line that a change of a server's state gets."""
+    level = logging.INFO if change.new is State.ALIVE else logging.WARNING
+    alive = f"{servers.alive_count} of {len(servers)} alive"
+    states = f"{change.old.name.lower()} -> {change.new.name.lower()}"
+    log.log(level, "server %s: %s: %s (%s)", change.server.name, states, change.reason, alive)
+
+
+class Service:
+    """Forwarding at work; made by `open_service`.
+
+    Attributes:
+        profile: what it does.
+        listeners: where its clients come from.
+        spare: where they come from besides, if `accept_also` says so.
+        servers: where they are served from.
+        deadlines: of its waits.
+        dial: how it connects to a server.
+        access_log: where that is written, if anywhere.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        listeners: list[Listener],
+        servers: ServerPool,
+        access_log: AccessLog | None,
+        spare: Sequence[Listener] = (),
+    ) -> None:
+        self.profile = profile
+        self.listeners = listeners
+        self.spare = spare
+        self.servers = servers
+        self.access_log = access_log
+        self.deadlines = Deadlines()
+        self.dial = partial(dial, deadlines=self.deadlines)
+        settings = profile.upstream
+        self._upstreams = UpstreamPool(
+            len(profile.servers), settings.idle_connections, settings.idle_timeout
+        )
+        on_ended = None if access_log is None else self._record
+        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, on_ended)
+        self._most_clients = _most_clients()
+        self._clients: trio.Nursery
+        self._acceptors: trio.Nursery
+        self._accepting = trio.CancelScope()
+        self._also: dict[Listener, trio.CancelScope] = {}
+        self._drained = trio.Event()
+
+    async def accept(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Accept clients until drained; then serve those that are there, to their last answer."""
+        async with trio.open_nursery() as self._clients:
+            with self._accepting:
+                async with trio.open_nursery() as self._acceptors:
+                    for listener in self.listeners:
+                        self._acceptors.start_soon(self._accept_from, listener)
+                    task_status.started()
+            for listener in (*self.listeners, *self.spare):
+                self._take_queue(listener)
+                listener.close()
+            self._proxy.drain()
+        self._drained.set()
+
+    def accept_also(self, listeners: Collection[Listener]) -> None:
+        """Accept clients from these of the spare listeners as well, and from no others of them."""
+        for listener in self._also.keys() - listeners:
+            self._also.pop(listener).cancel()
+        for listener in set(listeners).difference(self.listeners, self._also):
+            scope = self._also[listener] = trio.CancelScope()
+            self._acceptors.start_soon(self._accept_from, listener, scope)
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Stop accepting, finish what is in flight, and come back when that is done.
+
+        Clients that are already in a listening queue are still served. Answers get
+        `Connection: close`; idle connections are closed a moment later, so that a request which
+        is on its way is answered and not met by a reset.
+
+        Args:
+            seconds: how long that may take; the profile's drain time if None.
+
+        Returns:
+            True if everything ended by itself; False if the time was over first, and what was
+            left has been cut.
+        """
+        self._accepting.cancel()
+        with trio.move_on_after(self.profile.timeouts.drain if seconds is None else seconds):
+            await self._drained.wait()
+            return True
+        log.warning(
+            "drain time is over: %d client connections are cut", self.servers.tally.connections
+        )
+        self._clients.cancel_scope.cancel()
+        await self._drained.wait()
+        return False
+
+    async def maintain(self) -> None:
+        """Keep deadlines, and close idle upstream connections, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.deadlines.watch_forever)
+                while True:
+                    await trio.sleep(_SWEEP)
+                    self._upstreams.expire(trio.current_time())
+        finally:
+            self._upstreams.close()
+
+    def state_changed(self, change: StateChange) -> None:
+        """Say so, and keep no connections to the dead."""
+        if change.new is State.DEAD:
+            self._upstreams.drop(change.slot)
+        log_change(self.servers, change)
+
+    async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:
+        with scope or nullcontext():
+            await listener.accept_forever(self._welcome, self.deadlines, self._room)
+
+    def _room(self) -> int:
+        return self._most_clients - len(self._clients.child_tasks)
+
+    def _welcome(self, transport: SocketTransport) -> None:
+        self._clients.start_soon(self._proxy.serve, transport)
+
+    def _take_queue(self, listener: Listener) -> None:
+        try:
+            while (transport := listener.accept_nowait(self.deadlines)) is not None:
+                self._welcome(transport)
+        except OSError as exc:
+            log.warning("%s: clients in the queue are lost: %s", listener.address, exc.strerror)
+
+    def _record(self, ended: Ended) -> None:
+        assert self.access_log is not None
+        self.access_log.record(self._access_record(ended))
+
+    def _access_record(self, ended: Ended) -> AccessRecord:
+        head, exchange = ended.head, ended.exchange
+        tries = [] if exchange is None else exchange.tries
+        servers = self.servers.servers
+        return AccessRecord(
+            time=time.time() - ended.seconds,
+            client=ended.client,
+            method=b"" if head is None else head.method,
+            target=b"" if head is None else head.target,
+            version=b"" if head is None else head.version,
+            status=ended.status,
+            bytes_sent=0 if exchange is None else exchange.bytes_sent,
+            bytes_received=0 if exchange is None else exchange.body.size,
+            duration_s=ended.seconds,
+            request_id=b"" if exchange is None else exchange.request_id,
+            referer=None if head is None else find(head.fields, b"referer"),
+            user_agent=None if head is None else find(head.fields, b"user-agent"),
+            server=servers[tries[-1].server].name if ended.why == "ok" else None,
+            attempts=tuple(
+                Attempt(servers[each.server].name, each.outcome, each.seconds, each.reused)
+                for each in tries
+            ),
+            ended=ended.why,
+        )
+
+
+@asynccontextmanager
+async def open_service(
+    profile: Profile,
+    listeners: list[Listener],
+    servers: ServerPool,
+    spare: Sequence[Listener] = (),
+) -> AsyncIterator[Service]:
+    """Make a service, with its access log and its maintenance, for as long as the block lasts.
+
+    It accepts nobody until `Service.accept` is started. The listeners are closed at the end.
+
+    Args:
+        profile: what it does.
+        listeners: where its clients come from.
+        servers: where they are served from.
+        spare: other processes' listeners, for `Service.accept_also`.
+    """
+    try:
+        async with (
+            _access_log(profile, servers.tally.log_dropped) as access_log,
+            open_bare_nursery() as nursery,
+        ):
+            service = Service(profile, listeners, servers, access_log, spare)
+            servers.notify = service.state_changed
+            nursery.start_soon(service.maintain)
+            try:
+                yield service
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        for listener in (*listeners, *spare):
+            listener.close()
+
+
+def _most_clients() -> int:
+    """How many clients this process may have, so that each can have a server's connection too."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, (limit - len(os.listdir("/dev/fd")) - _RESERVE) // 2)
+
+
+def _access_log(
+    profile: Profile, dropped: Callable[[int], None]
+) -> AbstractAsyncContextManager[AccessLog | None]:
+    if profile.access_log is None:
+        return nullcontext()
+    return open_access_log(profile.access_log, profile.access_log_format, dropped)

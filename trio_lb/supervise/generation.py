@@ -1,0 +1,123 @@
+"""The workers of one profile: all of them start, serve, and give way together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.profile import dump_profile
+
+from .keeper import Keeper, WorkersKeepDying
+from .orders import ListenOrder, Orders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb.balance import SharedTable
+    from trio_lb.profile import Profile
+
+    from .orphans import OrphanReaper
+    from .sockets import ListeningSockets
+
+
+class Generation:
+    """The workers that run one profile.
+
+    Args:
+        profile: what they run.
+        workers: how many they are.
+        table: where they count, by `slots` for the profile's servers.
+        sockets: where their clients come from.
+        log_levels: what the command line says about logging.
+        reaper: of the supervisor.
+
+    Attributes:
+        keepers: one for each worker that has not drained.
+        clean: all that had drained finished what they had in hand.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        workers: int,
+        table: SharedTable,
+        slots: tuple[int, ...],
+        sockets: ListeningSockets,
+        log_levels: list[tuple[str | None, str]],
+        reaper: OrphanReaper,
+    ) -> None:
+        self.profile = profile
+        self.slots = slots
+        self.clean = True
+        self._table = table
+        self._sockets = sockets
+        self._log_levels = log_levels
+        self._dump = dump_profile(profile)
+        self._workers = workers
+        self.keepers = [
+            Keeper(
+                number, table, self._orders_of(number), profile.timeouts.drain, reaper, self._share
+            )
+            for number in range(workers)
+        ]
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Start all workers, say so when they accept clients, and keep them until drained.
+
+        Raises:
+            WorkersKeepDying: one of them could not be started; the others are gone as well.
+        """
+        failure: WorkersKeepDying | None = None
+
+        async def keep(keeper: Keeper) -> None:
+            nonlocal failure
+            try:
+                self.clean = await keeper.keep() and self.clean
+                self.keepers.remove(keeper)
+            except WorkersKeepDying as exc:
+                failure = exc  # raised below, in no group
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for keeper in self.keepers:
+                nursery.start_soon(keep, keeper)
+            for keeper in tuple(self.keepers):
+                await keeper.ready.wait()
+            task_status.started()
+        if failure is not None:
+            raise failure
+
+    def drain(self) -> None:
+        """Have all workers finish what they have in hand and end."""
+        for keeper in self.keepers:
+            keeper.drain()
+
+    def _share(self) -> None:
+        """Have those that serve stand in for those that do not: nobody waits in a dead queue."""
+        serving = [keeper for keeper in self.keepers if keeper.serving]
+        absent = [keeper.number for keeper in self.keepers if not keeper.serving]
+        for place, keeper in enumerate(serving):
+            keeper.stand_in(absent[place :: len(serving)])
+
+    def _orders_of(self, number: int) -> Callable[[int], tuple[Orders, list[int]]]:
+        def orders(row: int) -> tuple[Orders, list[int]]:
+            listen = [self._listen_orders(worker) for worker in range(self._workers)]
+            table = self._table.fd
+            told = Orders(
+                profile=self._dump,
+                table=table,
+                row=row,
+                slots=list(self.slots),
+                number=number,
+                listen=listen,
+                log_level=self.profile.log_level,
+                log_levels=self._log_levels,
+            )
+            return told, [table, *{order.fd for each in listen for order in each}]
+
+        return orders
+
+    def _listen_orders(self, worker: int) -> list[ListenOrder]:
+        listeners = self._sockets.of_worker(self.profile.listen, worker, self._workers)
+        return [ListenOrder(each.fileno(), str(each.address)) for each in listeners]

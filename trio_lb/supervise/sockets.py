@@ -1,0 +1,128 @@
+"""The listening sockets: opened by the supervisor, inherited by workers, never closed in between.
+
+Every worker has a socket of its own for each address, where the system can spread clients over
+several (Linux); a unix socket, a socket that was passed to us, and any address elsewhere is one for
+all of them. A socket stays open when its worker dies or is replaced, and others accept from it
+until the next one is there. When a reload lowers the number of workers, those that stay adopt the
+sockets left over: closing one would reset who is in its queue at that moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from trio_lb.errors import ListenError
+from trio_lb.net.listen import Listener, open_listeners
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Collection
+
+    from trio_lb.profile import Address
+
+log = logging.getLogger("trio_lb.supervisor")
+
+#: Elsewhere SO_REUSEPORT lets several bind, but gives all clients to one of them.
+_SPREADS = sys.platform == "linux"
+
+
+class ListeningSockets:
+    """All listening sockets of a supervisor.
+
+    Args:
+        passed: sockets that a service manager has opened for us, with their addresses. They take
+            the place of what profiles say.
+    """
+
+    def __init__(self, passed: list[tuple[socket.socket, Address]] | None = None) -> None:
+        #: By address as the profile has it, which may stand for several; each of these has a list
+        #: of sockets.
+        self._queues: dict[Address, list[list[Listener]]] = {}
+        self._added: list[Listener] = []
+        self._passed = [[Listener(sock, address, owned=False)] for sock, address in passed or []]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where clients connect, with real ports."""
+        return tuple(str(queue[0].address) for queue in self._all())
+
+    async def open(self, addresses: tuple[Address, ...], workers: int) -> None:
+        """Open what is missing of `addresses` for so many workers; `commit` or `undo` follows.
+
+        Where sockets for all workers can't be opened (a low port, and root's rights were dropped
+        meanwhile), some have to share one.
+
+        Raises:
+            ListenError: an address can't be bound; nothing was opened.
+        """
+        if self._passed:
+            return
+        for address in addresses:
+            spread = _SPREADS and address.unix is None
+            if address not in self._queues:
+                try:
+                    found = await open_listeners((address,), reuse_port=spread)
+                except BaseException:
+                    self.undo()
+                    raise
+                self._queues[address] = [[listener] for listener in found]
+                self._added += found
+            if spread:
+                for queue in self._queues[address]:
+                    self._grow(queue, workers)
+
+    def _grow(self, queue: list[Listener], workers: int) -> None:
+        while len(queue) < workers:
+            try:
+                another = queue[0].another()
+            except ListenError as exc:
+                log.warning("%s: workers have to share a socket", exc)
+                return
+            queue.append(another)
+            self._added.append(another)
+
+    def commit(self, addresses: Collection[Address]) -> None:
+        """Keep what was opened, and close what is of no address of these.
+
+        A worker that accepts from one of those still takes who is in its queue.
+        """
+        self._added.clear()
+        for address in [address for address in self._queues if address not in addresses]:
+            for queue in self._queues.pop(address):
+                _close(queue)
+
+    def undo(self) -> None:
+        """Close what was opened since the last `commit`: nobody accepts from it."""
+        _close(self._added)
+        for address, queues in list(self._queues.items()):
+            left = [[each for each in queue if each not in self._added] for queue in queues]
+            self._queues[address] = left
+            if not any(left):
+                del self._queues[address]
+        self._added.clear()
+
+    def of_worker(
+        self, addresses: tuple[Address, ...], worker: int, workers: int
+    ) -> list[Listener]:
+        """The sockets from which one of so many workers accepts."""
+        queues = self._passed or [each for address in addresses for each in self._queues[address]]
+        mine: list[Listener] = []
+        for queue in queues:
+            mine += queue[worker::workers] or [queue[worker % len(queue)]]
+        return mine
+
+    def close(self) -> None:
+        """Close all of them."""
+        self.commit(())
+        for queue in self._passed:
+            _close(queue)
+
+    def _all(self) -> list[list[Listener]]:
+        return self._passed or [queue for queues in self._queues.values() for queue in queues]
+
+
+def _close(listeners: list[Listener]) -> None:
+    for listener in listeners:
+        listener.close()

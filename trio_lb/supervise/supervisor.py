@@ -1,0 +1,300 @@
+"""The supervisor: it owns the profile, the sockets and the table, and sees to everything else.
+
+    supervisor
+    ├─ health checks, one task per server       workers see the results in the table
+    ├─ generation: one keeper per worker        old generations drain beside the present one
+    └─ reload, on request                       one after the other
+
+It forwards nothing itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.balance import NoRoom, ServerPool, SharedTable
+from trio_lb.errors import ListenError, TrioLBError
+from trio_lb.health import HealthChecker
+from trio_lb.net.deadlines import Deadlines
+from trio_lb.net.dial import dial
+from trio_lb.profile import ProfileError
+from trio_lb.report.statistics import Statistics, statistics_of
+from trio_lb.service import log_change
+
+from .generation import Generation
+from .keeper import MARGIN, WorkersKeepDying
+from .limits import worker_count
+from .orphans import OrphanReaper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb.profile import Profile
+
+    from .notify import Notifier
+    from .sockets import ListeningSockets
+
+log = logging.getLogger("trio_lb.supervisor")
+
+#: Generations that drain at the same time; a further reload waits until one of them has ended.
+_MOST_DRAINING = 2
+
+#: Room in the table beyond what the first profile needs, so that reloads find some.
+_SLOTS_PER_SERVER, _LEAST_SLOTS, _MOST_SLOTS = 4, 1024, 65536
+_ROWS_PER_WORKER, _LEAST_ROWS = 4, 64
+
+
+class Supervisor:
+    """A load balancer in processes.
+
+    Args:
+        profile: what it does at first.
+        load: reads the profile anew, for a reload.
+        sockets: those that a service manager passed, if any; the others are opened.
+        notifier: the way to that manager.
+        log_levels: what the command line says about logging.
+
+    Attributes:
+        profile: what it does now.
+        up: set when all workers accept clients.
+        ended: everything was drained.
+        clean: nothing that was in flight has been cut since the drain began.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        load: Callable[[], Profile],
+        sockets: ListeningSockets,
+        notifier: Notifier,
+        log_levels: list[tuple[str | None, str]],
+    ) -> None:
+        self.profile = profile
+        self.up = trio.Event()
+        self.ended = False
+        self.clean = True
+        self._load = load
+        self._sockets = sockets
+        self._notifier = notifier
+        self._log_levels = log_levels
+        self._table = SharedTable(
+            min(max(_LEAST_SLOTS, _SLOTS_PER_SERVER * len(profile.servers)), _MOST_SLOTS),
+            max(_LEAST_ROWS, _ROWS_PER_WORKER * worker_count(profile)),
+            epoch=trio.current_time() - time.monotonic(),
+        )
+        self._reaper = OrphanReaper()
+        self._deadlines = Deadlines()
+        self._dial = partial(dial, deadlines=self._deadlines)
+        self._checking = trio.CancelScope()
+        self._nursery: trio.Nursery
+        self._pool: ServerPool
+        #: The present one last; the others drain.
+        self._generations: list[Generation] = []
+        #: One that is being started.
+        self._coming: Generation | None = None
+        self._stopping = False
+        self._someone_ended = trio.lowlevel.ParkingLot()
+        self._wanted = trio.Event()
+        self._started_at = datetime.now(UTC)
+        self._started = trio.current_time()
+
+    @property
+    def workers(self) -> int:
+        """How many workers run the present profile."""
+        return len(self._generations[-1].keepers)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where clients connect, with real ports."""
+        return self._sockets.addresses
+
+    def statistics(self, *, workers: bool = True) -> Statistics:
+        """Totals over all workers, those that are gone included, and if wished each of them."""
+        keepers = [keeper for each in self._generations for keeper in each.keepers]
+        return statistics_of(
+            self._pool,
+            started_at=self._started_at,
+            uptime_s=trio.current_time() - self._started,
+            algorithm=self.profile.algorithm,
+            workers=[keeper.statistics() for keeper in keepers] if workers else (),
+        )
+
+    async def bind(self) -> None:
+        """Open the listening sockets: what may need privileges that are dropped before `run`.
+
+        Raises:
+            ListenError: an address can't be bound.
+        """
+        await self._sockets.open(self.profile.listen, worker_count(self.profile))
+
+    async def run(self) -> None:
+        """Serve until drained; `up` is set when all workers accept clients.
+
+        Raises:
+            WorkersKeepDying: no worker can be started.
+            NoRoom: there are more servers than a table can have.
+        """
+        failure: TrioLBError | None = None
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._deadlines.watch_forever)
+                self._nursery.start_soon(self._watchdog)
+                try:
+                    await self._bring_up(self.profile)
+                except TrioLBError as exc:
+                    failure = exc  # raised below, in no group
+                else:
+                    if not self._stopping:
+                        self._notifier.ready(self._status())
+                        self.up.set()
+                    self._nursery.start_soon(self._reload_when_wanted)
+                    while self._generations or self._coming:
+                        await self._someone_ended.park()
+                    self.ended = True
+                self._nursery.cancel_scope.cancel()
+        finally:
+            self._sockets.close()
+            self._table.close()
+        if failure is not None:
+            raise failure
+
+    def drain(self) -> None:
+        """Have everything in flight finished; `run` returns when it is."""
+        self._stopping = True
+        self._notifier.stopping(self.profile.timeouts.drain + MARGIN)
+        self._give_way()
+
+    def _give_way(self) -> None:
+        """Drain, but not before a generation that is being started can do so as well."""
+        if self._coming is None:
+            for generation in self._generations:
+                generation.drain()
+            self._sockets.close()
+
+    def reload(self) -> None:
+        """Read the profile anew and bring it into effect, soon."""
+        self._wanted.set()
+
+    async def _reload_when_wanted(self) -> None:
+        while True:
+            await self._wanted.wait()
+            if len(self._generations) > _MOST_DRAINING:
+                log.warning("earlier workers still drain: the reload waits for them")
+            while len(self._generations) > _MOST_DRAINING:
+                await self._someone_ended.park()
+            if self._stopping:
+                return
+            self._wanted = trio.Event()
+            self._notifier.reloading()
+            await self._reload()
+            if not self._stopping:
+                self._notifier.ready(self._status())
+
+    def _status(self) -> str:
+        return f"{len(self._pool)} servers at {', '.join(self.addresses)}"
+
+    async def _watchdog(self) -> None:
+        """Tell the service manager that this loop turns, if it wants to know; reap orphans."""
+        while True:
+            if os.getpid() == 1:  # in a container, whoever loses its parent becomes our child
+                self._reaper.reap()
+            self._notifier.watchdog()
+            await trio.sleep(min(1.0, self._notifier.watchdog_interval or 1.0))
+
+    async def _reload(self) -> None:
+        """Bring a new profile into effect; if that can't be done, everything stays as it is."""
+        try:
+            profile = self._load()
+        except ProfileError as exc:
+            for problem in exc.problems:
+                log.error("%s", problem)
+            log.error("the profile is wrong: nothing was changed")
+            return
+        except TrioLBError as exc:
+            log.error("%s: nothing was changed", exc)
+            return
+        try:
+            await self._bring_up(profile)
+        except (ListenError, NoRoom, WorkersKeepDying) as exc:
+            self._table.assign(self.profile.servers)  # weights and maxima as they were
+            log.error("%s: nothing was changed", exc)
+            return
+        log.info("reloaded: %d servers, %s", len(profile.servers), profile.algorithm)
+
+    async def _bring_up(self, profile: Profile) -> None:
+        """Open, check and start what a profile needs; then those before it drain.
+
+        Raises:
+            ListenError, NoRoom, WorkersKeepDying: nothing of it is left.
+        """
+        workers = worker_count(profile)
+        before = set(self._table.servers)
+        slots = self._table.assign(profile.servers)
+        pool = ServerPool(profile.servers, profile.algorithm, table=self._table.table, slots=slots)
+        pool.notify = partial(log_change, pool)
+        checker = HealthChecker(profile, pool, self._dial)
+        generation = self._coming = Generation(
+            profile, workers, self._table, slots, self._sockets, self._log_levels, self._reaper
+        )
+        try:
+            await self._sockets.open(profile.listen, 1)
+            new = [index for index, slot in enumerate(slots) if slot not in before]
+            await checker.first_round(new)
+            # Not before: who is in the queue of a worker that is not there yet has to wait.
+            await self._sockets.open(profile.listen, workers)
+            await self._nursery.start(self._run_generation, generation)
+        except BaseException:
+            self._sockets.undo()
+            raise
+        else:
+            for each in self._generations:
+                each.drain()
+            self._generations.append(generation)
+            self._sockets.commit(profile.listen)
+            self._checking.cancel()
+            self._checking = trio.CancelScope()
+            self._nursery.start_soon(self._check, checker, pool, self._checking)
+            self.profile, self._pool = profile, pool
+        finally:
+            self._coming = None
+            self._tidy()
+            if self._stopping:
+                self._give_way()
+            self._someone_ended.unpark_all()
+
+    async def _check(
+        self, checker: HealthChecker, pool: ServerPool, scope: trio.CancelScope
+    ) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                for index in range(len(pool)):
+                    nursery.start_soon(checker.keep_checking, index)
+
+    async def _run_generation(
+        self, generation: Generation, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Run a generation to its end, and clear away what nobody but it had needed."""
+        try:
+            await generation.run(task_status=task_status)
+        finally:
+            if generation in self._generations:
+                self._generations.remove(generation)
+            if self._stopping:
+                self.clean = self.clean and generation.clean
+            self._tidy()
+            self._someone_ended.unpark_all()
+
+    def _tidy(self) -> None:
+        """Free the slots that no living generation uses."""
+        living = [*self._generations, *filter(None, [self._coming])]
+        used = {slot for generation in living for slot in generation.slots}
+        for slot in self._table.servers:
+            if slot not in used:
+                self._table.free(slot)
