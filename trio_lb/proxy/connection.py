@@ -163,10 +163,9 @@ class Proxy:
         except ClientGone as exc:
             status, why = CLIENT_GONE, str(exc)
             raise
-        except trio.Cancelled:
-            status = 0 if exchange is None else exchange.status
-            raise
         finally:
+            if exchange is not None and not status:
+                status = exchange.status  # cancelled, but the client has seen it
             self._ended(client, head, exchange, started, status, why)
 
     def _exchange(
