@@ -528,7 +528,6 @@ def offering_side(body: bytes = b"") -> ServerSide:
 def test_a_server_that_takes_up_an_offer_leaves_http() -> None:
     side = offering_side()
     side.end([])
-    assert not side.switched
     side.feed(GRANTED + b"\x81\x02hi")
     head = side.read_head()
     assert isinstance(head, ResponseHead)
