@@ -193,12 +193,12 @@ class Service:
             version=b"" if head is None else head.version,
             status=ended.status,
             bytes_sent=0 if exchange is None else exchange.bytes_sent,
-            bytes_received=0 if exchange is None else exchange.body.size,
+            bytes_received=0 if exchange is None else exchange.bytes_received,
             duration_s=ended.seconds,
             request_id=b"" if exchange is None else exchange.request_id,
             referer=None if head is None else find(head.fields, b"referer"),
             user_agent=None if head is None else find(head.fields, b"user-agent"),
-            server=servers[tries[-1].server].name if ended.why == "ok" else None,
+            server=servers[tries[-1].server].name if exchange and exchange.status else None,
             attempts=tuple(
                 Attempt(servers[each.server].name, each.outcome, each.seconds, each.reused)
                 for each in tries

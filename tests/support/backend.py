@@ -177,6 +177,11 @@ class Exchange:
         reset_on_close(self.connection.stream)
         await self.close()
 
+    @property
+    def rest(self) -> bytes:
+        """What was read beyond this request."""
+        return self._parser.trailing_data[0]
+
     def next_parser(self) -> h11.Connection:
         """Returns a parser for the next request, fed with what was read beyond this one."""
         parser = _parser()

@@ -61,3 +61,14 @@ async def run_node(port: int | None = None) -> AsyncIterator[str]:
         url = http_url("127.0.0.1", port)
         await wait_listening(url, child)
         yield url
+
+
+@asynccontextmanager
+async def run_websocket_server(port: int | None = None) -> AsyncIterator[str]:
+    """Runs `tests.support.websocket_server` and gives its URL, with `http:`."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "tests.support.websocket_server", str(port)]
+    async with run_process(command, cwd=ROOT) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url

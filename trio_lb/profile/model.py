@@ -186,6 +186,10 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         DurationOrZero,
         Meta(description="How long a client's idle connection is kept; 0 closes it at once."),
     ] = 60.0
+    tunnel: Annotated[
+        Duration,
+        Meta(description="Without a byte in either direction of a tunnel (WebSocket, Upgrade)."),
+    ] = 3600.0
     drain: Annotated[
         DurationOrZero,
         Meta(description="How long requests in flight may take to finish when we are stopped."),

@@ -215,6 +215,10 @@ class ClientConnection:
         except TimedOut:
             raise ClientGone("the client took nothing of its answer for too long") from None
 
+    def leave_http(self) -> bytes:
+        """After a 101: what the client has already sent of the other protocol."""
+        return self._codec.leave_http()
+
     # Ends
 
     def next_cycle(self) -> bool:

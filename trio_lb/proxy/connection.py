@@ -45,7 +45,7 @@ class Ended(NamedTuple):
         exchange: what was tried, None where the request was refused.
         status: of the answer; 499 where the client left without one.
         seconds: from the complete head to the end.
-        why: `ok`, or why there was no whole answer from a server.
+        why: `ok`, or why there was no whole answer from a server, or why its tunnel was cut.
     """
 
     client: str
@@ -154,7 +154,7 @@ class Proxy:
             try:
                 await self._collect_small_body(exchange)
                 await self._forwarder.forward(exchange, identity)
-                status, why = exchange.status, "ok"
+                status, why = exchange.status, exchange.ended
             except ResponseCut as exc:
                 status, why = exchange.status, exc.reason
         except RequestError as exc:
@@ -164,6 +164,8 @@ class Proxy:
             status, why = CLIENT_GONE, str(exc)
             raise
         finally:
+            if exchange is not None and not status:
+                status = exchange.status  # cancelled, but the client has seen it
             self._ended(client, head, exchange, started, status, why)
 
     def _exchange(

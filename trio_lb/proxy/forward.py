@@ -9,6 +9,8 @@
 * A reused connection that breaks before the first byte says nothing about its server, which may
   just have closed it. Once, the same server gets the request on a fresh connection.
 * After the client has seen a byte: never again.
+* An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
+  repeated once it was sent: the server may have begun the conversation.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from trio_lb.errors import (
 from trio_lb.wire.forwarding import ClientIdentity, request_lines, request_target
 
 from .attempt import attempt
+from .tunnel import switch
 from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -100,7 +103,7 @@ class Forwarder:
                     # one from: while one of them lives, the request reaches it.
                     left -= not (isinstance(exc, ConnectFailed) and exc.refused)
                 else:
-                    reservation.completed(exchange.bytes_sent, exchange.body.size)
+                    reservation.completed(exchange.bytes_sent, exchange.bytes_received)
                     return
             tried = (*tried, reservation.slot)
         # Not to have reached the last one is the same as to have found nobody: nothing was sent.
@@ -115,7 +118,10 @@ class Forwarder:
         """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
         repeatable = exchange.request.idempotent and exchange.body.replayable
         max_idle = None if repeatable else _FRESH_ENOUGH
-        pooled = self._upstreams.take(reservation.slot, now, max_idle)
+        pooled = None
+        # A tunnel would use the connection up; and a stale one would fail it without a retry.
+        if not exchange.request.upgrade:
+            pooled = self._upstreams.take(reservation.slot, now, max_idle)
         if pooled is not None:
             try:
                 await self._use(exchange, identity, reservation, self._upstream(pooled, True), now)
@@ -161,7 +167,9 @@ class Forwarder:
         target = request_target(request.target, self._prefixes[slot])
         outcome = "ended"
         try:
-            await attempt(exchange, upstream, reservation, target, lines, started)
+            switching = await attempt(exchange, upstream, reservation, target, lines, started)
+            if switching is not None:
+                await switch(exchange, upstream, switching, self._profile.timeouts.tunnel)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)

@@ -170,6 +170,15 @@ class UpstreamConnection:
         return self._codec.trailers
 
     @property
+    def switched(self) -> bool:
+        """A 101 was read, and the whole request, which made the offer, had left before it."""
+        return self._codec.switched and self.sent != NEVER
+
+    def leave_http(self) -> bytes:
+        """After a 101: what the server has already sent of the other protocol."""
+        return self._codec.leave_http()
+
+    @property
     def reusable(self) -> bool:
         """Both messages are complete, and the connection is good for another request."""
         return self._codec.reusable

@@ -54,9 +54,15 @@ def request_lines(
         lines.append((b"Transfer-Encoding", b"chunked"))
     if request.expects_continue:
         lines.append((b"Expect", b"100-continue"))
+    options = []
     if request.wants_trailers:
         lines.append((b"TE", b"trailers"))
-        lines.append((b"Connection", b"TE"))
+        options.append(b"TE")
+    if request.upgrade:
+        lines.append((b"Upgrade", b", ".join(request.upgrade)))
+        options.append(b"Upgrade")
+    if options:
+        lines.append((b"Connection", b", ".join(options)))
     lines.append((b"Via", _via(request.via, request.version)))
     lines.append((b"X-Forwarded-For", client.address))
     lines.append((b"X-Forwarded-Proto", client.scheme))
@@ -102,6 +108,13 @@ def response_lines(head: ResponseHead) -> list[FieldLine]:
     ]
     lines.append((b"Via", _via(b", ".join(via), head.version)))
     return lines
+
+
+def switching_lines(head: ResponseHead) -> list[FieldLine]:
+    """The field lines of a 101 as the client gets it; it has no body, so nothing frames one."""
+    lines = [line for line in response_lines(head) if line[0].lower() != b"content-length"]
+    protocols = b", ".join(value for _, lower, value in head.fields if lower == b"upgrade")
+    return [*lines, (b"Connection", b"Upgrade"), (b"Upgrade", protocols)]
 
 
 def trailer_lines(lines: list[FieldLine]) -> list[FieldLine]:

@@ -94,6 +94,7 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 client_head=_DURATIONS,
                 body=_DURATIONS,
                 keep_alive=_DURATIONS_OR_ZERO,
+                tunnel=_DURATIONS,
                 drain=_DURATIONS_OR_ZERO,
             )
         ),

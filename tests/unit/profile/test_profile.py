@@ -39,7 +39,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         ),
         algorithm=Algorithm.ROUND_ROBIN,
         timeout=10,
-        timeouts=Timeouts(connect=2, client_head=10, body=30, keep_alive=60, drain=30),
+        timeouts=Timeouts(connect=2, client_head=10, body=30, keep_alive=60, tunnel=3600, drain=30),
         limits=Limits(head=16384, headers=100, target=8192, body=None),
         retries=2,
         replay_body=65536,
@@ -77,7 +77,7 @@ servers:
   - url: unix:/run/app.sock
     max_connections: 5
 timeout: 250ms
-timeouts: {connect: 500ms, client_head: 1m, body: 1.5, keep_alive: 0, drain: 1h}
+timeouts: {connect: 500ms, client_head: 1m, body: 1.5, keep_alive: 0, tunnel: 1d, drain: 1h}
 limits:
   head: 32KiB
   headers: 50
@@ -119,7 +119,9 @@ log_level: DEBUG
         ),
         algorithm=Algorithm.WEIGHTED_LEAST_CONNECTIONS,
         timeout=0.25,
-        timeouts=Timeouts(connect=0.5, client_head=60, body=1.5, keep_alive=0, drain=3600),
+        timeouts=Timeouts(
+            connect=0.5, client_head=60, body=1.5, keep_alive=0, tunnel=86400, drain=3600
+        ),
         limits=Limits(head=32768, headers=50, target=4000, body=1_000_000),
         retries=0,
         replay_body=0,

@@ -94,6 +94,12 @@ WRONG = [
     ("timeout without end", S + "timeout: .inf", "2:10", "a duration such as"),
     ("timeout with a wrong unit", S + "timeout: 3 weeks", "2:10", "a duration such as"),
     ("timeouts are a number", S + "timeouts: 3", "2:11", "a mapping with keys such as connect, "),
+    (
+        "no time for tunnels",
+        S + "timeouts: {tunnel: 0}",
+        "2:20",
+        "timeouts.tunnel: expected a dura",
+    ),
     ("timeouts are nothing", S + "timeouts:\n", "2:10", "got nothing"),
     ("size with a wrong unit", S + "limits:\n  head: 16 pages", "3:9", "size such as 512, 16KiB"),
     ("size with a part of a byte", S + "replay_body: 0.3", "2:14", "a whole number of bytes"),

@@ -10,6 +10,7 @@ from trio_lb.wire.forwarding import (
     request_lines,
     request_target,
     response_lines,
+    switching_lines,
     trailer_lines,
 )
 from trio_lb.wire.heads import FieldLine, ResponseHead, find
@@ -141,3 +142,35 @@ def test_find_gives_the_first() -> None:
     fields = [(b"A", b"a", b"1"), (b"a", b"a", b"2")]
     assert find(fields, b"a") == b"1"
     assert find(fields, b"b") is None
+
+
+def test_an_offer_is_written_anew() -> None:
+    lines = sent(PLAIN._replace(upgrade=(b"websocket", b"other/2")))
+    assert [line for line in lines if line not in sent(PLAIN)] == [
+        (b"Upgrade", b"websocket, other/2"),
+        (b"Connection", b"Upgrade"),
+    ]
+    lines = sent(PLAIN._replace(upgrade=(b"websocket",), wants_trailers=True))
+    assert (b"Connection", b"TE, Upgrade") in lines
+
+
+def test_a_101_is_written_anew() -> None:
+    head = ResponseHead(
+        101,
+        b"Switching Protocols",
+        b"1.1",
+        [
+            (b"upgrade", b"upgrade", b"a"),
+            (b"Connection", b"connection", b"upgrade, X-Private"),
+            (b"X-Private", b"x-private", b"1"),
+            (b"Content-Length", b"content-length", b"0"),
+            (b"Sec-WebSocket-Accept", b"sec-websocket-accept", b"x="),
+            (b"Upgrade", b"upgrade", b"b"),
+        ],
+    )
+    assert switching_lines(head) == [
+        (b"Sec-WebSocket-Accept", b"x="),
+        (b"Via", b"1.1 trio-lb"),
+        (b"Connection", b"Upgrade"),
+        (b"Upgrade", b"a, b"),
+    ]
