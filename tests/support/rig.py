@@ -17,7 +17,7 @@ from tests.support.client import Client, Response, open_client
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
 from trio_lb.balance import ServerPool, StateChange
 from trio_lb.net.upstream_pool import UpstreamPool
-from trio_lb.profile import Address, HealthCheck, Profile, Server, read_pages
+from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server, read_pages
 from trio_lb.profile.address import parse_server_address
 from trio_lb.proxy.connection import Ended, Proxy
 
@@ -200,7 +200,7 @@ async def open_socket_bed(*scripts: Script, **settings: Any) -> AsyncIterator[So
     async with AsyncExitStack() as stack:
         backends = [await stack.enter_async_context(open_backend(script)) for script in scripts]
         profile = Profile(
-            listen=(Address(host="127.0.0.1", port=0),),
+            listen=(Listen(address=Address(host="127.0.0.1", port=0)),),
             servers=tuple(Server(address=parse_server_address(each.url)) for each in backends),
             **{"health_check": NO_CHECKS, **settings},
         )

@@ -17,8 +17,10 @@ from trio_lb.profile.address import ANY_HOST, Address, parse_listen_address, par
 from trio_lb.profile.dump import dump_profile
 from trio_lb.profile.model import (
     Algorithm,
+    ForwardedField,
     HealthCheck,
     Limits,
+    Listen,
     Profile,
     Server,
     Timeouts,
@@ -26,6 +28,7 @@ from trio_lb.profile.model import (
     parse_algorithm,
     parse_workers,
 )
+from trio_lb.profile.networks import TrustedNetwork
 from trio_lb.profile.pages import ErrorPage, read_pages
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.reading import conflicts, read_profile
@@ -39,14 +42,17 @@ __all__ = [
     "Address",
     "Algorithm",
     "ErrorPage",
+    "ForwardedField",
     "HealthCheck",
     "Limits",
+    "Listen",
     "Position",
     "Problem",
     "Profile",
     "ProfileError",
     "Server",
     "Timeouts",
+    "TrustedNetwork",
     "Upstream",
     "dump_profile",
     "json_schema",
@@ -125,7 +131,8 @@ def override(
     try:
         if listen is not None:
             changes["listen"] = tuple(
-                parse_listen_address(each) if isinstance(each, str) else each for each in listen
+                Listen(address=parse_listen_address(each) if isinstance(each, str) else each)
+                for each in listen
             )
         if algorithm is not None:
             changes["algorithm"] = parse_algorithm(algorithm)
@@ -135,8 +142,9 @@ def override(
         raise ProfileError([Problem(_COMMAND_LINE, None, "", str(error))]) from None
     changed = msgspec.structs.replace(profile, **changes)
     found = conflicts(
-        {f"listen[{index}]": address for index, address in enumerate(changed.listen)},
+        {f"listen[{index}]": each for index, each in enumerate(changed.listen)},
         {f"servers[{index}]": server for index, server in enumerate(changed.servers)},
+        bool(changed.trusted_proxies),
     )
     problems = [Problem(_COMMAND_LINE, None, path, message) for path, message in found]
     if problems:
