@@ -289,9 +289,11 @@ class MemoryNetwork:
         await backend.start()
         return backend
 
-    def pair(self) -> tuple[MemoryTransport, MemoryTransport]:
-        """A connection: the load balancer's end, and the other."""
-        return memory_pair(self.deadlines, self._peers, self._capacity)
+    def pair(self, peer: str = "192.0.2.1") -> tuple[MemoryTransport, MemoryTransport]:
+        """A connection: the load balancer's end, where `peer` is the other's address; the other."""
+        ours, theirs = memory_pair(self.deadlines, self._peers, self._capacity)
+        ours.peer = peer
+        return ours, theirs
 
     async def dial(self, address: Address, seconds: float) -> MemoryTransport:
         """See `trio_lb.net.dial.dial`."""

@@ -266,6 +266,24 @@ def test_override_replaces_listen_and_algorithm_and_nothing_else() -> None:
     assert override(profile) == profile
 
 
+def test_an_address_of_the_command_line_is_nothing_but_an_address() -> None:
+    profile = parse_profile(
+        "servers: http://a\ntrusted_proxies: 10.0.0.1\n"
+        "listen: {url: 'http://:80', proxy_protocol: on}"
+    )
+    assert override(profile) == profile
+    (listen,) = override(profile, listen=["http://:80"]).listen
+    assert not listen.proxy_protocol
+
+
+def test_trusted_proxies_may_come_from_the_environment() -> None:
+    text = "servers: http://a\ntrusted_proxies: ${PROXIES:-off}"
+    assert parse_profile(text, environ={}).trusted_proxies is None
+    assert parse_profile(text, environ={"PROXIES": "10.0.0.0/8"}).trusted_proxies == (
+        IPv4Network("10.0.0.0/8"),
+    )
+
+
 def test_override_replaces_the_number_of_workers() -> None:
     profile = parse_profile("servers: http://a\nworkers: 3")
     assert override(profile).workers == 3
