@@ -17,7 +17,6 @@ from trio_lb.profile.address import ANY_HOST, Address, parse_listen_address, par
 from trio_lb.profile.dump import dump_profile
 from trio_lb.profile.model import (
     Algorithm,
-    ForwardedField,
     HealthCheck,
     Limits,
     Listen,
@@ -28,9 +27,9 @@ from trio_lb.profile.model import (
     parse_algorithm,
     parse_workers,
 )
-from trio_lb.profile.networks import TrustedNetwork
 from trio_lb.profile.pages import ErrorPage, read_pages
 from trio_lb.profile.problems import Position, Problem, ProfileError
+from trio_lb.profile.proxies import ForwardedField, TrustedNetwork
 from trio_lb.profile.reading import conflicts, read_profile
 from trio_lb.profile.schema import json_schema
 

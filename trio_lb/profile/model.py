@@ -16,8 +16,13 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
-from trio_lb.profile.networks import TRUSTED_NETWORK, TrustedNetwork
 from trio_lb.profile.pages import parse_page_file
+from trio_lb.profile.proxies import (
+    FORWARDED_FIELD,
+    TRUSTED_NETWORK,
+    ForwardedField,
+    TrustedNetwork,
+)
 from trio_lb.profile.units import (
     DURATION,
     DURATION_OR_ZERO,
@@ -27,8 +32,6 @@ from trio_lb.profile.units import (
     STATUSES,
     SWITCH,
     Leaf,
-    is_off,
-    is_on,
 )
 
 
@@ -63,28 +66,6 @@ def parse_algorithm(text: str) -> Algorithm:
     hint = f'did you mean "{near[0]}"? ' if near else ""
     known = ", ".join(f"{long} ({short})" for short, long in SHORT_NAMES.items())
     raise ValueError(f"unknown algorithm: {hint}expected one of {known}")
-
-
-class ForwardedField(StrEnum):
-    """Whether servers get the Forwarded field (RFC 7239) beside, or in place of, X-Forwarded-..."""
-
-    OFF = "off"
-    ON = "on"
-    ONLY = "only"
-
-
-def _parse_forwarded(text: str) -> ForwardedField:
-    if is_off(text):
-        return ForwardedField.OFF
-    if is_on(text):
-        return ForwardedField.ON
-    if text.lower() == ForwardedField.ONLY:
-        return ForwardedField.ONLY
-    raise ValueError("expected on, off, or only")
-
-
-def _format_forwarded(field: ForwardedField) -> str | bool:
-    return str(field) if field is ForwardedField.ONLY else field is ForwardedField.ON
 
 
 MAX_WORKERS: Final = 256
@@ -142,9 +123,6 @@ def _parse_error_status(text: str) -> int:
 
 
 _ALGORITHM: Final = Leaf(parse_algorithm, str, {"enum": [*Algorithm, *SHORT_NAMES]})
-_FORWARDED: Final = Leaf(
-    _parse_forwarded, _format_forwarded, {"enum": [*SWITCH.schema["enum"], "only"]}
-)
 _PATH: Final = Leaf(_parse_path, str, {"type": "string", "pattern": "^/[!-~]*$"})
 _LOG_FILE: Final = Leaf(_parse_log_file, str, {"type": "string", "minLength": 1})
 _WORKERS: Final = Leaf(
@@ -382,7 +360,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     forwarded: Annotated[
         ForwardedField,
-        _FORWARDED,
+        FORWARDED_FIELD,
         Meta(
             description="Whether servers get the Forwarded field: beside X-Forwarded-... (on), in "
             "their place (only), or off."

@@ -1,11 +1,12 @@
-"""Networks of proxies that are believed: `10.0.0.0/8`, one address, or `unix`."""
+"""What a profile says of other proxies: whose word counts, and what servers are told of them."""
 
 from __future__ import annotations
 
 import ipaddress
+from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
-from trio_lb.profile.units import Leaf
+from trio_lb.profile.units import SWITCH, Leaf, is_off, is_on
 
 TrustedNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 """`unix` stands for everybody who comes by a unix socket, whom its permissions have let in."""
@@ -46,4 +47,31 @@ TRUSTED_NETWORK: Final = Leaf(
         "pattern": r"^([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$|^[Uu][Nn][Ii][Xx]$",
         "examples": ["10.0.0.0/8", "unix"],
     },
+)
+
+
+class ForwardedField(StrEnum):
+    """Whether servers get the Forwarded field (RFC 7239) beside, or in place of, X-Forwarded-..."""
+
+    OFF = "off"
+    ON = "on"
+    ONLY = "only"
+
+
+def _parse_forwarded(text: str) -> ForwardedField:
+    if is_off(text):
+        return ForwardedField.OFF
+    if is_on(text):
+        return ForwardedField.ON
+    if text.lower() == ForwardedField.ONLY:
+        return ForwardedField.ONLY
+    raise ValueError("expected on, off, or only")
+
+
+def _format_forwarded(field: ForwardedField) -> str | bool:
+    return str(field) if field is ForwardedField.ONLY else field is ForwardedField.ON
+
+
+FORWARDED_FIELD: Final = Leaf(
+    _parse_forwarded, _format_forwarded, {"enum": [*SWITCH.schema["enum"], "only"]}
 )
