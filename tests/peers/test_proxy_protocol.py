@@ -86,9 +86,9 @@ async def test_curl_in_front() -> None:
         url = balancer.addresses[0]
         assert await curl(url, "--haproxy-protocol", interface="127.0.0.1") == (0, "hello")
         assert asked(backend)[0].header("x-forwarded-for") == "127.0.0.1"
-        empty_reply, reset = 52, 56
-        assert (await curl(url, "--haproxy-protocol"))[0] in (empty_reply, reset)  # not trusted
-        assert (await curl(url, interface="127.0.0.1"))[0] in (empty_reply, reset)  # no header
+        closed = (52, 55, 56)  # curl's codes for no answer, failure to send, and a reset
+        assert (await curl(url, "--haproxy-protocol"))[0] in closed  # not trusted
+        assert (await curl(url, interface="127.0.0.1"))[0] in closed  # no header
         assert len(asked(backend)) == 1
 
 
