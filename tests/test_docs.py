@@ -43,8 +43,8 @@ def keys_written(value: object, prefix: str = "") -> Iterator[str]:
             yield from keys_written(item, f"{prefix.removesuffix('.')}[].")
 
 
-# A server is a URL or a mapping, alone or in a list: only the list is documented.
-KEYS = {key for key in keys_in(json_schema()) if not key.startswith("servers.")}
+# These are a URL or a mapping, alone or in a list: only the list is documented.
+KEYS = {key for key in keys_in(json_schema()) if not key.startswith(("listen.", "servers."))}
 
 
 def test_the_example_is_right_has_every_key_and_shows_the_defaults() -> None:

@@ -155,6 +155,30 @@ async def test_everything_in_a_profile_can_change() -> None:
         assert len(balancer.supervisor._table.servers) == 1  # the other one's slot is free again
 
 
+async def test_a_listener_can_come_to_expect_proxy_headers() -> None:
+    """On the same socket: by the workers' orders, not by the socket."""
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n"
+    url = http_url("127.0.0.1", free_port())
+    async with (
+        open_backend(OK) as backend,
+        open_supervisor(backend.url, listen=url, workers=2) as balancer,
+    ):
+
+        async def answered(data: bytes) -> bool:
+            async with open_client(url) as client:
+                await client.send(data)
+                return (await client.read_until_close())[0].startswith(b"HTTP/1.1 200")
+
+        last = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        assert (await answered(last), await answered(header + last)) == (True, False)
+        proxied = [{"url": url, "proxy_protocol": True}]
+        await balancer.reload(backend.url, listen=proxied, trusted_proxies="127.0.0.1", workers=2)
+        await until(lambda: len(balancer.pids) == 2)
+        for _ in range(4):  # both workers
+            assert (await answered(last), await answered(header + last)) == (False, True)
+        assert asked(backend)[-1].header("x-real-ip") == "192.0.2.7"
+
+
 async def test_a_wrong_profile_changes_nothing(tmp_path: Path) -> None:
     async with (
         open_backend(OK) as backend,

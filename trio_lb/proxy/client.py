@@ -58,6 +58,10 @@ class ClientConnection:
 
     # Requests
 
+    def feed(self, data: bytes) -> None:
+        """Take in bytes that were received before this connection was made: not none."""
+        self._codec.feed(data)
+
     async def next_request(self) -> RequestHead | None:
         """The next request's head; None if the client left or was idle for too long.
 

@@ -30,7 +30,8 @@ from trio_lb.errors import (
     ResponseTimeout,
     ServerError,
 )
-from trio_lb.wire.forwarding import ClientIdentity, request_lines, request_target
+from trio_lb.wire.forwarding import request_lines, request_target
+from trio_lb.wire.proxy_protocol import write_header
 
 from .attempt import attempt
 from .tunnel import switch
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from trio_lb.net.transport import Transport
     from trio_lb.net.upstream_pool import UpstreamPool
     from trio_lb.profile import Profile
+    from trio_lb.wire.identity import ClientIdentity
 
     from .exchange import Exchange
 
@@ -118,13 +120,15 @@ class Forwarder:
         """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
         repeatable = exchange.request.idempotent and exchange.body.replayable
         max_idle = None if repeatable else _FRESH_ENOUGH
+        announced = write_header(identity.ends, reservation.server.send_proxy)
         pooled = None
         # A tunnel would use the connection up; and a stale one would fail it without a retry.
         if not exchange.request.upgrade:
-            pooled = self._upstreams.take(reservation.slot, now, max_idle)
+            pooled = self._upstreams.take(reservation.slot, now, max_idle, announced)
         if pooled is not None:
+            upstream = self._upstream(pooled, True, announced)
             try:
-                await self._use(exchange, identity, reservation, self._upstream(pooled, True), now)
+                await self._use(exchange, identity, reservation, upstream, now)
             except ConnectionStale:
                 if not (exchange.request.idempotent and exchange.body.replayable):
                     raise
@@ -132,14 +136,16 @@ class Forwarder:
                 return
         transport = await self._dial(exchange, reservation)
         now = trio.current_time()
-        await self._use(exchange, identity, reservation, self._upstream(transport, False), now)
+        upstream = self._upstream(transport, False, announced)
+        await self._use(exchange, identity, reservation, upstream, now)
 
-    def _upstream(self, transport: Transport, reused: bool) -> UpstreamConnection:
+    def _upstream(self, transport: Transport, reused: bool, announced: bytes) -> UpstreamConnection:
         return UpstreamConnection(
             transport,
             reused=reused,
             timeout=self._profile.timeout,
             progress=self._profile.timeouts.body,
+            announced=announced,
         )
 
     async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
@@ -178,7 +184,7 @@ class Forwarder:
             now = trio.current_time()
             exchange.note(slot, outcome, now - started, upstream.reused)
             if upstream.reusable:
-                self._upstreams.put(slot, upstream.transport, now)
+                self._upstreams.put(slot, upstream.transport, now, upstream.announced)
             else:
                 upstream.transport.close()
 

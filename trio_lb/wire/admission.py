@@ -31,8 +31,8 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-#: What only proxies say about a client. Nobody in front of us is trusted, so what comes with a
-#: request is forgery or accident, and is replaced by what we know (`trio_lb.wire.forwarding`).
+#: What only proxies say about a client. It is never passed on as it came: what servers are told is
+#: made anew, from the claims of those who are trusted to make any (`trio_lb.wire.identity`).
 IDENTITY = frozenset(
     {
         b"forwarded",

@@ -15,7 +15,7 @@ from tests.support.net import dial, free_port, http_url
 from trio_lb.errors import ListenError
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.listen import UNIX_MODE, Listener, open_listeners
-from trio_lb.profile.address import parse_listen_address
+from trio_lb.profile import Listen, parse_listen_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from trio_lb.net.transport import SocketTransport
 
 
+def listen(url: str) -> Listen:
+    return Listen(address=parse_listen_address(url))
+
+
 @contextlib.asynccontextmanager
 async def opened(*urls: str) -> AsyncIterator[list[Listener]]:
     """Listeners on these addresses, closed in the end."""
-    listeners = await open_listeners(tuple(map(parse_listen_address, urls)))
+    listeners = await open_listeners(map(listen, urls))
     try:
         yield listeners
     finally:
@@ -61,7 +65,7 @@ async def test_all_or_none_is_bound() -> None:
         in_use = taken.getsockname()[1]
         addresses = (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{in_use}")
         with pytest.raises(ListenError) as caught:
-            await open_listeners(tuple(map(parse_listen_address, addresses)))
+            await open_listeners(map(listen, addresses))
     assert str(caught.value) == f"cannot listen on {addresses[1]}: Address already in use"
     with socket.socket() as probe:  # the first one was closed again
         probe.bind(("127.0.0.1", port))
@@ -69,7 +73,7 @@ async def test_all_or_none_is_bound() -> None:
 
 async def test_an_address_that_is_not_ours() -> None:
     with pytest.raises(ListenError, match=r"^cannot listen on http://192\.0\.2\.1:80\d\d: "):
-        await open_listeners((parse_listen_address("http://192.0.2.1:8080"),))
+        await open_listeners([listen("http://192.0.2.1:8080")])
 
 
 async def test_a_unix_socket_and_its_end(tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ async def test_a_stale_unix_socket_is_replaced_but_a_living_one_is_not(tmp_path:
         dead.bind(os.fspath(path))
     async with opened(f"unix:{path}"):
         with pytest.raises(ListenError, match="Address already in use"):
-            await open_listeners((parse_listen_address(f"unix:{path}"),))
+            await open_listeners([listen(f"unix:{path}")])
         (await trio.open_unix_socket(str(path))).socket.close()
 
 
@@ -94,7 +98,7 @@ async def test_a_file_is_never_removed(tmp_path: Path) -> None:
     path = tmp_path / "lb.sock"
     path.write_text("precious")
     with pytest.raises(ListenError, match="Address already in use"):
-        await open_listeners((parse_listen_address(f"unix:{path}"),))
+        await open_listeners([listen(f"unix:{path}")])
     assert path.read_text() == "precious"
 
 

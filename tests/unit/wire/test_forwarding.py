@@ -6,7 +6,6 @@ import pytest
 
 from trio_lb.wire.admission import AdmittedRequest
 from trio_lb.wire.forwarding import (
-    ClientIdentity,
     request_lines,
     request_target,
     response_lines,
@@ -14,8 +13,10 @@ from trio_lb.wire.forwarding import (
     trailer_lines,
 )
 from trio_lb.wire.heads import FieldLine, ResponseHead, find
+from trio_lb.wire.identity import ClientIdentity
+from trio_lb.wire.proxy_protocol import ProxyHeader
 
-CLIENT = ClientIdentity(b"192.0.2.7", b"http")
+CLIENT = ClientIdentity("192.0.2.7", [(b"X-Real-IP", b"192.0.2.7")], ProxyHeader())
 PLAIN = AdmittedRequest(
     method=b"GET",
     target=b"/",
@@ -43,18 +44,14 @@ def test_a_plain_request() -> None:
         (b"B", b"1"),
         (b"a", b"2"),
         (b"Via", b"1.1 trio-lb"),
-        (b"X-Forwarded-For", b"192.0.2.7"),
-        (b"X-Forwarded-Proto", b"http"),
-        (b"X-Forwarded-Host", b"example.org"),
         (b"X-Real-IP", b"192.0.2.7"),
         (b"X-Request-ID", b"id-1"),
     ]
 
 
-def test_without_host_the_servers_own_is_sent_and_none_is_claimed() -> None:
+def test_without_host_the_servers_own_is_sent() -> None:
     lines = dict(sent(PLAIN._replace(host=None, version=b"1.0")))
     assert lines[b"Host"] == b"127.0.0.1:3001"
-    assert b"X-Forwarded-Host" not in lines
     assert lines[b"Via"] == b"1.0 trio-lb"
 
 
