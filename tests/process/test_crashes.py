@@ -232,7 +232,9 @@ async def test_row_20_workers_end_when_their_supervisor_is_killed(tmp_path: Path
             assert (await request(second.url)).body == b"finished"
 
 
-async def test_row_20_workers_that_drain_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+async def test_row_20_workers_that_drain_end_when_their_supervisor_is_killed(
+    tmp_path: Path,
+) -> None:
     async with (
         open_backend(besides_checks(scripts.hang())) as backend,
         run_supervisor(tmp_path, backend.url) as balancer,
