@@ -232,7 +232,7 @@ async def test_row_20_workers_end_when_their_supervisor_is_killed(tmp_path: Path
             assert (await request(second.url)).body == b"finished"
 
 
-async def test_row_20_workers_that_drain_end_when_their_supervisor_is_killed(
+async def test_row_20_workers_that_drain_end_with_their_supervisor(
     tmp_path: Path,
 ) -> None:
     async with (

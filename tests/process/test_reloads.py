@@ -86,10 +86,10 @@ async def test_rows_21_and_22_twenty_reloads_cost_no_request(tmp_path: Path) -> 
 async def test_row_22_clients_that_pause_meet_no_close_without_an_answer() -> None:
     """A kept connection ends with an answer that says so, or while nothing was asked on it.
 
-    Scale: 3 reloads, 16 clients with pauses of up to half a second.
+    Scale: 3 reloads, 16 clients with pauses of up to a quarter of a second.
     """
     async with open_backend(OK) as backend, open_supervisor(backend.url) as balancer:
-        loads = [Load(balancer.url, clients=4, pause=pause) for pause in (0.0, 0.02, 0.1, 0.5)]
+        loads = [Load(balancer.url, clients=4, pause=pause) for pause in (0.0, 0.02, 0.1, 0.25)]
         async with trio.open_nursery() as nursery:
             for load in loads:
                 nursery.start_soon(load.run, 60.0)
