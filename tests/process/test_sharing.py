@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -161,6 +161,11 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
     ):
         (pid,) = balancer.pids
         inside: list[Client] = []
+
+        def reports() -> list[dict[str, Any]]:
+            text = (tmp_path / "x.jsonl").read_text()
+            return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
         leave = trio.Event()
         answered = 0
 
@@ -179,15 +184,15 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
         for _ in range(100):
             nursery.start_soon(stay)
         await balancer.child.wait_line("accepting is paused")
-        await until(lambda: len(inside) > 5)
-        await trio.sleep(0.3)
-        let_in, work = len(inside), cpu_seconds(pid)
-        assert let_in <= 32, "each needs a server's connection, too"
+        before = len(reports())
+        await until(lambda: len(reports()) > before + 1)
+        let_in = reports()[-1]["client_connections"]
+        assert 5 < let_in <= 32, "each needs a server's connection, too"
+        await until(lambda: len(inside) == let_in)
+        work = cpu_seconds(pid)
         await trio.sleep(2)
         assert cpu_seconds(pid) - work < 0.2 * 2, "a busy loop"
-        assert len(inside) == let_in
-        reported = json.loads((tmp_path / "x.jsonl").read_text().splitlines()[-1])
-        assert reported["client_connections"] == let_in
+        assert len(inside) == reports()[-1]["client_connections"] == let_in
         async with trio.open_nursery() as again:  # all of them at a time
             for client in inside:
                 again.start_soon(ask, client)
