@@ -85,3 +85,17 @@ def test_every_document_can_be_found_from_the_readme() -> None:
     documents = chain((ROOT / "docs").glob("*.md"), (ROOT / "docs" / "examples").iterdir())
     missing = [path for path in documents if f"({path.relative_to(ROOT)})" not in readme]
     assert not missing
+
+
+def test_every_test_that_is_promised_exists() -> None:
+    """docs/reliability.md: each row names the tests that show it."""
+    lines = (ROOT / "docs" / "reliability.md").read_text().splitlines()
+    rows = [line for line in lines if re.match(r"\| \d+ \|", line)]
+    promised = [re.findall(r"`(test_\w+)`", row) for row in rows]
+    assert all(promised), "a row without a test"
+    tests = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
+    }
+    assert sorted(set(chain.from_iterable(promised)) - tests) == []

@@ -50,7 +50,7 @@ def main() -> int:
     """
     # Also where these reach a whole group of processes, they are for the supervisor alone: it has
     # us drain, or gets others in our place.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setblocking(False)
