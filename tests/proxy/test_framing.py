@@ -275,7 +275,7 @@ async def test_connection_close_of_the_client_is_obeyed(kind: str) -> None:
         assert len(bed.backends[0].requests) == 2
 
 
-async def test_upgrade_is_not_offered_and_costs_no_connection(kind: str) -> None:
+async def test_an_offer_of_h2c_is_dropped_and_costs_no_connection(kind: str) -> None:
     async with open_bed(kind, scripts.answer()) as bed, bed.client() as client:
         await client.send(get("/", "Connection: Upgrade", "Upgrade: h2c") + get("/2"))
         assert (await client.read_response()).header("connection") is None

@@ -58,6 +58,10 @@ class ClientConnection:
 
     # Requests
 
+    def feed(self, data: bytes) -> None:
+        """Take in bytes that were received before this connection was made: not none."""
+        self._codec.feed(data)
+
     async def next_request(self) -> RequestHead | None:
         """The next request's head; None if the client left or was idle for too long.
 
@@ -214,6 +218,10 @@ class ClientConnection:
             raise ClientGone("the client closed its connection before it had its answer") from None
         except TimedOut:
             raise ClientGone("the client took nothing of its answer for too long") from None
+
+    def leave_http(self) -> bytes:
+        """After a 101: what the client has already sent of the other protocol."""
+        return self._codec.leave_http()
 
     # Ends
 

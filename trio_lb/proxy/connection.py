@@ -14,13 +14,14 @@ from trio_lb.errors import ClientError, ClientGone, NoServer, RequestError, Resp
 from trio_lb.net.transport import Transport, Turns
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.answers import error_answer
-from trio_lb.wire.forwarding import ClientIdentity
 from trio_lb.wire.heads import RequestHead, find
+from trio_lb.wire.identity import Identification, Peer
 
 from .body import RequestBody
 from .client import ClientConnection
 from .exchange import Exchange
 from .forward import Forwarder
+from .proxy_header import ProxyHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,12 +41,12 @@ class Ended(NamedTuple):
     """A request that is over.
 
     Attributes:
-        client: the client's address.
+        client: the client's address, as far as we were told by those who are trusted.
         head: the request's head, None where it could not be read.
         exchange: what was tried, None where the request was refused.
         status: of the answer; 499 where the client left without one.
         seconds: from the complete head to the end.
-        why: `ok`, or why there was no whole answer from a server.
+        why: `ok`, or why there was no whole answer from a server, or why its tunnel was cut.
     """
 
     client: str
@@ -83,6 +84,8 @@ class Proxy:
         self._profile = profile
         self._servers = servers
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
+        self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
+        self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
@@ -91,17 +94,22 @@ class Proxy:
         self._serial = count(1)
         self.tally = servers.tally
 
-    async def serve(self, transport: Transport) -> None:
+    async def serve(self, transport: Transport, proxy_protocol: bool = False) -> None:
         """Serve one client until its connection ends, and close it.
 
         Nothing but cancellation comes out: what goes wrong with one client is its own affair.
+
+        Args:
+            transport: its bytes; closed at the end.
+            proxy_protocol: they begin with a PROXY header.
         """
         client = ClientConnection(transport, self._profile)
         client.draining = self._draining
         self._clients.add(client)
         self.tally.opened()
         try:
-            await self._serve_requests(client)
+            if (peer := await self._meet(client, proxy_protocol)) is not None:
+                await self._serve_requests(client, peer)
         except ClientGone:
             pass
         except Exception:  # a bug of ours must not cancel the listener's nursery with all clients
@@ -117,44 +125,56 @@ class Proxy:
         for client in self._clients:
             client.drain()
 
-    async def _serve_requests(self, client: ClientConnection) -> None:
-        identity = _identity(client.transport.peer)
+    async def _meet(self, client: ClientConnection, proxy_protocol: bool) -> Peer | None:
+        """Find out who is there; None if it is nobody who is served."""
+        peer = self._identification.peer(*client.transport.ends())
+        if proxy_protocol:
+            introduced = await self._headers.receive(client.transport, peer)
+            if introduced is None:
+                return None
+            peer, rest = introduced
+            if rest:
+                client.feed(rest)
+        return peer
+
+    async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
         turns = Turns()
         while True:
             try:
                 head = await client.next_request()
             except ClientError as exc:
-                await self._refuse_head(client, exc)
+                await self._refuse_head(client, peer, exc)
                 break
             if head is None:
                 return
-            await self._serve_request(client, identity, head)
+            await self._serve_request(client, peer, head)
             if not client.next_cycle():
                 break
             await turns.step()
         await client.end()
 
-    async def _refuse_head(self, client: ClientConnection, exc: ClientError) -> None:
+    async def _refuse_head(self, client: ClientConnection, peer: Peer, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""
         answer = error_answer(exc.status, exc.reason, page=self._pages.get(exc.status))
         try:
             await client.answer(answer, close=True)
         finally:
-            self._ended(client, None, None, trio.current_time(), exc.status, exc.reason)
+            self._ended(peer.address, None, None, trio.current_time(), exc.status, exc.reason)
 
-    async def _serve_request(
-        self, client: ClientConnection, identity: ClientIdentity, head: RequestHead
-    ) -> None:
+    async def _serve_request(self, client: ClientConnection, peer: Peer, head: RequestHead) -> None:
         started = trio.current_time()
         exchange: Exchange | None = None
         status, why = 0, "cancelled"
+        address = peer.address
         try:
             request = admit(head, self._profile.limits.body)
+            identity = self._identification.identify(peer, head.fields, request.host)
+            address = identity.address
             exchange = self._exchange(client, request, started)
             try:
                 await self._collect_small_body(exchange)
                 await self._forwarder.forward(exchange, identity)
-                status, why = exchange.status, "ok"
+                status, why = exchange.status, exchange.ended
             except ResponseCut as exc:
                 status, why = exchange.status, exc.reason
         except RequestError as exc:
@@ -164,7 +184,9 @@ class Proxy:
             status, why = CLIENT_GONE, str(exc)
             raise
         finally:
-            self._ended(client, head, exchange, started, status, why)
+            if exchange is not None and not status:
+                status = exchange.status  # cancelled, but the client has seen it
+            self._ended(address, head, exchange, started, status, why)
 
     def _exchange(
         self, client: ClientConnection, request: AdmittedRequest, started: float
@@ -213,7 +235,7 @@ class Proxy:
 
     def _ended(
         self,
-        client: ClientConnection,
+        client: str,
         head: RequestHead | None,
         exchange: Exchange | None,
         started: float,
@@ -224,9 +246,4 @@ class Proxy:
         if self._on_ended is None:
             return
         seconds = trio.current_time() - started
-        self._on_ended(Ended(client.transport.peer, head, exchange, status, seconds, why))
-
-
-def _identity(peer: str) -> ClientIdentity:
-    """What servers are told about a client; `unknown` is RFC 7239's word for who has no address."""
-    return ClientIdentity(b"unknown" if peer == "unix:" else peer.encode("ascii"), b"http")
+        self._on_ended(Ended(client, head, exchange, status, seconds, why))

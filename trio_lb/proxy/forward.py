@@ -9,6 +9,8 @@
 * A reused connection that breaks before the first byte says nothing about its server, which may
   just have closed it. Once, the same server gets the request on a fresh connection.
 * After the client has seen a byte: never again.
+* An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
+  repeated once it was sent: the server may have begun the conversation.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from trio_lb.errors import (
     ResponseTimeout,
     ServerError,
 )
-from trio_lb.wire.forwarding import ClientIdentity, request_lines, request_target
+from trio_lb.wire.forwarding import request_lines, request_target
+from trio_lb.wire.proxy_protocol import write_header
 
 from .attempt import attempt
+from .tunnel import switch
 from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from trio_lb.net.transport import Transport
     from trio_lb.net.upstream_pool import UpstreamPool
     from trio_lb.profile import Profile
+    from trio_lb.wire.identity import ClientIdentity
 
     from .exchange import Exchange
 
@@ -100,7 +105,7 @@ class Forwarder:
                     # one from: while one of them lives, the request reaches it.
                     left -= not (isinstance(exc, ConnectFailed) and exc.refused)
                 else:
-                    reservation.completed(exchange.bytes_sent, exchange.body.size)
+                    reservation.completed(exchange.bytes_sent, exchange.bytes_received)
                     return
             tried = (*tried, reservation.slot)
         # Not to have reached the last one is the same as to have found nobody: nothing was sent.
@@ -115,10 +120,15 @@ class Forwarder:
         """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
         repeatable = exchange.request.idempotent and exchange.body.replayable
         max_idle = None if repeatable else _FRESH_ENOUGH
-        pooled = self._upstreams.take(reservation.slot, now, max_idle)
+        announced = write_header(identity.ends, reservation.server.send_proxy)
+        pooled = None
+        # A tunnel would use the connection up; and a stale one would fail it without a retry.
+        if not exchange.request.upgrade:
+            pooled = self._upstreams.take(reservation.slot, now, max_idle, announced)
         if pooled is not None:
+            upstream = self._upstream(pooled, True, announced)
             try:
-                await self._use(exchange, identity, reservation, self._upstream(pooled, True), now)
+                await self._use(exchange, identity, reservation, upstream, now)
             except ConnectionStale:
                 if not (exchange.request.idempotent and exchange.body.replayable):
                     raise
@@ -126,14 +136,16 @@ class Forwarder:
                 return
         transport = await self._dial(exchange, reservation)
         now = trio.current_time()
-        await self._use(exchange, identity, reservation, self._upstream(transport, False), now)
+        upstream = self._upstream(transport, False, announced)
+        await self._use(exchange, identity, reservation, upstream, now)
 
-    def _upstream(self, transport: Transport, reused: bool) -> UpstreamConnection:
+    def _upstream(self, transport: Transport, reused: bool, announced: bytes) -> UpstreamConnection:
         return UpstreamConnection(
             transport,
             reused=reused,
             timeout=self._profile.timeout,
             progress=self._profile.timeouts.body,
+            announced=announced,
         )
 
     async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
@@ -161,7 +173,9 @@ class Forwarder:
         target = request_target(request.target, self._prefixes[slot])
         outcome = "ended"
         try:
-            await attempt(exchange, upstream, reservation, target, lines, started)
+            switching = await attempt(exchange, upstream, reservation, target, lines, started)
+            if switching is not None:
+                await switch(exchange, upstream, switching, self._profile.timeouts.tunnel)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)
@@ -170,7 +184,7 @@ class Forwarder:
             now = trio.current_time()
             exchange.note(slot, outcome, now - started, upstream.reused)
             if upstream.reusable:
-                self._upstreams.put(slot, upstream.transport, now)
+                self._upstreams.put(slot, upstream.transport, now, upstream.announced)
             else:
                 upstream.transport.close()
 

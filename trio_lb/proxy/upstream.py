@@ -23,17 +23,25 @@ class UpstreamConnection:
         reused: it came from the pool.
         timeout: seconds from the end of the request to a whole response head.
         progress: seconds within which bytes must move, again and again.
+        announced: the PROXY header that it begins with, or began with; none if empty.
 
     Attributes:
-        reused: as above.
+        reused, announced: as above.
         sent: when the last byte of the request had left; `NEVER` before that.
     """
 
     def __init__(
-        self, transport: Transport, *, reused: bool, timeout: float, progress: float
+        self,
+        transport: Transport,
+        *,
+        reused: bool,
+        timeout: float,
+        progress: float,
+        announced: bytes = b"",
     ) -> None:
         self.transport = transport
         self.reused = reused
+        self.announced = announced
         self._codec = ServerSide()
         self._timeout = timeout
         self._progress = progress
@@ -65,7 +73,8 @@ class UpstreamConnection:
             ResponseBroken: the connection broke.
         """
         codec = self._codec
-        out = [codec.request(method, target, lines)]
+        head = codec.request(method, target, lines)
+        out = [head if self.reused else self.announced + head]
         await self._send_parts(out, parts, trailers)
 
     async def continue_request(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
@@ -168,6 +177,15 @@ class UpstreamConnection:
     def trailers(self) -> list[FieldLine]:
         """Those of the response, once its body has ended."""
         return self._codec.trailers
+
+    @property
+    def switched(self) -> bool:
+        """A 101 was read, and the whole request, which made the offer, had left before it."""
+        return self._codec.switched and self.sent != NEVER
+
+    def leave_http(self) -> bytes:
+        """After a 101: what the server has already sent of the other protocol."""
+        return self._codec.leave_http()
 
     @property
     def reusable(self) -> bool:

@@ -13,16 +13,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trio_lb.errors import ClientError
 
+from .upgrade import offered
+
 if TYPE_CHECKING:
     from .heads import FieldLine, RequestHead
 
 #: Fields that speak about one connection only.
 HOP_BY_HOP = frozenset(
-    {b"connection", b"proxy-connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"}
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
 )
 
-#: What only proxies say about a client. Nobody in front of us is trusted, so what comes with a
-#: request is forgery or accident, and is replaced by what we know (`trio_lb.wire.forwarding`).
+#: What only proxies say about a client. It is never passed on as it came: what servers are told is
+#: made anew, from the claims of those who are trusted to make any (`trio_lb.wire.identity`).
 IDENTITY = frozenset(
     {
         b"forwarded",
@@ -59,6 +69,7 @@ class AdmittedRequest(NamedTuple):
         wants_trailers: the client reads trailers (`TE: trailers`).
         request_id: a well-formed X-Request-ID of the client, or None.
         accept: value of the Accept field, or None.
+        upgrade: protocols that the client offers to switch to, of those that may be offered on.
     """
 
     method: bytes
@@ -73,6 +84,7 @@ class AdmittedRequest(NamedTuple):
     wants_trailers: bool
     request_id: bytes | None
     accept: bytes | None
+    upgrade: tuple[bytes, ...] = ()
 
     @property
     def has_body(self) -> bool:
@@ -80,7 +92,8 @@ class AdmittedRequest(NamedTuple):
 
     @property
     def idempotent(self) -> bool:
-        return self.method in IDEMPOTENT
+        """It may be sent twice: a conversation in another protocol can't be begun again."""
+        return self.method in IDEMPOTENT and not self.upgrade
 
 
 def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
@@ -104,6 +117,7 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
     via: list[bytes] = []
     options: list[bytes] = []
     te: list[bytes] = []
+    upgrade: list[bytes] = []
     content_length: int | None = None
     chunked = False
     lines: list[FieldLine] = []
@@ -122,6 +136,8 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
                 te += _comma_list(value)
             elif lower == b"transfer-encoding":
                 chunked = True
+            elif lower == b"upgrade":
+                upgrade.append(value)
         elif lower in IDENTITY:
             pass
         elif lower == b"via":
@@ -158,6 +174,7 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
         wants_trailers=b"trailers" in te and version == b"1.1",
         request_id=request_id,
         accept=accept,
+        upgrade=offered(version, options, upgrade),
     )
 
 

@@ -6,12 +6,13 @@ parsers can read it differently.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .admission import HOP_BY_HOP, IDENTITY, AdmittedRequest
 
 if TYPE_CHECKING:
     from .heads import FieldLine, ResponseHead
+    from .identity import ClientIdentity
 
 #: Our name in Via (RFC 9110 section 7.6.3).
 PSEUDONYM = b"trio-lb"
@@ -23,18 +24,6 @@ _NOT_IN_TRAILERS = frozenset(
 )
 
 
-class ClientIdentity(NamedTuple):
-    """What servers are told about a client's connection.
-
-    Attributes:
-        address: the client's IP address, or `unknown` on a unix socket.
-        scheme: `http` or `https`.
-    """
-
-    address: bytes
-    scheme: bytes
-
-
 def request_lines(
     request: AdmittedRequest, client: ClientIdentity, request_id: bytes, authority: bytes
 ) -> list[FieldLine]:
@@ -42,7 +31,7 @@ def request_lines(
 
     Args:
         request: the admitted request.
-        client: who sent it; replaces every such claim that came with it.
+        client: who sent it.
         request_id: the client's own, if it was well-formed, or ours.
         authority: host and port of the server, for a request that came without Host (HTTP/1.0).
     """
@@ -54,15 +43,17 @@ def request_lines(
         lines.append((b"Transfer-Encoding", b"chunked"))
     if request.expects_continue:
         lines.append((b"Expect", b"100-continue"))
+    options = []
     if request.wants_trailers:
         lines.append((b"TE", b"trailers"))
-        lines.append((b"Connection", b"TE"))
+        options.append(b"TE")
+    if request.upgrade:
+        lines.append((b"Upgrade", b", ".join(request.upgrade)))
+        options.append(b"Upgrade")
+    if options:
+        lines.append((b"Connection", b", ".join(options)))
     lines.append((b"Via", _via(request.via, request.version)))
-    lines.append((b"X-Forwarded-For", client.address))
-    lines.append((b"X-Forwarded-Proto", client.scheme))
-    if request.host is not None:
-        lines.append((b"X-Forwarded-Host", request.host))
-    lines.append((b"X-Real-IP", client.address))
+    lines += client.lines
     lines.append((b"X-Request-ID", request_id))
     return lines
 
@@ -102,6 +93,13 @@ def response_lines(head: ResponseHead) -> list[FieldLine]:
     ]
     lines.append((b"Via", _via(b", ".join(via), head.version)))
     return lines
+
+
+def switching_lines(head: ResponseHead) -> list[FieldLine]:
+    """The field lines of a 101 as the client gets it; it has no body, so nothing frames one."""
+    lines = [line for line in response_lines(head) if line[0].lower() != b"content-length"]
+    protocols = b", ".join(value for _, lower, value in head.fields if lower == b"upgrade")
+    return [*lines, (b"Connection", b"Upgrade"), (b"Upgrade", protocols)]
 
 
 def trailer_lines(lines: list[FieldLine]) -> list[FieldLine]:

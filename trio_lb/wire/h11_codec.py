@@ -30,11 +30,11 @@ class Signal(Enum):
 NEED_DATA: Final = Signal.NEED_DATA
 END: Final = Signal.END
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _ANY_HOST = [(b"Host", b"any")]
 
 # h11 keeps the states and the framing of what we send, and needs to see nothing else of it. So it
 # is shown skeletons, most of which are made once; the heads are written by `serialise`.
+_SHOWN = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
 _BODILESS = {
     method: h11.Request(method=method, target=b"/", headers=_ANY_HOST)
     for method in (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"POST")
@@ -42,7 +42,7 @@ _BODILESS = {
 _NO_TRAILERS = h11.EndOfMessage()
 
 # A client that has sent its request is DONE, or, if it offers another protocol (Upgrade), in a
-# state of its own until we answer; we never accept, so that makes no difference.
+# state of its own until we answer. Only a 101 (`informational`) accepts; then `leave_http` follows.
 _INCOMPLETE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 _LAST = (*_INCOMPLETE, h11.MUST_CLOSE, h11.CLOSED)
 
@@ -192,6 +192,12 @@ class ClientSide:
         self._conn.start_next_cycle()
         self._method = self._version = b""
 
+    def leave_http(self) -> bytes:
+        """After a 101: what has come behind the request, in whatever protocol."""
+        rest, _ = self._conn.trailing_data
+        self._conn = h11.Connection(h11.SERVER)  # the old one would keep its buffer
+        return rest
+
     def _check_size(self, head: RequestHead) -> None:
         """h11 bounds incomplete heads only; one that arrives whole is measured here."""
         if len(head.target) > self._target_limit:
@@ -230,10 +236,10 @@ class ServerSide:
 
     def request(self, method: bytes, target: bytes, lines: list[FieldLine]) -> bytes:
         """The bytes of the request's head."""
-        framing = [line for line in lines if line[0].lower() in _FRAMING]
-        skeleton = None if framing else _BODILESS.get(method)
+        shown = [line for line in lines if line[0].lower() in _SHOWN]
+        skeleton = None if shown else _BODILESS.get(method)
         if skeleton is None:
-            skeleton = h11.Request(method=method, target=b"/", headers=[*_ANY_HOST, *framing])
+            skeleton = h11.Request(method=method, target=b"/", headers=[*_ANY_HOST, *shown])
         self._conn.send(skeleton)
         return serialise.request_head(method, target, lines)
 
@@ -306,6 +312,17 @@ class ServerSide:
             and conn.their_state is h11.DONE
             and conn.trailing_data == (b"", False)
         )
+
+    @property
+    def switched(self) -> bool:
+        """A 101 was read, after the end of a request that offered another protocol."""
+        return self._conn.our_state is h11.SWITCHED_PROTOCOL
+
+    def leave_http(self) -> bytes:
+        """After a 101: what has come behind it, in whatever protocol."""
+        rest, _ = self._conn.trailing_data
+        self._conn = h11.Connection(h11.CLIENT)  # the old one would keep its buffer
+        return rest
 
 
 @lru_cache(maxsize=1024)

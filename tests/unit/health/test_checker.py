@@ -20,6 +20,7 @@ from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
+from trio_lb.wire.proxy_protocol import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -380,3 +381,18 @@ async def test_a_server_that_cannot_be_reached_at_all() -> None:
             "first health check: connect: No such file or directory",
             "first health check: connect: no-such-host.invalid does not resolve",
         ]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_check_announces_itself_and_no_client(
+    version: str, autojump_clock: MockClock
+) -> None:
+    async with open_backend(scripts.answer()) as backend:
+        backend.proxy_protocol = True
+        server = {"url": backend.url, "send_proxy": version}
+        async with checking(server) as checked:
+            assert checked.pool.state(0) is ALIVE
+        [connection] = backend.connections
+        assert connection.announced == LOCAL
+        start = b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n\x20"
+        assert bytes(connection.received).startswith(start)

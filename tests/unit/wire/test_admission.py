@@ -261,3 +261,13 @@ def test_no_refusal_repeats_what_the_client_sent() -> None:
         with pytest.raises(ClientError) as caught:
             request(*([] if line.startswith(b"Host") else [HOST]), line)
         assert "script" not in caught.value.reason
+
+
+def test_an_offer_of_another_protocol() -> None:
+    offer = (b"Connection: keep-alive, Upgrade, HTTP2-Settings", b"Upgrade: h2c, websocket")
+    admitted = request(HOST, *offer, b"HTTP2-Settings: AAMA", b"Sec-WebSocket-Key: x")
+    assert admitted.upgrade == (b"websocket",)
+    assert admitted.lines == [(b"Sec-WebSocket-Key", b"x")]
+    assert not admitted.idempotent  # it may have begun a conversation
+    assert request(HOST, b"Connection: Upgrade", b"Upgrade: h2c").idempotent
+    assert request(*offer, first=b"GET / HTTP/1.0").upgrade == ()

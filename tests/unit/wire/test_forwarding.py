@@ -6,15 +6,17 @@ import pytest
 
 from trio_lb.wire.admission import AdmittedRequest
 from trio_lb.wire.forwarding import (
-    ClientIdentity,
     request_lines,
     request_target,
     response_lines,
+    switching_lines,
     trailer_lines,
 )
 from trio_lb.wire.heads import FieldLine, ResponseHead, find
+from trio_lb.wire.identity import ClientIdentity
+from trio_lb.wire.proxy_protocol import ProxyHeader
 
-CLIENT = ClientIdentity(b"192.0.2.7", b"http")
+CLIENT = ClientIdentity("192.0.2.7", [(b"X-Real-IP", b"192.0.2.7")], ProxyHeader())
 PLAIN = AdmittedRequest(
     method=b"GET",
     target=b"/",
@@ -42,18 +44,14 @@ def test_a_plain_request() -> None:
         (b"B", b"1"),
         (b"a", b"2"),
         (b"Via", b"1.1 trio-lb"),
-        (b"X-Forwarded-For", b"192.0.2.7"),
-        (b"X-Forwarded-Proto", b"http"),
-        (b"X-Forwarded-Host", b"example.org"),
         (b"X-Real-IP", b"192.0.2.7"),
         (b"X-Request-ID", b"id-1"),
     ]
 
 
-def test_without_host_the_servers_own_is_sent_and_none_is_claimed() -> None:
+def test_without_host_the_servers_own_is_sent() -> None:
     lines = dict(sent(PLAIN._replace(host=None, version=b"1.0")))
     assert lines[b"Host"] == b"127.0.0.1:3001"
-    assert b"X-Forwarded-Host" not in lines
     assert lines[b"Via"] == b"1.0 trio-lb"
 
 
@@ -141,3 +139,35 @@ def test_find_gives_the_first() -> None:
     fields = [(b"A", b"a", b"1"), (b"a", b"a", b"2")]
     assert find(fields, b"a") == b"1"
     assert find(fields, b"b") is None
+
+
+def test_an_offer_is_written_anew() -> None:
+    lines = sent(PLAIN._replace(upgrade=(b"websocket", b"other/2")))
+    assert [line for line in lines if line not in sent(PLAIN)] == [
+        (b"Upgrade", b"websocket, other/2"),
+        (b"Connection", b"Upgrade"),
+    ]
+    lines = sent(PLAIN._replace(upgrade=(b"websocket",), wants_trailers=True))
+    assert (b"Connection", b"TE, Upgrade") in lines
+
+
+def test_a_101_is_written_anew() -> None:
+    head = ResponseHead(
+        101,
+        b"Switching Protocols",
+        b"1.1",
+        [
+            (b"upgrade", b"upgrade", b"a"),
+            (b"Connection", b"connection", b"upgrade, X-Private"),
+            (b"X-Private", b"x-private", b"1"),
+            (b"Content-Length", b"content-length", b"0"),
+            (b"Sec-WebSocket-Accept", b"sec-websocket-accept", b"x="),
+            (b"Upgrade", b"upgrade", b"b"),
+        ],
+    )
+    assert switching_lines(head) == [
+        (b"Sec-WebSocket-Accept", b"x="),
+        (b"Via", b"1.1 trio-lb"),
+        (b"Connection", b"Upgrade"),
+        (b"Upgrade", b"a, b"),
+    ]
