@@ -30,7 +30,14 @@ def parse(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> RequestHead:
     ("first", "lines", "status"),
     [
         pytest.param(b"GET / HTTP/2.0", [HOST], 505, id="version 2"),
-        pytest.param(b"GET / HTTP/0.9", [HOST], 505, id="version 0.9"),
+        pytest.param(b"GET / HTTP/1.2", [HOST], 505, id="version 1.2"),
+        pytest.param(b"PRI * HTTP/2.0", [], 505, id="HTTP/2 with prior knowledge"),
+        pytest.param(b"GET / HTTP/0.9", [HOST], 400, id="version 0.9"),
+        pytest.param(b"GET / HTTP/1.1", [], 400, id="no Host"),
+        pytest.param(b"GET http://a/ HTTP/1.1", [], 400, id="no Host beside an absolute target"),
+        pytest.param(b"GET / HTTP/1.1", [HOST, HOST], 400, id="two Hosts"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host:"], 400, id="empty Host"),
+        pytest.param(b"GET / HTTP/1.0", [b"Host:"], 400, id="empty Host in HTTP/1.0"),
         pytest.param(b"CONNECT a:1 HTTP/1.1", [HOST], 501, id="CONNECT"),
         pytest.param(
             b"POST / HTTP/1.1",
@@ -66,6 +73,24 @@ def parse(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> RequestHead:
         pytest.param(b"GET ftp://a/ HTTP/1.1", [HOST], 400, id="other scheme"),
         pytest.param(b"GET http:///x HTTP/1.1", [HOST], 400, id="absolute without authority"),
         pytest.param(b"GET http://u@h/ HTTP/1.1", [HOST], 400, id="user in authority"),
+        pytest.param(b"GET http://a:99999/ HTTP/1.1", [HOST], 400, id="port in authority"),
+        pytest.param(b"GET http://[::g]/ HTTP/1.1", [HOST], 400, id="no IPv6 in authority"),
+        pytest.param(b"GET http://a,b/ HTTP/1.1", [HOST], 400, id="comma in authority"),
+        pytest.param(b"GET http://:80/ HTTP/1.1", [HOST], 400, id="port alone in authority"),
+        pytest.param(b"GET http://a/ HTTP/1.1", [b"Host: u@b"], 400, id="user in unused Host"),
+        pytest.param(b"OPTIONS http://a#b HTTP/1.1", [HOST], 400, id="fragment of an authority"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:65536"], 400, id="port above 65535"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:000080"], 400, id="port of six digits"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:-1"], 400, id="negative port"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:80:80"], 400, id="two ports"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: :80"], 400, id="port alone"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: ::1"], 400, id="IPv6 without brackets"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [1:2]"], 400, id="no IPv6 in brackets"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [127.0.0.1]"], 400, id="IPv4 in brackets"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [fe80::1%eth0]"], 400, id="IPv6 zone"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [v1.a]"], 400, id="future address"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a%zz"], 400, id="bad escape in Host"),
+        pytest.param(b"GET / HTTP/1.1", [b'Host: a"b'], 400, id="quote in Host"),
         pytest.param(b"GET / HTTP/1.1", [b"Host: a b"], 400, id="space in Host"),
         pytest.param(b"GET / HTTP/1.1", [b"Host: a/b"], 400, id="path in Host"),
         pytest.param(b"GET / HTTP/1.1", [b"Host: u@a"], 400, id="user in Host"),
@@ -84,7 +109,20 @@ def test_refused(first: bytes, lines: list[bytes], status: int) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["a", "a:80", "a:", "a.b-c_d~", "[::1]", "[::1]:8080", "127.0.0.1:1", "xn--4ca.example", ""],
+    [
+        "a",
+        "a:80",
+        "a:0",
+        "a:65535",
+        "a:",
+        "a.b-c_d~",
+        "a%20b",
+        "[::1]",
+        "[::1]:8080",
+        "[::ffff:1.2.3.4]",
+        "127.0.0.1:1",
+        "xn--4ca.example",
+    ],
 )
 def test_hosts(host: str) -> None:
     assert request(b"Host: " + host.encode()).host == host.encode()
@@ -106,6 +144,7 @@ def test_http_1_0_needs_no_host() -> None:
         (b"https://other", b"/", b"other"),
         (b"http://other?q", b"/?q", b"other"),
         (b"http://[::1]:80/", b"/", b"[::1]:80"),
+        (b"http://other:/", b"/", b"other:"),
     ],
 )
 def test_targets(target: bytes, admitted: bytes, host: bytes) -> None:
