@@ -22,8 +22,8 @@ _EXTENSIONS = rb"((?:;[ -~\x80-\xff]*+)?+)"
 _SIZE_LINE = re.compile(_SIZE + _EXTENSIONS + rb"\r\n")
 _BEGUN = re.compile(rb"(?:" + _SIZE + _EXTENSIONS + rb"\r?)?")
 # Some servers pad the size with spaces, and what they send is framed anew for the client.
-_PADDED_SIZE_LINE = re.compile(_SIZE + rb"[ \t]*+" + _EXTENSIONS + rb"\r\n")
-_PADDED_BEGUN = re.compile(rb"(?:" + _SIZE + rb"[ \t]*+" + _EXTENSIONS + rb"\r?)?")
+_PADDED_SIZE_LINE = re.compile(_SIZE + _EXTENSIONS + rb"[ \t]*+\r\n")
+_PADDED_BEGUN = re.compile(rb"(?:" + _SIZE + _EXTENSIONS + rb"[ \t]*+\r?)?")
 
 
 class BodyGate(Protocol):
