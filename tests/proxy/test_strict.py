@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from tests.support import scripts
 from tests.support.client import End
 from tests.support.rig import get, open_rig
 
 if TYPE_CHECKING:
+    from trio.testing import MockClock
+
     from tests.support.backend import Exchange, Script
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -54,6 +57,30 @@ async def test_bytes_behind_a_response_are_read_by_nobody() -> None:
         assert (await client.read_response()).body == b""
         assert (await client.read_response()).body == b"good"
         assert len(rig.backends[0].connections) == 2
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 5000", CHUNKED])
+async def test_an_early_answer_of_a_server_that_reads_no_more_is_passed_on_at_once(
+    length: str, autojump_clock: MockClock
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.respond(b"too large", 413)
+        await trio.sleep_forever()
+
+    body = b"1388\r\n" + bytes(5000) + b"\r\n0\r\n\r\n" if length == CHUNKED else bytes(5000)
+    script = scripts.in_turn(refuse, scripts.answer(b"good"))
+    async with open_rig(script, capacity=2000) as rig, rig.client() as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, get("/", length, method="PUT") + body)
+            response = await client.read_response()
+        assert (response.status, response.body) == (413, b"too large")
+        assert trio.current_time() < 1
+        assert rig.failed == [0]
+        # The server's connection, on which a part of the body is missing, serves nobody else.
+        if length != CHUNKED:
+            await client.send(get())
+            assert (await client.read_response()).body == b"good"
+            assert len(rig.backends[0].connections) == 2
 
 
 async def test_a_malformed_chunk_behind_a_good_one_reaches_no_server() -> None:
