@@ -63,9 +63,9 @@ def request_framing(version: bytes, lengths: list[bytes], codings: list[bytes]) 
         return UNSAID
     if len(lengths) > 1:
         raise ClientError("more than one Content-Length field")
-    if not _LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > _LARGEST:
+    if not _LENGTH.fullmatch(lengths[0]) or (length := int(lengths[0])) > _LARGEST:
         raise ClientError("the Content-Length is not a length")
-    return Framing(int(lengths[0]))
+    return Framing(length)
 
 
 def response_framing(version: bytes, lengths: list[bytes], codings: list[bytes]) -> Framing:
@@ -96,6 +96,6 @@ def response_framing(version: bytes, lengths: list[bytes], codings: list[bytes])
         if len(distinct) > 1:
             raise ResponseBroken("the server sent different Content-Lengths")
         lengths = [*distinct]
-    if not _LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > _LARGEST:
+    if not _LENGTH.fullmatch(lengths[0]) or (length := int(lengths[0])) > _LARGEST:
         raise ResponseBroken("the server sent a Content-Length that is no length")
-    return Framing(int(lengths[0]))
+    return Framing(length)
