@@ -71,6 +71,7 @@ async def attempt(
 
     async def upload() -> None:
         try:
+            await upstream.send_rest(body.trailers)
             if not body.complete:
                 await _upload(exchange, upstream)
         except (ResponseBroken, ResponseTimeout):
@@ -79,8 +80,11 @@ async def attempt(
             return
         await exchange.client.gone()
 
-    await upstream.send_request(exchange.request.method, target, lines, body.kept, body.trailers)
-    if body.complete and await upstream.wait_briefly(_PATIENCE):
+    method = exchange.request.method
+    sent = upstream.begin_request(method, target, lines, body.kept, body.trailers)
+    # What doesn't leave at once leaves beside the answer: a server that has refused the request
+    # by its head may read no more of it.
+    if sent and body.complete and await upstream.wait_briefly(_PATIENCE):
         return await respond()
     return await duplex(respond, upload)
 

@@ -70,9 +70,9 @@ class ClientConnection:
         """
         codec = self._codec
         part = codec.read_head()
-        if part is NEED_DATA and not codec.begun and not await self._first_bytes():
-            return None
-        if part is NEED_DATA:
+        while part is NEED_DATA and not codec.begun:
+            if not await self._first_bytes():
+                return None
             part = codec.read_head()
         if part is NEED_DATA:
             deadline = trio.current_time() + self._timeouts.client_head

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .admission import HOP_BY_HOP, IDENTITY, AdmittedRequest
+from .admission import END_TO_END, HOP_BY_HOP, IDENTITY, AdmittedRequest
 
 if TYPE_CHECKING:
     from .heads import FieldLine, ResponseHead
@@ -69,42 +69,37 @@ def response_lines(head: ResponseHead) -> list[FieldLine]:
     """The field lines of a response as the client gets it: end to end, plus Via.
 
     The framing fields of the server's connection are left to the codec of the client's, except
-    for Content-Length, which is also part of the message (HEAD, 304).
+    for Content-Length, which is also part of the message (HEAD, 304), but not where none may be
+    (RFC 9110 section 8.6).
     """
     named_away: set[bytes] = set()
-    chunked = False
     via: list[bytes] = []
-    for _, lower, value in head.fields:
-        if lower == b"connection":
-            named_away.update(option.strip(b" \t").lower() for option in value.split(b","))
-        elif lower == b"transfer-encoding":
-            chunked = True
-        elif lower == b"via":
+    lines: list[FieldLine] = []
+    for name, lower, value in head.fields:
+        if lower == b"via":
             via.append(value)
-    named_away.discard(b"content-length")
-    lines = [
-        (name, value)
-        for name, lower, value in head.fields
-        if lower not in HOP_BY_HOP
-        and lower != b"via"
-        and lower not in named_away
-        # RFC 9112 section 6.3: where both are there, Transfer-Encoding is the true one.
-        and not (chunked and lower == b"content-length")
-    ]
+        elif lower not in HOP_BY_HOP:
+            lines.append((name, value))
+        elif lower == b"connection":
+            named_away.update(option.strip(b" \t").lower() for option in value.split(b","))
+    named_away -= END_TO_END
+    if head.status < 200 or head.status == 204:
+        named_away.add(b"content-length")
+    if named_away:
+        lines = [line for line in lines if line[0].lower() not in named_away]
     lines.append((b"Via", _via(b", ".join(via), head.version)))
     return lines
 
 
 def switching_lines(head: ResponseHead) -> list[FieldLine]:
     """The field lines of a 101 as the client gets it; it has no body, so nothing frames one."""
-    lines = [line for line in response_lines(head) if line[0].lower() != b"content-length"]
     protocols = b", ".join(value for _, lower, value in head.fields if lower == b"upgrade")
-    return [*lines, (b"Connection", b"Upgrade"), (b"Upgrade", protocols)]
+    return [*response_lines(head), (b"Connection", b"Upgrade"), (b"Upgrade", protocols)]
 
 
 def trailer_lines(lines: list[FieldLine]) -> list[FieldLine]:
     """The trailers of a request or a response as they may go on."""
-    return [line for line in lines if line[0].lower() not in _NOT_IN_TRAILERS]
+    return [line for line in lines if line[0].lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS]
 
 
 def _via(earlier: bytes | None, version: bytes) -> bytes:

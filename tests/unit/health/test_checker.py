@@ -232,11 +232,14 @@ async def test_no_connection_in_time(autojump_clock: MockClock) -> None:
     ("script", "problem"),
     [
         (scripts.garbage_head(), "the server sent a malformed response"),
-        (scripts.endless_head(), "the server sent a malformed response"),
+        (scripts.endless_head(), "the server's response head is too large"),
         (scripts.raw(b"", reset=False), "the server closed the connection without a response"),
         (scripts.raw(b"HTTP/1.1 200 OK\r\nX:", reset=False), "the server closed the connection"),
         (scripts.raw(b"", reset=True), "connection broke: Connection reset by peer"),
-        (scripts.raw(b"SSH-2.0-OpenSSH_9.2\r\n", reset=False), "the server closed the connection"),
+        (
+            scripts.raw(b"SSH-2.0-OpenSSH_9.2\r\n", reset=False),
+            "the server's response is not HTTP/1",
+        ),
         (
             scripts.raw(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000, reset=False),
             "the server sent too many interim responses",

@@ -120,17 +120,30 @@ def test_a_response_loses_what_ends_at_this_hop() -> None:
     assert lines == [(b"Trailer", b"X-Sum"), (b"Via", b"1.1 inner, 1.0 trio-lb")]
 
 
-def test_content_length_of_a_response_survives_unless_it_is_untrue() -> None:
+def test_connection_of_a_response_names_nothing_away_that_is_for_the_client() -> None:
+    lines = [(b"Set-Cookie", b"a=1"), (b"Content-Type", b"text/html"), (b"Cache-Control", b"x")]
+    named = (b"Connection", b"set-cookie, Content-Type, cache-control, x-private")
+    assert response(named, *lines, (b"X-Private", b"1"))[:-1] == lines
+
+
+def test_content_length_of_a_response_survives_where_it_may_be() -> None:
     length = (b"Content-Length", b"3")
-    assert length in response((b"Connection", b"content-length"), length)
-    assert length not in response(length, (b"Transfer-Encoding", b"chunked"))
+    fields = [
+        (b"Connection", b"connection", b"content-length"),
+        (length[0], b"content-length", length[1]),
+    ]
+    for status in (200, 304, 413):
+        assert length in response_lines(ResponseHead(status, b"", b"1.1", fields))
+    for status in (102, 103, 204):  # RFC 9110 section 8.6
+        assert length not in response_lines(ResponseHead(status, b"", b"1.1", fields))
 
 
 def test_trailers_cannot_say_again_what_heads_decide() -> None:
     kept = [(b"X-Checksum", b"1"), (b"Server-Timing", b"a;dur=1")]
     forged = (
         b"Content-Length", b"Transfer-Encoding", b"Host", b"connection", b"X-Forwarded-For",
-        b"x-real-ip", b"Forwarded", b"X-Request-ID", b"Via", b"TE", b"Expect",
+        b"x-real-ip", b"Forwarded", b"X-Request-ID", b"Via", b"TE", b"Expect", b"X_Real_IP",
+        b"content_length", b"Proxy-Authorization",
     )  # fmt: skip
     assert trailer_lines([kept[0], *((name, b"x") for name in forged), kept[1]]) == kept
 
