@@ -7,14 +7,15 @@ strictest parser does not read as exactly what was accepted.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tests.support.strict_http import Fields, read_requests, read_response
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
+from trio_lb.profile import ForwardedField
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.forwarding import (
-    ClientIdentity,
     request_lines,
     request_target,
     response_lines,
@@ -22,6 +23,8 @@ from trio_lb.wire.forwarding import (
 )
 from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide, ServerSide, Signal
 from trio_lb.wire.heads import RequestHead, ResponseHead
+from trio_lb.wire.identity import Identification
+from trio_lb.wire.proxy_protocol import parse, write_v1, write_v2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +35,8 @@ HEAD_LIMIT: Final = 2048
 TARGET_LIMIT: Final = 512
 FIELD_LIMIT: Final = 20
 
-_IDENTITY: Final = ClientIdentity(b"192.0.2.1", b"http")
+_IDENTIFICATION: Final = Identification((ip_network("192.0.2.0/24"),), ForwardedField.ON)
+_PEER: Final = _IDENTIFICATION.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
 
 #: A message as it was read: its parts for comparison, and the bytes that pass it on.
 Message = tuple[object, bytes, Fields, bytes]
@@ -43,7 +47,8 @@ class Verdict:
 
     Attributes:
         messages: those that were accepted, in order.
-        end: how it ended: `open`, `ended`, or the class and reason of the error.
+        end: how it ended. The reason of an error is left out: of several, it is the first to be
+            seen, and that may be another one for another split.
     """
 
     def __init__(self) -> None:
@@ -98,7 +103,36 @@ def responses(data: bytes) -> None:
         assert response.trailers == trailers
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"requests": requests, "responses": responses}
+def proxy_headers(data: bytes) -> None:
+    """A PROXY header: what is read can be written, and reads the same; no prefix says more."""
+    whole = _proxy_header(data)
+    for size in range(min(len(data), 300)):
+        part = _proxy_header(data[:size])
+        assert part is None or part == whole, (size, part, whole)
+    if isinstance(whole, tuple):
+        header, size = whole
+        assert _proxy_header(data[:size]) == whole
+        assert _proxy_header(write_v2(header)) is not None
+        for written in (write_v1(header), write_v2(header)):
+            again = parse(written)
+            assert again is not None
+            assert again[1] == len(written)
+            if header.source is not None and header.destination is not None:
+                assert again[0] == header
+
+
+def _proxy_header(data: bytes) -> object:
+    try:
+        return parse(data)
+    except ClientError as exc:
+        return str(exc)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "requests": requests,
+    "responses": responses,
+    "proxy_headers": proxy_headers,
+}
 
 
 def _same_for_every_split(data: bytes, read: Callable[[Iterable[bytes]], Verdict]) -> list[Verdict]:
@@ -148,8 +182,10 @@ def _read_requests(pieces: Iterable[bytes]) -> Verdict:
                 break
             else:
                 feed.more()
-    except (ClientError, ClientGone) as exc:
-        verdict.end = f"{type(exc).__name__}: {exc}"
+    except ClientError as exc:
+        verdict.end = f"refused with {exc.status}"
+    except ClientGone:
+        verdict.end = "gone"
     return verdict
 
 
@@ -157,7 +193,8 @@ def _read_request(side: ClientSide, feed: _Feed, head: RequestHead) -> Message:
     admitted = admit(head)
     server = ServerSide()
     target = request_target(admitted.target, b"")
-    lines = request_lines(admitted, _IDENTITY, b"id", b"server:80")
+    identity = _IDENTIFICATION.identify(_PEER, head.fields, admitted.host)
+    lines = request_lines(admitted, identity, b"id", b"server:80")
     passed_on = server.request(admitted.method, target, lines)
     body = b""
     while (part := side.read_body()) is not END:
@@ -194,8 +231,8 @@ def _read_responses(method: bytes, pieces: Iterable[bytes]) -> Verdict:
                 break
         verdict.messages.append(_read_response(side, client, feed, head, passed_on))
         verdict.end = "complete"
-    except ResponseBroken as exc:
-        verdict.end = str(exc)
+    except ResponseBroken:
+        verdict.end = "broken"
     return verdict
 
 
