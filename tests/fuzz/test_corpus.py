@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,16 @@ def test_mutants_of_the_corpus(name: str, seed: int) -> None:
 @given(st.binary(max_size=200))
 def test_noise(name: str, data: bytes) -> None:
     TARGETS[name](data)
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="not installed: atheris")
+def test_the_fuzzer_itself() -> None:
+    """A moment of what `make fuzz` does for half an hour."""
+    command = [sys.executable, "-m", "tests.fuzz", "--minutes", str(2 * len(TARGETS) / 60)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "failed: none"
+    assert done.stderr.count("stat::number_of_executed_units") == len(TARGETS)
 
 
 def _mutant(corpus: list[bytes], rng: random.Random) -> bytes:
