@@ -8,6 +8,7 @@ beside them, and belongs into the corpus as well, once the reason is mended.
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,9 @@ def fuzz(name: str) -> None:
     with atheris.instrument_imports(include=["trio_lb", "h11"]):
         from tests.fuzz.targets import TARGETS
 
-    atheris.Setup([sys.argv[0], *sys.argv[3:]], TARGETS[name])
+    # To merge, libFuzzer starts itself again, by a shell.
+    itself = shlex.join([sys.executable, "-m", "tests.fuzz", "--become", name])
+    atheris.Setup([itself, *sys.argv[3:]], TARGETS[name])
     atheris.Fuzz()
 
 

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS
 
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests" / "fuzz" / "corpus"
 CORPUS = {
-    name: [
-        path.read_bytes() for path in sorted((Path(__file__).parent / "corpus" / name).iterdir())
-    ]
-    for name in TARGETS
+    name: [path.read_bytes() for path in sorted((FOLDER / name).iterdir())] for name in TARGETS
 }
 
 
