@@ -6,7 +6,7 @@ Texts stand for bytes, one for one (latin-1), so that "\\xe9" is the byte E9.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ class Ending(Enum):
 
     KEPT = "kept for the next request"
     CLOSED = "closed"
+    RESET = "reset"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class ResponseCase:
         ending: of the client's connection.
         then: what the server does behind `raw`.
         ask: the request.
+        unfinished: `ask` is only its beginning.
     """
 
     name: str
@@ -111,6 +113,7 @@ class ResponseCase:
     ending: Ending = Ending.KEPT
     then: Then = Then.KEEP
     ask: bytes = b""
+    unfinished: bool = False
 
 
 # Bytes
@@ -221,16 +224,49 @@ def passed(
         rfc,
         raw,
         Outcome.PASSED,
-        status,
-        octets(body),
-        fields or {},
-        tuple(trailers),
-        tuple(interim),
-        reused,
-        ending,
-        then,
-        ask or get(),
+        status=status,
+        body=octets(body),
+        fields=fields or {},
+        trailers=tuple(trailers),
+        interim=tuple(interim),
+        reused=reused,
+        ending=ending,
+        then=then,
+        ask=ask or get(),
     )
+
+
+def spent(
+    name: str,
+    rfc: str,
+    raw: bytes,
+    body: str = "",
+    *,
+    status: int = 200,
+    fields: Mapping[str, Value] | None = None,
+    ending: Ending = Ending.KEPT,
+    then: Then = Then.KEEP,
+    ask: bytes = b"",
+) -> ResponseCase:
+    """Passed on to its end, after which the server's connection is good for nothing more."""
+    return passed(
+        name,
+        rfc,
+        raw,
+        body,
+        status=status,
+        fields=fields,
+        reused=False,
+        ending=ending,
+        then=then,
+        ask=ask,
+    )
+
+
+def early(name: str, rfc: str, raw: bytes, body: str, *, status: int, ask: bytes) -> ResponseCase:
+    """Passed on before the request is complete; both connections are closed."""
+    case = spent(name, rfc, raw, body, status=status, ending=Ending.CLOSED, ask=ask)
+    return replace(case, unfinished=True)
 
 
 def bad_gateway(
@@ -248,7 +284,7 @@ def bad_gateway(
         rfc,
         raw,
         Outcome.REFUSED,
-        502,
+        status=502,
         interim=tuple(interim),
         then=then,
         ask=ask or get(),
@@ -260,15 +296,8 @@ def broken(name: str, rfc: str, raw: bytes, body: str, *, then: Then = Then.KEEP
     return ResponseCase(name, rfc, raw, Outcome.BROKEN, body=octets(body), then=then, ask=get())
 
 
-def cut(name: str, rfc: str, raw: bytes, body: str, *, then: Then = Then.CLOSE) -> ResponseCase:
+def cut(name: str, rfc: str, raw: bytes, body: str, *, ask: bytes = b"") -> ResponseCase:
     """The server leaves in the middle: the client gets a response that is visibly cut."""
     return ResponseCase(
-        name,
-        rfc,
-        raw,
-        Outcome.CUT,
-        body=octets(body),
-        ending=Ending.CLOSED,
-        then=then,
-        ask=get(),
+        name, rfc, raw, Outcome.CUT, body=octets(body), then=Then.CLOSE, ask=ask or get()
     )

@@ -31,7 +31,7 @@ METHOD_CASES = [
     ),
     forwarded("method-of-64", "limit", get(method="M" * 64), saw("M" * 64 + " /")),
     refused("method-of-65", "limit", get(method="M" * 65)),
-    refused("method-of-20000", "limit", get(method="M" * 20_000)),
+    refused("method-of-10000", "limit", get(method="M" * 10_000)),
     refused("method-empty", LINES, line(" / HTTP/1.1")),
     refused("method-with-a-colon", METHODS, get(method="GE:T")),
     refused("method-with-a-parenthesis", METHODS, get(method="GET(")),

@@ -43,7 +43,7 @@ class Recording:
         received: every byte.
         requests: those that are complete.
         rest: what came behind them.
-        open: neither side has ended it.
+        ended: set once either side has ended it.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Recording:
     received: bytearray = field(default_factory=bytearray)
     requests: list[Request] = field(default_factory=list)
     rest: bytes = b""
-    open: bool = True
+    ended: trio.Event = field(default_factory=trio.Event)
 
     async def send(self, *pieces: bytes) -> None:
         """Sends pieces one after the other, so that the peer can read each by itself."""
@@ -66,7 +66,7 @@ class Recording:
 
     def close(self) -> None:
         """Ends the connection by a FIN."""
-        self.open = False
+        self.ended.set()
         self.stream.socket.close()
 
 
@@ -115,8 +115,7 @@ class Recorder:
     def close_connections(self) -> None:
         """Ends all connections that are open, by a FIN."""
         for recording in self.recordings:
-            if recording.open:
-                recording.close()
+            recording.close()
 
     async def listen(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Accepts connections until cancelled."""
@@ -131,7 +130,7 @@ class Recorder:
 
     async def _serve(self, recording: Recording) -> None:
         try:
-            while recording.open:
+            while not recording.ended.is_set():
                 head = await self._read(recording, read_request_head)
                 await self.on_head(recording, head)
                 request = await self._read(recording, read_request)

@@ -69,6 +69,7 @@ def test_every_beginning_of_a_request_is_incomplete_and_not_malformed(whole: byt
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 05\r\n\r\nhello",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\nhello",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\nhello",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
