@@ -82,9 +82,11 @@ class _Server:
         recorder.on_head, recorder.on_request = self._on_head, self._on_request
 
     async def _on_head(self, recording: Recording, head: Request) -> None:
-        self.used.append(recording)
         if head.target == "/next":
+            if self.used:  # else its client is one of the case before, which has failed
+                self.used.append(recording)
             return
+        self.used.append(recording)
         raw = self._case.raw
         pieces = in_pieces(raw, self._case.name) if self._way is Way.BYTEWISE else [raw]
         try:
