@@ -176,8 +176,8 @@ def last(name: str, rfc: str, raw: bytes, *seen: Seen) -> RequestCase:
 
 
 def answered(name: str, rfc: str, raw: bytes, status: int) -> RequestCase:
-    """Answered by the gateway itself; the connection is kept."""
-    return RequestCase(name, rfc, raw, (status,))
+    """Answered by the gateway itself, and rightly so; the connection is closed."""
+    return RequestCase(name, rfc, raw, (status,), Ending.CLOSED)
 
 
 def refused(

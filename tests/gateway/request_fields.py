@@ -169,6 +169,12 @@ CONNECTION_CASES = [
         "Proxy-Authorization: x",
         without="proxy-authorization",
     ),
+    forwarded(
+        "upgrade-that-is-not-taken",
+        "9110 7.8: what follows is HTTP",
+        get("Connection: Upgrade", "Upgrade: websocket, h2c", f"Sec-WebSocket-Key: {'A' * 22}=="),
+        saw(fields={"upgrade": "websocket", "connection": "Upgrade"}),
+    ),
     gone("upgrade-alone-is-nothing", "9110 7.8", "Upgrade: websocket", without="upgrade"),
     forwarded(
         "upgrade-to-http-2-is-not-passed-on",
@@ -280,6 +286,15 @@ EXPECT_CASES = [
         saw(fields={"max-forwards": "0"}),
     ),
     answered("max-forwards-of-none", "9110 7.6.2", get("Max-Forwards: 0", method="OPTIONS"), 200),
+    refused(
+        "max-forwards-of-none-for-trace", "9110 9.3.8", get("Max-Forwards: 0", method="TRACE"), 501
+    ),
+    refused(
+        "max-forwards-twice",
+        "9110 7.6.2",
+        get("Max-Forwards: 1", "Max-Forwards: 0", method="OPTIONS"),
+    ),
+    refused("trace-with-a-body", "9110 9.3.8", get("Content-Length: 5", method="TRACE") + b"hello"),
     refused("max-forwards-of-letters", "9110 7.6.2", get("Max-Forwards: x", method="OPTIONS")),
     refused("max-forwards-negative", "9110 7.6.2", get("Max-Forwards: -1", method="TRACE")),
 ]

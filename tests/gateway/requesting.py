@@ -65,7 +65,7 @@ async def run_requests(
     limit = trio.CapacityLimiter(_AT_ONCE)
     with verdicts.log_watched():
         async with open_recorder() as recorder, open_gateway(recorder.url) as balancer:
-            recorder.on_head, recorder.on_request = _continue, _answer
+            recorder.on_head, recorder.on_request = send_continue, echo
             url = balancer.addresses[0]
 
             async def play(address: str, case: RequestCase) -> None:
@@ -93,12 +93,14 @@ def _in_way(case: RequestCase, way: Way) -> RequestCase:
 # The server
 
 
-async def _continue(recording: Recording, head: Request) -> None:
+async def send_continue(recording: Recording, head: Request) -> None:
+    """Lets a client that waits for it send its body."""
     if head.header("expect") is not None:
         await recording.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def _answer(recording: Recording, request: Request) -> None:
+async def echo(recording: Recording, request: Request) -> None:
+    """Answers with who has asked for what."""
     body = _answer_to(request.header("x-real-ip"), request.method, request.target)
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     await recording.send(head if request.method == "HEAD" else head + body)

@@ -64,6 +64,9 @@ INTERIM_CASES = [
     bad_gateway("hints-of-70000", "limit", hints("X: " + "y" * 70_000) + HELLO),
 ]
 
+#: What comes of a switch that is granted, tests/proxy/test_tunnel.py has.
+OFFERING = get("Connection: Upgrade", "Upgrade: websocket")
+
 SWITCH_CASES = [
     bad_gateway(
         "switch-unasked", SWITCH, hints(status="101 Switching Protocols") + octets("\0\1\2")
@@ -73,6 +76,26 @@ SWITCH_CASES = [
         SWITCH,
         hints("Connection: Upgrade", "Upgrade: websocket", status="101 Switching Protocols")
         + HELLO,
+    ),
+    bad_gateway(
+        "switch-to-something-else",
+        "9110 7.8",
+        hints("Connection: Upgrade", "Upgrade: b", status="101 Switching Protocols") + HELLO,
+        ask=OFFERING,
+    ),
+    bad_gateway(
+        "switch-to-nothing",
+        "9110 15.2.2",
+        hints(status="101 Switching Protocols") + HELLO,
+        ask=OFFERING,
+    ),
+    passed("switch-declined", "9110 7.8", HELLO, "hello", ask=OFFERING),
+    passed(
+        "switch-demanded",
+        "9110 15.5.22",
+        ok("Content-Length: 0", "Upgrade: b", "Connection: upgrade", line="HTTP/1.1 426 ?"),
+        status=426,
+        ask=OFFERING,
     ),
 ]
 
