@@ -143,6 +143,16 @@ VERSION_CASES = [
 STRANGE_CASES = [
     refused("tls-hello", "not HTTP", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03\r\n\r\n"),
     refused("ssh-banner", "not HTTP", octets("SSH-2.0-client\r\n\r\n")),
+    refused(
+        "proxy-protocol-unasked",
+        "spoofing",
+        octets("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n") + get(),
+    ),
+    refused(
+        "proxy-protocol-2-unasked",
+        "spoofing",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + get(),
+    ),
     refused("a-response", "not a request", octets("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")),
     refused("words", "not HTTP", octets("hello\r\n\r\n")),
     refused("only-spaces", "not HTTP", octets("  \r\n\r\n")),
