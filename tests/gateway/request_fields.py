@@ -243,6 +243,7 @@ IDENTITY_CASES = [
         get("X-Request-ID: <b> \t\xe9"),
         saw(fields={"x-request-id": re.compile("[0-9a-f-]+")}),
     ),
+    gone("proxy-that-cgi-would-obey", "httpoxy", "Proxy: b", without="proxy"),
     forwarded(
         "via-is-added-to",
         "9110 7.6.3",
