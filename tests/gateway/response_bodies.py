@@ -71,7 +71,9 @@ WHOLE_CASES = [
     passed(
         "trailers-that-may-not-be",
         "9110 6.5.1",
-        chunks("5\r\nhello\r\n0\r\nContent-Length: 9\r\nX: 1\r\nConnection: close\r\n\r\n"),
+        chunks(
+            "5\r\nhello\r\n0\r\nContent-Length: 9\r\nTransfer-Encoding: b\r\nX: 1\r\nTE: c\r\n\r\n"
+        ),
         "hello",
         trailers=[("x", "1")],
     ),
@@ -165,6 +167,13 @@ NO_BODY_CASES = [
         ok("Content-Length: 5", line="HTTP/1.1 304 Not Modified"),
         status=304,
         fields={"content-length": "5"},
+    ),
+    passed(
+        "204-with-a-length",
+        "9110 8.6",
+        ok("Content-Length: 5", line="HTTP/1.1 204 No Content"),
+        status=204,
+        fields={"content-length": None},
     ),
     spent("head-with-a-body", NONE, ok("Content-Length: 5", body="hello"), ask=HEAD),
     spent("head-with-chunks", NONE, ok(CHUNKED, body="5\r\nhello\r\n" + END), ask=HEAD),
