@@ -186,6 +186,18 @@ CONNECTION_CASES = [
         ),
         saw(fields={"upgrade": None, "http2-settings": None}),
     ),
+    last(
+        "upgrade-in-1.0",
+        "9110 7.8",
+        get("Connection: Upgrade", "Upgrade: websocket", version="1.0"),
+        saw(fields={"upgrade": None}),
+    ),
+    last(
+        "upgrade-and-close",
+        "9112 9.6",
+        get("Connection: Upgrade, close", "Upgrade: websocket", f"Sec-WebSocket-Key: {'A' * 22}=="),
+        saw(fields={"upgrade": "websocket", "connection": "Upgrade"}),
+    ),
     gone("te-of-a-coding", "9110 10.1.4", "TE: gzip", "Connection: TE", without="te"),
     forwarded(
         "te-trailers",
@@ -216,6 +228,8 @@ IDENTITY_CASES = [
     gone("half-a-twin-of-forwarded-for", TWIN, "X-Forwarded_For: b", without="x-forwarded_for"),
     gone("twin-of-real-ip", TWIN, "x_real_ip: b", without="x_real_ip"),
     gone("twin-of-forwarded-proto", TWIN, "X_Forwarded_Proto: https", without="x_forwarded_proto"),
+    gone("twin-of-request-id", TWIN, "X_Request_ID: b", without="x_request_id"),
+    gone("twin-of-a-hops-field", TWIN, "Keep_Alive: b", without="keep_alive"),
     gone("twin-of-forwarded-host", TWIN, "X_FORWARDED_HOST: b", without="x_forwarded_host"),
     refused("twin-of-content-length", TWIN, post("Content_Length: 5", body="hello")),
     refused(

@@ -70,6 +70,12 @@ LENGTH_CASES = [
         saw("DELETE /", body="hello"),
     ),
     forwarded(
+        "length-of-options",
+        "9110 9.3.7",
+        get("Content-Length: 5", method="OPTIONS") + b"hello",
+        saw("OPTIONS /", body="hello"),
+    ),
+    forwarded(
         "length-of-head",
         "9110 9.3.2",
         get("Content-Length: 5", method="HEAD") + b"hello",

@@ -69,6 +69,8 @@ HOST_CASES = [
     bad("with-a-negative-port", "a:-1"),
     bad("with-a-signed-port", "a:+80"),
     bad("with-a-port-of-letters", "a:http"),
+    bad("with-a-port-of-six-digits", "a:000080"),
+    bad("ipv6-with-a-zone", "[fe80::1%25lo]"),
     bad("with-two-ports", "a:80:90"),
     bad("with-a-space-before-the-port", "a: 80"),
     bad("of-a-port-alone", ":80"),

@@ -177,6 +177,8 @@ FRAMING_CASES = [
     bad_framing("te-cl", BOTH, "Transfer-Encoding: chunked", "Content-Length: 5"),
     bad_framing("cl-te", BOTH, "Content-Length: 5", "Transfer-Encoding: chunked"),
     bad_framing("te-in-1.0", CODING, "Transfer-Encoding: chunked", version="1.0"),
+    bad_framing("length-folded", FOLD, "Content-Length:\r\n 5"),
+    bad_framing("coding-folded", FOLD, "Transfer-Encoding:\r\n chunked"),
     bad_framing("coding-gzip", CODING, "Transfer-Encoding: gzip"),
     bad_framing("coding-below-chunked", CODING, "Transfer-Encoding: gzip, chunked"),
     bad_framing("coding-above-chunked", CODING, "Transfer-Encoding: chunked, gzip"),

@@ -54,6 +54,13 @@ INTERIM_CASES = [
         ask=EXPECTING,
     ),
     passed("continue-that-was-not", CONTINUE, hints(status="100 Continue") + HELLO, "hello"),
+    passed(
+        "hints-with-a-length",
+        "9110 8.6",
+        hints("Content-Length: 5") + HELLO,
+        "hello",
+        interim=[103],
+    ),
     bad_gateway("hints-and-nothing", "9112 8", hints(), interim=[103], then=Then.CLOSE),
     bad_gateway(
         "hints-and-rubbish", "not HTTP", hints() + octets("rubbish\r\n\r\n"), interim=[103]

@@ -17,7 +17,9 @@ from tests.gateway.cases import Seen
 from tests.gateway.requesting import echo, run_requests, send_continue
 from tests.gateway.test_requests import CASES
 from tests.gateway.verdicts import PATIENCE, OpenGateway, Way
-from tests.support.process import needs, run_haproxy, run_nginx
+from tests.support.net import free_port
+from tests.support.peers import run_haproxy
+from tests.support.process import needs, run_nginx
 from tests.support.recorder import Recorder, open_recorder
 from tests.support.strict_client import open_strict_client
 
@@ -44,10 +46,12 @@ NGINX = """
 """
 
 HAPROXY = """
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-backend out
+global
+  tune.bufsize 65536
+  tune.http.maxhdr 1000
+listen proxy
+  mode http
+  bind 127.0.0.1:{port}
   server recorder {recorder}
 """
 
@@ -78,11 +82,11 @@ async def test_nginx_reads_the_same_requests(sent: list[Request], tmp_path: Path
 
 @needs("haproxy")
 async def test_haproxy_reads_the_same_requests(sent: list[Request], tmp_path: Path) -> None:
-    async with (
-        open_recorder() as recorder,
-        run_haproxy(tmp_path, HAPROXY.format(recorder=recorder.authority)) as url,
-    ):
-        refused = await replay(sent, url, recorder)
+    async with open_recorder() as recorder:
+        port = free_port()
+        sections = HAPROXY.format(recorder=recorder.authority, port=port)
+        async with run_haproxy(tmp_path, sections, port) as url:
+            refused = await replay(sent, url, recorder)
     assert refused == set()
 
 

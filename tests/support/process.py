@@ -257,30 +257,6 @@ async def run_nginx(
         yield url
 
 
-@asynccontextmanager
-async def run_haproxy(directory: Path, backend: str) -> AsyncIterator[str]:
-    """Runs HAProxy as an HTTP proxy (one process) and gives its URL once it listens.
-
-    Tests that use it are marked with `needs("haproxy")`.
-
-    Args:
-        directory: for its configuration.
-        backend: its default timeouts, and the section of a backend called `out`.
-    """
-    port = free_port()
-    configuration = directory / f"haproxy-{port}.cfg"
-    configuration.write_text(
-        "global\n  tune.bufsize 65536\n  tune.http.maxhdr 1000\n"
-        f"defaults\n  mode http\n{backend}\n"
-        f"frontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n"
-    )
-    command: list[str | Path] = [_find("haproxy") or "haproxy", "-db", "-f", configuration]
-    async with run_process(command) as child:
-        url = http_url("127.0.0.1", port)
-        await wait_listening(url, child)
-        yield url
-
-
 async def wait_listening(url: str, child: Child, *, within: float = 10.0) -> None:
     """Waits until a process accepts connections at `url`.
 
