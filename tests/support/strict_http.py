@@ -19,7 +19,7 @@ _SPACED = rb"[\t \x21-\x7e\x80-\xff]*"
 _REQUEST_LINE = re.compile(rb"(%b) ([\x21\x22\x24-\x7e]+) HTTP/1\.1" % _TOKEN)
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) (%b)" % _SPACED)
 _FIELD = re.compile(rb"(%b): ?((?:%b(?:%b%b)?)?)" % (_TOKEN, _TEXT, _SPACED, _TEXT))
-_LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 _CHUNK_SIZE = re.compile(rb"0|[1-9A-Fa-f][0-9A-Fa-f]{0,14}")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)")
 _PORT = re.compile(r"(?::([0-9]{0,5}))?")
@@ -218,7 +218,9 @@ def _framing(fields: Fields) -> int | str | None:
     match values:
         case []:
             return None
-        case [("content-length", value)] if _LENGTH.fullmatch(value.encode("latin-1")):
+        case [("content-length", value)] if (
+            _LENGTH.fullmatch(value.encode("latin-1")) and int(value) < 1 << 63
+        ):
             return int(value)
         case [("transfer-encoding", "chunked")]:
             return "chunked"

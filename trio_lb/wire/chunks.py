@@ -8,9 +8,12 @@ back, and so does all that comes behind the end: it belongs to the next message.
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .strict import FIELDS, Section, TooLarge, Violation
+
+if TYPE_CHECKING:
+    from .heads import FieldLine
 
 #: Bytes of a size line with its extensions, and of all extensions of a body: nobody needs any,
 #: but they cost their recipient something.
@@ -27,7 +30,13 @@ _PADDED_BEGUN = re.compile(rb"(?:" + _SIZE + _EXTENSIONS + rb"[ \t]*+\r?)?")
 
 
 class BodyGate(Protocol):
-    """Knows where a body ends."""
+    """Knows where a body ends.
+
+    Attributes:
+        trailers: those of a chunked body, from its end on; else None.
+    """
+
+    trailers: list[FieldLine] | None
 
     def advance(self, data: bytes) -> int:
         """How many of the next bytes belong to the body, and may be read.
@@ -41,6 +50,7 @@ class Sized:
     """A body of a known length in bytes."""
 
     __slots__ = ("_left",)
+    trailers: list[FieldLine] | None = None
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -53,6 +63,9 @@ class Sized:
 
 class UntilClose:
     """A body that ends with its connection."""
+
+    __slots__ = ()
+    trailers: list[FieldLine] | None = None
 
     def advance(self, data: bytes) -> int:
         return len(data)
@@ -68,8 +81,8 @@ class Chunked:
     """
 
     __slots__ = (
-        "_begun", "_data_ended", "_ended", "_extensions", "_field_limit", "_last", "_left",
-        "_section", "_size_line",
+        "_begun", "_data_ended", "_extensions", "_field_limit", "_last", "_left", "_section",
+        "_size_line", "trailers",
     )  # fmt: skip
 
     def __init__(self, trailer_limit: int, field_limit: int, *, padded: bool = False) -> None:
@@ -81,7 +94,7 @@ class Chunked:
         self._left = 0  # bytes of the chunk under way
         self._data_ended = False  # and the line end behind them is due
         self._last = False  # the last chunk has come: trailers are next
-        self._ended = False
+        self.trailers: list[FieldLine] | None = None
 
     def advance(self, data: bytes) -> int:
         """As `BodyGate` has it; too large trailers are 431."""
@@ -103,7 +116,7 @@ class Chunked:
                 break
             else:
                 at = line_end
-        if self._last and not self._ended and not at:
+        if self._last and self.trailers is None and not at:
             return self._read_trailers(data)
         return at
 
@@ -124,7 +137,7 @@ class Chunked:
 
     def _read_trailers(self, data: bytes) -> int:
         if data.startswith(b"\r\n"):
-            self._ended = True
+            self.trailers = []
             return 2
         end = self._section.end(data)
         if end:
@@ -132,5 +145,10 @@ class Chunked:
                 raise Violation("the trailers are malformed")
             if data.count(b"\n", 0, end) - 1 > self._field_limit:
                 raise TooLarge("too many trailers")
-            self._ended = True
+            self.trailers = [_field_line(line) for line in data[: end - 4].split(b"\r\n")]
         return end
+
+
+def _field_line(line: bytes) -> FieldLine:
+    name, _, value = line.partition(b":")
+    return name, value.strip(b" \t")

@@ -79,12 +79,15 @@ class _Side:
 
     def _let(self, size: int) -> None:
         """Let so many bytes pass; nothing at all is the end of the stream."""
+        self._conn.receive_data(self._take(size))
+
+    def _take(self, size: int) -> bytes:
         data = self._data
         if size == len(data):
             self._data = b""
         else:
             data, self._data = data[:size], data[size:]
-        self._conn.receive_data(data)
+        return data
 
     def leave_http(self) -> bytes:
         """After a 101: what has come behind the HTTP, in whatever protocol."""
@@ -100,18 +103,20 @@ class _Side:
             Violation: it is malformed.
             h11.RemoteProtocolError: it was broken off.
         """
-        conn = self._conn
+        conn, body = self._conn, self._body
         while True:
             size = 0
-            if self._data and (size := self._body.advance(self._data)):
-                self._let(size)
+            if self._data and (size := body.advance(self._data)):
+                passed = self._take(size)
+                # Of trailers, h11 would refuse what looks like framing, and that is left out later.
+                conn.receive_data(passed if body.trailers is None else b"\r\n")
             elif self._ended:
                 conn.receive_data(b"")
             event = conn.next_event()
             if type(event) is h11.Data:
                 return event.data
             if type(event) is h11.EndOfMessage:
-                self.trailers = event.headers.raw_items() if event.headers else []
+                self.trailers = body.trailers or []
                 return END
             if not self._ended and not (size and self._data):
                 return NEED_DATA
@@ -217,6 +222,8 @@ class ClientSide(_Side):
         close = close or self._conn.their_state in _LAST
         shown = b"0" if self.head_only else length  # h11 doesn't know a HEAD that was refused
         self._conn.send(_response_skeleton(status, shown, self._chunking, close))
+        # An offer to switch hides what the client wants until now that it is declined.
+        close = close or self._conn.their_state in _LAST
         if self._chunking:
             lines = [*lines, (b"Transfer-Encoding", b"chunked")]
         if close:

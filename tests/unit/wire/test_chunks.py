@@ -36,6 +36,12 @@ splits = pytest.mark.parametrize("lengths", [[1 << 20], [1], [7]])
         pytest.param(b'3;a="b; \xff"\r\nabc\r\n' + END, b"abc", [], id="quoted extension"),
         pytest.param(b"1;" + b"x" * (LINE_LIMIT - 2) + b"\r\na\r\n" + END, b"a", [], id="long one"),
         pytest.param(b"0\r\nA: b \r\nc:\r\n\r\n", b"", [(b"A", b"b"), (b"c", b"")], id="trailers"),
+        pytest.param(
+            b"0\r\nTransfer-Encoding: b\r\nContent-Length: c\r\n\r\n",
+            b"",
+            [(b"Transfer-Encoding", b"b"), (b"Content-Length", b"c")],
+            id="trailers like framing, which are left out where they are passed on",
+        ),
     ],
 )
 def test_accepted(body: bytes, data: bytes, trailers: list[FieldLine], lengths: list[int]) -> None:
