@@ -8,12 +8,12 @@ beside them, and belongs into the corpus as well, once the reason is mended.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-CORPUS = Path(__file__).parent / "corpus"
 WORK = Path(__file__).parents[2] / "build" / "fuzz"
 
 #: Bytes of an input: longer ones than the limits of the targets find nothing new.
@@ -21,7 +21,10 @@ MAX_LENGTH = 4096
 
 
 def fuzz(name: str) -> None:
-    """Become the fuzzer of a target; libFuzzer's arguments are those of the process."""
+    """Become the fuzzer of a target; libFuzzer's arguments are those of the process.
+
+    Only what is imported here for the first time is instrumented.
+    """
     import atheris
 
     with atheris.instrument_imports(include=["trio_lb", "h11"]):
@@ -35,18 +38,22 @@ def fuzz(name: str) -> None:
 
 def run(name: str, seconds: int) -> int:
     """Fuzz a target for a while, in a process of its own."""
+    from tests.fuzz.seeds import seeds
+
     found = WORK / name
     found.mkdir(parents=True, exist_ok=True)
-    seeds = CORPUS / name
-    seeds.mkdir(parents=True, exist_ok=True)
+    for data in seeds(name):
+        (found / hashlib.sha1(data).hexdigest()).write_bytes(data)
     options = [f"-max_total_time={seconds}", f"-max_len={MAX_LENGTH}", "-timeout=10"]
     prefix = f"-artifact_prefix={WORK}/failed-{name}-"
     dictionary = f"-dict={Path(__file__).parent / 'http.dict'}"
-    return _atheris(name, *options, prefix, dictionary, "-print_final_stats=1", found, seeds)
+    return _atheris(name, *options, prefix, dictionary, "-print_final_stats=1", found)
 
 
 def keep(name: str) -> None:
     """Merge what was found into the repository's corpus."""
+    from tests.fuzz.seeds import CORPUS
+
     _atheris(name, "-merge=1", CORPUS / name, WORK / name)
 
 

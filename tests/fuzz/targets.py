@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from tests.support.strict_http import Fields, read_requests, read_response
-from trio_lb.errors import ClientError, ClientGone, ResponseBroken
+from trio_lb.errors import ClientError, ClientGone, RequestError, ResponseBroken
 from trio_lb.profile import ForwardedField
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.forwarding import (
@@ -182,8 +182,8 @@ def _read_requests(pieces: Iterable[bytes]) -> Verdict:
                 break
             else:
                 feed.more()
-    except ClientError as exc:
-        verdict.end = f"refused with {exc.status}"
+    except RequestError as exc:
+        verdict.end = f"answered with {exc.status}"
     except ClientGone:
         verdict.end = "gone"
     return verdict

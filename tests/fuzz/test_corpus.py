@@ -1,4 +1,4 @@
-"""All inputs that fuzzing has found worth keeping, and a number of new ones made of them."""
+"""All inputs that fuzzing begins with, and a number of new ones made of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "tests" / "fuzz" / "corpus"
-CORPUS = {
-    name: [path.read_bytes() for path in sorted((FOLDER / name).iterdir())] for name in TARGETS
-}
+CORPUS = {name: seeds(name) for name in TARGETS}
 
 
 @pytest.mark.parametrize("name", TARGETS)
