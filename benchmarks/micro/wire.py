@@ -22,8 +22,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb.wire.forwarding import ClientIdentity
-from trio_lb.wire.plain import client_lines
+from trio_lb._wire import ClientLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +54,10 @@ RESPONSE = (
     b"Content-Type: text/plain\r\nContent-Length: 32\r\nConnection: keep-alive\r\n\r\n"
 )
 CHUNKS = b"400\r\n%b\r\n" % (b"x" * 1024) * 16 + b"0\r\n\r\n"
-CLIENT = client_lines(ClientIdentity(b"192.0.2.17", b"http"))
+CLIENT = ClientLines(
+    b"X-Forwarded-For: 192.0.2.17\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ",
+    b"\r\nX-Real-IP: 192.0.2.17\r\n",
+)
 
 
 class Part(NamedTuple):

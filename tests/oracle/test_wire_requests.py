@@ -23,14 +23,18 @@ from tests.support.http_bytes import (
 )
 from trio_lb._wire import ClientLines, Request, read_request
 from trio_lb.errors import ClientError
+from trio_lb.profile import ForwardedField
 from trio_lb.wire import serialise
 from trio_lb.wire.admission import AdmittedRequest, admit
-from trio_lb.wire.forwarding import ClientIdentity, request_lines, request_target
+from trio_lb.wire.forwarding import request_lines, request_target
 from trio_lb.wire.h11_codec import ClientSide
 from trio_lb.wire.heads import RequestHead
+from trio_lb.wire.identity import Identification
 from trio_lb.wire.plain import client_lines
 
-CLIENT = ClientIdentity(b"192.0.2.1", b"https")
+TOLD = Identification((), ForwardedField.OFF)
+PEER = TOLD.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
+CLIENT = client_lines(TOLD, PEER)
 SMALL = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -68,9 +72,10 @@ def general(
     return part if isinstance(part, RequestHead) else None
 
 
-def written(request: AdmittedRequest, prefix: bytes) -> bytes:
+def written(head: RequestHead, request: AdmittedRequest, prefix: bytes) -> bytes:
     """The head that the general road sends."""
-    lines = request_lines(request, CLIENT, request.request_id or b"ours-1", b"unused")
+    client = TOLD.identify(PEER, head.fields, request.host)
+    lines = request_lines(request, client, request.request_id or b"ours-1", b"unused")
     return serialise.request_head(request.method, request_target(request.target, prefix), lines)
 
 
@@ -93,9 +98,11 @@ def check(data: bytes) -> Request | Literal[False] | None:
     assert (admitted.method == b"HEAD") == request.head_only
     assert not admitted.expects_continue
     assert not admitted.wants_trailers
+    assert not admitted.upgrade
+    assert CLIENT is not None
     for prefix in (b"", b"/below/here"):
-        expected = written(admitted, prefix)
-        assert request.write(client_lines(CLIENT), b"ours-1", prefix) == expected
+        expected = written(head, admitted, prefix)
+        assert request.write(CLIENT, b"ours-1", prefix) == expected
     check_connection(data, request)
     return request
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trio_lb._wire import ClientLines
 
-from .admission import admit
-from .forwarding import request_lines
-from .heads import RequestHead
-
 if TYPE_CHECKING:
-    from .forwarding import ClientIdentity
+    from .identity import Identification, Peer
 
-#: Stands for the value of Host, which no address and no scheme contains.
-_HOST = b"host.invalid"
-_REQUEST = admit(RequestHead(b"GET", b"/", b"1.1", [(b"Host", b"host", _HOST)]))
+#: Values of Host, to see where and how a line contains it: with a port, Forwarded quotes it.
+_HOST: Final = b"host.invalid"
+_HOST_AND_PORT: Final = b"host.invalid:65535"
 
 
-def client_lines(client: ClientIdentity) -> ClientLines:
-    """The lines between Via and X-Request-ID that `request_lines` writes for this client."""
-    lines = request_lines(_REQUEST, client, b"", b"")
-    names = [name for name, _ in lines]
-    told = lines[names.index(b"Via") + 1 : names.index(b"X-Request-ID")]
-    return ClientLines(*b"".join(b"%b: %b\r\n" % line for line in told).split(_HOST))
+def client_lines(identification: Identification, peer: Peer) -> ClientLines | None:
+    """The lines that tell servers about a peer's requests, if these claim nothing themselves.
+
+    Returns:
+        None if Host isn't simply copied into them.
+    """
+    pieces = _lines(identification, peer, _HOST).split(_HOST)
+    if _lines(identification, peer, _HOST_AND_PORT) != _HOST_AND_PORT.join(pieces):
+        return None
+    return ClientLines(*pieces)
+
+
+def _lines(identification: Identification, peer: Peer, host: bytes) -> bytes:
+    lines = identification.identify(peer, [], host).lines
+    return b"".join(b"%b: %b\r\n" % line for line in lines)
