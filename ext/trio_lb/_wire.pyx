@@ -46,8 +46,8 @@ cdef struct Name:
     FieldKind kind
 
 cdef enum:
-    NAMES = 24
-    LONGEST = 19
+    NAMES = 26
+    LONGEST = 25
 
 cdef Name[NAMES] names          # the shorter ones first
 cdef size_t[LONGEST + 2] first_of_length    # where in `names` those of this length begin
@@ -56,39 +56,48 @@ cdef size_t[LONGEST + 2] first_of_length    # where in `names` those of this len
 cdef uint32_t[LONGEST + 1] letters_of_length
 
 
-cdef void note(size_t place, const char *text, FieldKind kind) noexcept:
+cdef size_t noted = 0
+
+
+cdef void note(const char *text, FieldKind kind) noexcept:
+    """Add a name, at least as long as those before it."""
+    global noted
     cdef size_t length = strlen(text), longer
-    names[place] = Name(text, length, kind)
+    names[noted] = Name(text, length, kind)
+    noted += 1
     letters_of_length[length] |= <uint32_t> 1 << (text[0] & 31)
     for longer in range(length + 1, <size_t> LONGEST + 2):
-        first_of_length[longer] = place + 1
+        first_of_length[longer] = noted
 
 
-note(0, b"te", UNPLAIN)
-note(1, b"via", VIA)
-note(2, b"host", HOST)
+note(b"te", UNPLAIN)
+note(b"via", VIA)
+note(b"host", HOST)
 # Not a field that anybody has, but `Connection: close` would name it away.
-note(3, b"close", UNPLAIN)
-note(4, b"expect", UNPLAIN)
-note(5, b"trailer", UNPLAIN)
-note(6, b"upgrade", UNPLAIN)
-note(7, b"forwarded", IDENTITY)
-note(8, b"x-real-ip", IDENTITY)
-note(9, b"connection", CONNECTION)
-note(10, b"keep-alive", KEEP_ALIVE)
-note(11, b"max-forwards", UNPLAIN)
-note(12, b"x-request-id", REQUEST_ID)
-note(13, b"content-length", CONTENT_LENGTH)
-note(14, b"http2-settings", UNPLAIN)
-note(15, b"x-forwarded-for", IDENTITY)
-note(16, b"proxy-connection", UNPLAIN)
-note(17, b"x-forwarded-host", IDENTITY)
-note(18, b"x-forwarded-port", IDENTITY)
-note(19, b"transfer-encoding", TRANSFER_ENCODING)
-note(20, b"x-forwarded-proto", IDENTITY)
-note(21, b"proxy-authenticate", UNPLAIN)
-note(22, b"x-forwarded-server", IDENTITY)
-note(23, b"proxy-authorization", UNPLAIN)
+note(b"close", UNPLAIN)
+# To CGI this is HTTP_PROXY, which its own requests obey.
+note(b"proxy", UNPLAIN)
+note(b"expect", UNPLAIN)
+note(b"trailer", UNPLAIN)
+note(b"upgrade", UNPLAIN)
+note(b"forwarded", IDENTITY)
+note(b"x-real-ip", IDENTITY)
+note(b"connection", CONNECTION)
+note(b"keep-alive", KEEP_ALIVE)
+note(b"max-forwards", UNPLAIN)
+note(b"x-request-id", REQUEST_ID)
+note(b"content-length", CONTENT_LENGTH)
+note(b"http2-settings", UNPLAIN)
+note(b"x-forwarded-for", IDENTITY)
+note(b"proxy-connection", UNPLAIN)
+note(b"x-forwarded-host", IDENTITY)
+note(b"x-forwarded-port", IDENTITY)
+note(b"transfer-encoding", TRANSFER_ENCODING)
+note(b"x-forwarded-proto", IDENTITY)
+note(b"proxy-authenticate", UNPLAIN)
+note(b"x-forwarded-server", IDENTITY)
+note(b"proxy-authorization", UNPLAIN)
+note(b"proxy-authentication-info", UNPLAIN)
 
 
 cdef inline FieldKind kind_of(const char *name, size_t length) noexcept nogil:

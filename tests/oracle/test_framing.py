@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from tests.support.http_bytes import chunked_bodies, cut, odd_chunked_bodies
 from trio_lb._framing import BROKEN, END, MORE, ODD, BodyFraming
+from trio_lb.wire.h11_codec import ClientSide, Signal
+from trio_lb.wire.heads import RequestHead
 
 MAX_HELD = 19
 
@@ -48,13 +50,25 @@ def by_h11(data: bytes) -> tuple[bytes, h11.EndOfMessage | None, bytes]:
             return payload, end, connection.trailing_data[0]
 
 
+def by_general(data: bytes) -> tuple[bytes, bool]:
+    """The same by the general road: the body, and whether that was all."""
+    side = ClientSide(16384, 8192, 100)
+    side.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+    assert isinstance(side.read_head(), RequestHead)
+    payload = b""
+    while not isinstance(part := side.read_body(), Signal):
+        payload += part
+    return payload, part is Signal.END
+
+
 def check(data: bytes) -> BodyFraming:
-    """Hold what the framing says about a chunked body against h11."""
+    """Hold what the framing says about a chunked body against h11 and the general road."""
     framing = BodyFraming(chunked=True)
     relayed = relay(framing, [data])
     assert data.startswith(relayed)
     payload, end, left = by_h11(relayed)
     assert len(payload) == framing.payload
+    assert by_general(relayed) == (payload, framing.state == END)
     if framing.state == END:
         assert end is not None
         assert not list(end.headers)

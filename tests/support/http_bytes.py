@@ -80,6 +80,7 @@ Connection: keep-alive, close
 Connection: X-Custom
 Connection: upgrade
 Close: x
+Proxy: x
 Upgrade: h2c
 HTTP2-Settings: x
 Expect: 100-continue
@@ -89,6 +90,7 @@ Max-Forwards: 0
 Proxy-Connection: keep-alive
 Proxy-Authorization: x
 Proxy-Authenticate: x
+Proxy-Authentication-Info: x
 X-Request-ID:
 X-Request-ID: a b
  folded
