@@ -297,7 +297,7 @@ cdef Verdict parse_request(
     if progress == ODD or not judge_request(data, &found, limits, head):
         return NOT_PLAIN
     head.length = <uint32_t> (at - data)
-    # The general road measures fields as they will be written, which may add a space to each.
+    # Within the limit as it came, and as it will be written, which may add a space to each field.
     return HEAD if head.length + head.count <= limits.head else NOT_PLAIN
 
 

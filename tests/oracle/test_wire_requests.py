@@ -232,6 +232,27 @@ def test_fields_that_are_plain_only_once(field: bytes) -> None:
     assert read(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n%b\r\n\r\n" % (field, field)) is False
 
 
+NAME = set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+TARGET = set(range(0x21, 0x7F)) - set(b"#")
+VALUE = {0x09, *range(0x20, 0x7F), *range(0x80, 0x100)}
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "allowed"),
+    [
+        (b"GET /", b" HTTP/1.1\r\nHost: a\r\n\r\n", TARGET),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX", b": y\r\n\r\n", NAME | set(b":")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"y\r\n\r\n", VALUE),
+    ],
+)
+def test_every_byte_wherever_it_is(before: bytes, behind: bytes, allowed: set[int]) -> None:
+    """Sixteen bytes at a time or one by one, the same are let through."""
+    for byte in range(256):
+        for place in (0, 1, 7, 15, 16, 17, 30, 31, 32):
+            run = b"x" * place + bytes([byte]) + b"x" * (32 - place)
+            assert bool(read(before + run + behind)) == (byte in allowed)
+
+
 @given(plain_requests(), st.integers(20, 400), st.integers(1, 70), st.integers(1, 12))
 def test_limits_are_at_least_as_strict(head: bytes, size: int, target: int, fields: int) -> None:
     request = read(head, head=size, target=target, fields=fields)
@@ -245,6 +266,13 @@ def test_limits_are_at_least_as_strict(head: bytes, size: int, target: int, fiel
             or len(head.split(b" ")[1]) > target
             or count > fields
         )  # fmt: skip
+
+
+def test_a_head_is_within_its_limit_as_it_came_and_as_it_will_be_written() -> None:
+    head = b"GET / HTTP/1.1\r\nHost:a\r\nA:b\r\nC:\r\n\r\n"
+    assert read(head, head=len(head) + 3)
+    assert read(head, head=len(head) + 2) is False
+    assert general(head, head=len(head) + 3) is not None
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 63, 64])
