@@ -22,7 +22,8 @@ from tests.support.http_bytes import (
 )
 from trio_lb import _framing, _wire
 from trio_lb._framing import BodyFraming
-from trio_lb._wire import ClientLines, Request, Response, read_request, read_response
+from trio_lb._heads import Request, Response, read_request, read_response
+from trio_lb._wire import ClientLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

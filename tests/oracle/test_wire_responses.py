@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.http_bytes import cut, mutated, plain_responses
-from trio_lb._wire import Response, read_response
+from trio_lb._heads import Response, read_response
 from trio_lb.errors import ResponseBroken
 from trio_lb.wire.forwarding import response_lines
 from trio_lb.wire.h11_codec import END, ClientSide, ServerSide

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.micro import wire
 from trio_lb._framing import END, BodyFraming
-from trio_lb._wire import read_request, read_response
+from trio_lb._heads import read_request, read_response
 
 DUMP = """# callgrind format
 version: 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_lb._wire import read_request
+from trio_lb._heads import read_request
 from trio_lb.profile import ForwardedField
 from trio_lb.wire.heads import RequestHead
 from trio_lb.wire.identity import Identification, Peer
