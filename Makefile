@@ -24,7 +24,7 @@ test: lint types coverage  ## check everything: lint, types, stubs, tests, cover
 lint: $(BUILT)  ## ruff and cython-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint ext
+	$(BIN)/cython-lint ext benchmarks
 
 types: $(BUILT)  ## mypy --strict
 	$(BIN)/mypy
@@ -58,7 +58,7 @@ wheel: $(BUILT)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build
 
 clean:  ## remove what was built, the environment included
-	rm -rf $(VENV) build dist *.egg-info trio_lb/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) build dist *.egg-info trio_lb/*.so benchmarks/micro/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"trio-lb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
