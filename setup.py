@@ -2,6 +2,8 @@
 
 Switches for development, all off in a release:
     TRIO_LB_TRACE=1     line tracing in the compiled modules, for coverage
+    TRIO_LB_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.py)
+    TRIO_LB_LOOPS=1     also the loops that benchmarks/micro measures
 """
 
 import os
@@ -10,15 +12,32 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 trace = os.environ.get("TRIO_LB_TRACE") == "1"
+sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
+sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
+
+sources = {
+    f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"
+    for name in ("_table", "_select", "_wire", "_framing", "_heads")
+}
+if os.environ.get("TRIO_LB_LOOPS") == "1":
+    sources["benchmarks.micro.wire_loops"] = "benchmarks/micro/wire_loops.pyx"
 
 extensions = [
     Extension(
-        f"trio_lb.{name}",
-        [f"ext/trio_lb/{name}.pyx"],
+        name,
+        [source],
+        depends=["ext/trio_lb/_scan.h"],
+        include_dirs=["ext/trio_lb"],
         define_macros=[("CYTHON_TRACE_NOGIL", "1")] if trace else [],
-        extra_compile_args=["-O1" if trace else "-O3", "-Wall", "-ffp-contract=off"],
+        extra_compile_args=[
+            "-O1" if trace or sanitize else "-O3",
+            "-Wall",
+            "-ffp-contract=off",
+            *sanitizers,
+        ],
+        extra_link_args=sanitizers,
     )
-    for name in ("_table", "_select")
+    for name, source in sources.items()
 ]
 
 setup(

@@ -1,0 +1,638 @@
+"""The head codec of the plain road: heads from bytes, and heads for the other side into bytes.
+
+The verdicts, what a parsed head is, and the C-level interface are in `_wire.pxd`. What is plain is
+less than what RFC 9112 allows: everything that servers, proxies or attackers might read in more
+than one way is left to the general road, and so is what is rare.
+
+1. Names                    those of fields that mean something here
+2. Lines                    start lines and field lines
+3. Fields of both           framing, Connection, Via
+4. Requests                 parse_request
+5. Responses                parse_response
+6. Writing                  write_request, write_response
+7. For Python               request_parts, response_parts, ClientLines
+"""
+
+cimport cython
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp, memcpy, strlen
+
+cdef extern from "_scan.h" nogil:
+    enum:
+        HOST_BYTES "TLB_HOST"
+        REQUEST_ID_BYTES "TLB_REQUEST_ID"
+    const char *end_of "tlb_end_of"(const char *p, const char *end, unsigned kind) noexcept
+    const char *end_of_name "tlb_end_of_name"(const char *p, const char *end) noexcept
+    const char *end_of_value "tlb_end_of_value"(const char *p, const char *end) noexcept
+    const char *end_of_target "tlb_end_of_target"(const char *p, const char *end) noexcept
+    bint same "tlb_is"(const char *p, const char *word, size_t size) noexcept
+
+cdef enum:
+    LENGTH_DIGITS = 18          # of Content-Length at most: any such number fits
+    HOST_LENGTH = 255           # bytes of a name at most, as in DNS
+    PORT_DIGITS = 5
+    MAX_PORT = 65535
+    REQUEST_ID_LENGTH = 128     # bytes at most
+    ADDED = 128                 # bytes; more than all the words that a writer has of its own
+
+
+# 1. Names
+
+cdef struct Name:
+    const char *text            # in lower case
+    size_t length
+    FieldKind kind
+
+cdef enum:
+    NAMES = 26
+    LONGEST = 25
+
+cdef Name[NAMES] names          # the shorter ones first
+cdef size_t[LONGEST + 2] first_of_length    # where in `names` those of this length begin
+# By length, a bit for the low five bits of every first letter: tells nearly all other names from
+# these without looking closer.
+cdef uint32_t[LONGEST + 1] letters_of_length
+
+
+cdef size_t noted = 0
+
+
+cdef void note(const char *text, FieldKind kind) noexcept:
+    """Add a name, at least as long as those before it."""
+    global noted
+    cdef size_t length = strlen(text), longer
+    names[noted] = Name(text, length, kind)
+    noted += 1
+    letters_of_length[length] |= <uint32_t> 1 << (text[0] & 31)
+    for longer in range(length + 1, <size_t> LONGEST + 2):
+        first_of_length[longer] = noted
+
+
+note(b"te", UNPLAIN)
+note(b"via", VIA)
+note(b"host", HOST)
+# Not a field that anybody has, but `Connection: close` would name it away.
+note(b"close", UNPLAIN)
+# To CGI this is HTTP_PROXY, which its own requests obey.
+note(b"proxy", UNPLAIN)
+note(b"expect", UNPLAIN)
+note(b"trailer", UNPLAIN)
+note(b"upgrade", UNPLAIN)
+note(b"forwarded", IDENTITY)
+note(b"x-real-ip", IDENTITY)
+note(b"connection", CONNECTION)
+note(b"keep-alive", KEEP_ALIVE)
+note(b"max-forwards", UNPLAIN)
+note(b"x-request-id", REQUEST_ID)
+note(b"content-length", CONTENT_LENGTH)
+note(b"http2-settings", UNPLAIN)
+note(b"x-forwarded-for", IDENTITY)
+note(b"proxy-connection", UNPLAIN)
+note(b"x-forwarded-host", IDENTITY)
+note(b"x-forwarded-port", IDENTITY)
+note(b"transfer-encoding", TRANSFER_ENCODING)
+note(b"x-forwarded-proto", IDENTITY)
+note(b"proxy-authenticate", UNPLAIN)
+note(b"x-forwarded-server", IDENTITY)
+note(b"proxy-authorization", UNPLAIN)
+note(b"proxy-authentication-info", UNPLAIN)
+
+
+cdef inline FieldKind kind_of(const char *name, size_t length) noexcept nogil:
+    cdef size_t place
+    if length > LONGEST or not letters_of_length[length] >> (name[0] & 31) & 1:
+        return END_TO_END
+    for place in range(first_of_length[length], first_of_length[length + 1]):
+        if same(name, names[place].text, length):
+            return names[place].kind
+    return END_TO_END
+
+
+# 2. Lines
+
+cdef enum Progress:             # of a parser through a head
+    RAN_OUT                     # of bytes, in the middle of what it was at
+    WELL
+    ODD
+
+
+cdef inline Span span(const char *data, const char *start, const char *stop) noexcept nogil:
+    return Span(<uint16_t> (start - data), <uint16_t> (stop - start))
+
+
+cdef inline Progress pass_over(
+    const char **at, const char *end, const char *text, size_t length
+) noexcept nogil:
+    """Go on behind `text`, if that is what comes."""
+    cdef size_t here = <size_t> (end - at[0])
+    if here < length:
+        return ODD if memcmp(at[0], text, here) else RAN_OUT
+    if memcmp(at[0], text, length):
+        return ODD
+    at[0] += length
+    return WELL
+
+
+cdef inline Progress parse_line(
+    const char *data, const char **at, const char *end, Field *field
+) noexcept nogil:
+    """One field line. It begins at `at[0]`, which is before `end`."""
+    cdef const char *name = at[0]
+    cdef const char *colon = end_of_name(name, end)
+    cdef const char *value
+    cdef const char *stop
+    cdef const char *line_end
+    if colon == end:
+        return RAN_OUT
+    if colon == name or colon[0] != c":":
+        return ODD
+    value = colon + 1
+    while value < end and is_blank(value[0]):
+        value += 1
+    line_end = stop = end_of_value(value, end)
+    if end - line_end < 2:
+        return ODD if line_end < end and line_end[0] != c"\r" else RAN_OUT
+    if line_end[0] != c"\r" or line_end[1] != c"\n":
+        return ODD
+    while stop > value and is_blank(stop[-1]):
+        stop -= 1
+    field.name = span(data, name, colon)
+    field.value = span(data, value, stop)
+    field.kind = kind_of(name, <size_t> (colon - name))
+    field.canonical = value - colon == 2 and colon[1] == c" " and stop == line_end
+    at[0] = line_end + 2
+    return WELL
+
+
+cdef inline bint is_blank(char byte) noexcept nogil:
+    return byte == c" " or byte == c"\t"
+
+
+cdef struct Found:              # the fields of a head that mean something here
+    uint32_t kinds              # a bit for every FieldKind that is there
+    Span[UNPLAIN] value         # by FieldKind
+
+cdef uint32_t REPEATABLE = 1 << END_TO_END | 1 << IDENTITY | 1 << KEEP_ALIVE
+
+
+cdef inline Progress parse_lines(
+    const char *data, const char **at, const char *end, uint32_t most,
+    Field *fields, uint16_t *count, Found *found
+) noexcept nogil:
+    """All field lines, and the empty one that ends them."""
+    cdef Progress progress
+    cdef Field *field
+    cdef uint32_t kinds = 0, bit
+    count[0] = 0
+    while at[0] < end:
+        if at[0][0] == c"\r":
+            found.kinds = kinds
+            return pass_over(at, end, b"\r\n", 2)
+        if count[0] == most:
+            return ODD
+        field = &fields[count[0]]
+        progress = parse_line(data, at, end, field)
+        if progress != WELL:
+            return progress
+        count[0] += 1
+        if field.kind != END_TO_END:
+            bit = <uint32_t> 1 << field.kind
+            if field.kind == UNPLAIN or kinds & bit & ~REPEATABLE:
+                return ODD
+            kinds |= bit
+            found.value[<size_t> field.kind] = field.value
+    return RAN_OUT
+
+
+cdef inline bint nothing_new(const char *data, size_t length, size_t seen) noexcept nogil:
+    """No line was completed since the first `seen` bytes were looked at."""
+    return seen > 0 and (
+        seen >= length or memchr(data + seen, c"\n", length - seen) is NULL)
+
+
+# 3. Fields of both
+
+cdef inline bint has(const Found *found, FieldKind kind) noexcept nogil:
+    return (found.kinds >> kind & 1) != 0
+
+
+cdef inline Span said(const Found *found, FieldKind kind) noexcept nogil:
+    """The value of a field, empty if there is none."""
+    return found.value[<size_t> kind] if has(found, kind) else Span(0, 0)
+
+
+cdef inline bint is_text(
+    const char *data, Span value, const char *text, size_t length
+) noexcept nogil:
+    return value.length == length and same(data + value.start, text, length)
+
+
+cdef inline int64_t declared_length(const char *data, const Found *found) noexcept nogil:
+    """What Content-Length says; -1 if there is none, -2 if it isn't a number's plain spelling."""
+    cdef int64_t length = 0
+    cdef uint16_t place
+    cdef char digit
+    cdef Span value = said(found, CONTENT_LENGTH)
+    cdef const char *digits = data + value.start
+    if not has(found, CONTENT_LENGTH):
+        return -1
+    if not 1 <= value.length <= LENGTH_DIGITS or (digits[0] == c"0" and value.length > 1):
+        return -2
+    for place in range(value.length):
+        digit = digits[place]
+        if not c"0" <= digit <= c"9":
+            return -2
+        length = length * 10 + (digit - c"0")
+    return length
+
+
+cdef inline bint judge_framing(
+    const char *data, const Found *found, int64_t *content_length, uint8_t *chunked
+) noexcept nogil:
+    """Content-Length and Transfer-Encoding: one of them or none; false if they are not plain."""
+    cdef Span coding = said(found, TRANSFER_ENCODING)
+    content_length[0] = declared_length(data, found)
+    chunked[0] = has(found, TRANSFER_ENCODING)
+    if not chunked[0]:
+        return content_length[0] >= -1
+    # h11 makes lower case of it; so that nobody has to, no other spelling is plain.
+    return (content_length[0] == -1 and coding.length == 7
+            and memcmp(data + coding.start, b"chunked", 7) == 0)
+
+
+cdef inline bint judge_connection(
+    const char *data, const Found *found, uint8_t *close
+) noexcept nogil:
+    """Connection: `close`, `keep-alive`, or absent; anything else is not plain."""
+    cdef Span value = said(found, CONNECTION)
+    close[0] = False
+    if not has(found, CONNECTION) or is_text(data, value, b"keep-alive", 10):
+        return True
+    close[0] = is_text(data, value, b"close", 5)
+    return close[0]
+
+
+# 4. Requests
+
+cdef Verdict parse_request(
+    const char *data, size_t length, size_t seen, const HeadLimits *limits,
+    PlainRequest *head
+) noexcept nogil:
+    cdef size_t most = min(limits.head, <uint32_t> MAX_HEAD)
+    cdef Verdict verdict = NEED_MORE if length < most else NOT_PLAIN
+    cdef const char *at = data
+    cdef const char *end = data + min(length, most)
+    cdef Found found
+    if nothing_new(data, length, seen):
+        return verdict
+    cdef Progress progress = parse_request_line(data, &at, end, limits.target, head)
+    if progress == WELL:
+        progress = parse_lines(
+            data, &at, end, min(limits.fields, <uint32_t> MAX_FIELDS),
+            head.fields, &head.count, &found)
+    if progress == RAN_OUT:
+        return verdict
+    if progress == ODD or not judge_request(data, &found, limits, head):
+        return NOT_PLAIN
+    head.length = <uint32_t> (at - data)
+    # Within the limit as it came, and as it will be written, which may add a space to each field.
+    return HEAD if head.length + head.count <= limits.head else NOT_PLAIN
+
+
+cdef inline Progress parse_request_line(
+    const char *data, const char **at, const char *end, uint32_t longest_target,
+    PlainRequest *head
+) noexcept nogil:
+    cdef const char *p = data
+    cdef const char *target
+    while p < end and c"A" <= p[0] <= c"Z":
+        p += 1
+    if p == end:
+        return RAN_OUT
+    if p[0] != c" " or not judge_method(data, <size_t> (p - data), head):
+        return ODD
+    head.method = span(data, data, p)
+    target = p + 1
+    if target == end:
+        return RAN_OUT
+    if target[0] != c"/":
+        return ODD
+    p = end_of_target(target, end)
+    if p - target > <ptrdiff_t> longest_target:
+        return ODD
+    head.target = span(data, target, p)
+    at[0] = p
+    return pass_over(at, end, b" HTTP/1.1\r\n", 11)
+
+
+cdef inline bint judge_method(const char *method, size_t length, PlainRequest *head) noexcept nogil:
+    """The methods that are everyday's. TRACE and CONNECT are other stories, and unknown ones rare.
+    """
+    head.head_only = False
+    head.idempotent = True      # RFC 9110 section 9.2.2
+    if length == 3:
+        return memcmp(method, b"GET", 3) == 0 or memcmp(method, b"PUT", 3) == 0
+    if length == 4:
+        head.head_only = head.idempotent = memcmp(method, b"HEAD", 4) == 0
+        return head.head_only or memcmp(method, b"POST", 4) == 0
+    if length == 6:
+        return memcmp(method, b"DELETE", 6) == 0
+    if length == 7:
+        return memcmp(method, b"OPTIONS", 7) == 0
+    head.idempotent = False
+    return length == 5 and memcmp(method, b"PATCH", 5) == 0
+
+
+cdef inline bint judge_request(
+    const char *data, const Found *found, const HeadLimits *limits, PlainRequest *head
+) noexcept nogil:
+    """What the fields say, taken together; false if it is not plain."""
+    head.host = said(found, HOST)
+    head.via = said(found, VIA)
+    head.request_id = said(found, REQUEST_ID)
+    return (
+        is_host(data + head.host.start, head.host.length)
+        and judge_framing(data, found, &head.content_length, &head.chunked)
+        and judge_connection(data, found, &head.close)
+        and (limits.body < 0 or head.content_length <= limits.body)
+        and not (limits.trusted and has(found, IDENTITY))
+        and (not has(found, REQUEST_ID)
+             or is_request_id(data + head.request_id.start, head.request_id.length))
+    )
+
+
+cdef inline bint is_host(const char *host, size_t length) noexcept nogil:
+    """A name or an IPv4 address, and perhaps a port: no literal in brackets, nothing escaped."""
+    cdef const char *end = host + length
+    cdef const char *colon = end_of(host, end, HOST_BYTES)
+    cdef const char *p = colon + 1
+    cdef uint32_t port = 0
+    if not 1 <= colon - host <= HOST_LENGTH:
+        return False
+    if colon == end:
+        return True
+    if colon[0] != c":" or not 1 <= end - p <= PORT_DIGITS or p[0] == c"0":
+        return False
+    while p < end:
+        if not c"0" <= p[0] <= c"9":
+            return False
+        port = port * 10 + <uint32_t> (p[0] - c"0")
+        p += 1
+    return port <= MAX_PORT
+
+
+cdef inline bint is_request_id(const char *value, size_t length) noexcept nogil:
+    return (1 <= length <= REQUEST_ID_LENGTH
+            and end_of(value, value + length, REQUEST_ID_BYTES) == value + length)
+
+
+# 5. Responses
+
+cdef Verdict parse_response(
+    const char *data, size_t length, size_t seen, bint to_head, PlainResponse *head
+) noexcept nogil:
+    cdef Verdict verdict = NEED_MORE if length < MAX_HEAD else NOT_PLAIN
+    cdef const char *at = data
+    cdef const char *end = data + min(length, <size_t> MAX_HEAD)
+    cdef Found found
+    if nothing_new(data, length, seen):
+        return verdict
+    cdef Progress progress = parse_status_line(data, &at, end, head)
+    if progress == WELL:
+        progress = parse_lines(data, &at, end, MAX_FIELDS, head.fields, &head.count, &found)
+    if progress == RAN_OUT:
+        return verdict
+    if progress == ODD or not judge_response(data, &found, to_head, head):
+        return NOT_PLAIN
+    head.length = <uint32_t> (at - data)
+    return HEAD
+
+
+cdef inline Progress parse_status_line(
+    const char *data, const char **at, const char *end, PlainResponse *head
+) noexcept nogil:
+    cdef const char *p
+    cdef Progress progress = pass_over(at, end, b"HTTP/1.1 ", 9)
+    if progress != WELL:
+        return progress
+    p = at[0]
+    head.status = 0
+    while p < end and p - at[0] < 3:
+        if not c"0" <= p[0] <= c"9":
+            return ODD
+        head.status = <uint16_t> (head.status * 10 + (p[0] - c"0"))
+        p += 1
+    if p == end:
+        return RAN_OUT
+    if not 200 <= head.status <= 599:
+        return ODD
+    # A space belongs behind the status also where there is no phrase; some servers forget it.
+    if p[0] == c" ":
+        p += 1
+    elif p[0] != c"\r":
+        return ODD
+    at[0] = end_of_value(p, end)
+    head.reason = span(data, p, at[0])
+    return pass_over(at, end, b"\r\n", 2)
+
+
+cdef inline bint judge_response(
+    const char *data, const Found *found, bint to_head, PlainResponse *head
+) noexcept nogil:
+    """What the fields say, taken together; false if it is not plain."""
+    cdef bint framed
+    head.via = said(found, VIA)
+    if not (judge_framing(data, found, &head.content_length, &head.chunked)
+            and judge_connection(data, found, &head.close)):
+        return False
+    framed = head.chunked or head.content_length >= 0
+    head.bodiless = to_head or head.status == 204 or head.status == 304
+    if not head.bodiless:
+        return framed
+    # In answer to HEAD the fields tell of the body that GET would get. RFC 9110 wants none of them
+    # in a 204 (section 8.6) and RFC 9112 no coding in either status (section 6.1).
+    if (head.status == 204 and framed) or (head.status == 304 and head.chunked):
+        return False
+    head.chunked = False
+    return True
+
+
+# 6. Writing
+
+cdef inline char *put(char *out, const char *data, size_t length) noexcept nogil:
+    memcpy(out, data, length)
+    return out + length
+
+
+cdef inline char *put_text(char *out, const char *text) noexcept nogil:
+    return put(out, text, strlen(text))     # a constant: so is its length, once this is inlined
+
+
+cdef inline char *put_span(char *out, const char *data, Span part) noexcept nogil:
+    return put(out, data + part.start, part.length)
+
+
+cdef inline bint goes_on(const Field *field, uint32_t kinds) noexcept nogil:
+    return (kinds >> field.kind & 1) != 0
+
+
+cdef inline char *put_fields(
+    char *out, const char *data, const Field *fields, uint16_t count, uint32_t kinds
+) noexcept nogil:
+    """The fields of these kinds. Canonical lines that follow each other are one piece of `data`."""
+    cdef const Field *field = fields
+    cdef const Field *end = fields + count
+    cdef uint16_t start
+    while field < end:
+        if not goes_on(field, kinds):
+            field += 1
+        elif not field.canonical:
+            out = put_span(out, data, field.name)
+            out = put_text(out, b": ")
+            out = put_span(out, data, field.value)
+            out = put_text(out, b"\r\n")
+            field += 1
+        else:
+            start = field.name.start
+            while field + 1 < end and field[1].canonical and goes_on(field + 1, kinds):
+                field += 1
+            out = put(out, data + start, field.value.start + field.value.length + 2 - start)
+            field += 1
+    return out
+
+
+cdef inline char *put_via(char *out, const char *data, Span earlier) noexcept nogil:
+    out = put_text(out, b"Via: ")
+    if earlier.length:
+        out = put_span(out, data, earlier)
+        out = put_text(out, b", ")
+    return put_text(out, b"1.1 trio-lb\r\n")
+
+
+cdef size_t request_room(
+    const PlainRequest *head, const RequestAdditions *additions
+) noexcept nogil:
+    # Each line of the head may get a space that it didn't have; and the host is said again.
+    cdef size_t room = ADDED + head.length + head.count
+    cdef uint32_t piece
+    room += additions.prefix.length + additions.request_id.length
+    for piece in range(additions.piece_count):
+        room += additions.pieces[piece].length + head.host.length
+    return room
+
+
+cdef size_t write_request(
+    char *out, size_t room, const char *data, const PlainRequest *head,
+    const RequestAdditions *additions
+) noexcept nogil:
+    cdef char *begin = out
+    cdef uint32_t piece
+    if room < request_room(head, additions):
+        return 0
+    out = put_span(out, data, head.method)
+    out = put_text(out, b" ")
+    out = put(out, additions.prefix.data, additions.prefix.length)
+    out = put_span(out, data, head.target)
+    out = put_text(out, b" HTTP/1.1\r\nHost: ")
+    out = put_span(out, data, head.host)
+    out = put_text(out, b"\r\n")
+    out = put_fields(out, data, head.fields, head.count, 1 << END_TO_END)
+    if head.chunked:
+        out = put_text(out, b"Transfer-Encoding: chunked\r\n")
+    elif head.content_length >= 0:
+        out = put_text(out, b"Content-Length: ")
+        out = put_number(out, <uint64_t> head.content_length)
+        out = put_text(out, b"\r\n")
+    out = put_via(out, data, head.via)
+    for piece in range(additions.piece_count):
+        if piece:
+            out = put_span(out, data, head.host)
+        out = put(out, additions.pieces[piece].data, additions.pieces[piece].length)
+    out = put_text(out, b"X-Request-ID: ")
+    if head.request_id.length:
+        out = put_span(out, data, head.request_id)
+    else:
+        out = put(out, additions.request_id.data, additions.request_id.length)
+    out = put_text(out, b"\r\n\r\n")
+    return <size_t> (out - begin)
+
+
+cdef size_t response_room(const PlainResponse *head) noexcept nogil:
+    return ADDED + head.length + head.count
+
+
+cdef size_t write_response(
+    char *out, size_t room, const char *data, const PlainResponse *head, bint close
+) noexcept nogil:
+    cdef char *begin = out
+    cdef uint32_t kinds = (
+        1 << END_TO_END | 1 << CONTENT_LENGTH | 1 << HOST | 1 << REQUEST_ID | 1 << IDENTITY)
+    if room < response_room(head):
+        return 0
+    out = put_text(out, b"HTTP/1.1 ")
+    out = put_number(out, head.status)
+    out = put_text(out, b" ")
+    out = put_span(out, data, head.reason)
+    out = put_text(out, b"\r\n")
+    out = put_fields(out, data, head.fields, head.count, kinds)
+    out = put_via(out, data, head.via)
+    if head.chunked:
+        out = put_text(out, b"Transfer-Encoding: chunked\r\n")
+    if close:
+        out = put_text(out, b"Connection: close\r\n")
+    out = put_text(out, b"\r\n")
+    return <size_t> (out - begin)
+
+
+cdef inline char *put_number(char *out, uint64_t number) noexcept nogil:
+    cdef char[20] digits
+    cdef size_t place = sizeof(digits)
+    while True:
+        place -= 1
+        digits[place] = <char> (c"0" + number % 10)
+        number //= 10
+        if not number:
+            return put(out, digits + place, sizeof(digits) - place)
+
+
+# 7. For Python
+
+cdef list field_list(const char *data, const Field *fields, uint16_t count):
+    cdef uint16_t place
+    cdef list result = []
+    for place in range(count):
+        name = span_bytes(data, fields[place].name)
+        result.append((name, name.lower(), span_bytes(data, fields[place].value)))
+    return result
+
+
+cdef tuple request_parts(const char *data, const PlainRequest *head):
+    return (span_bytes(data, head.method), span_bytes(data, head.target), b"1.1",
+            field_list(data, head.fields, head.count))
+
+
+cdef tuple response_parts(const char *data, const PlainResponse *head):
+    return (head.status, span_bytes(data, head.reason), b"1.1",
+            field_list(data, head.fields, head.count))
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class ClientLines:
+    """Lines that tell servers about a client.
+
+    Args:
+        pieces: whole lines, cut open where the value of Host comes (one to four pieces).
+
+    Raises:
+        ValueError: too many pieces, or none.
+    """
+
+    def __cinit__(self, *pieces):
+        if not 1 <= len(pieces) <= MAX_PIECES:
+            raise ValueError(f"1 to {MAX_PIECES} pieces, not {len(pieces)}")
+        self.held = pieces
+        for piece in pieces:
+            self.pieces[self.count] = slice_of(piece)
+            self.count += 1
