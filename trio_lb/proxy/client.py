@@ -13,7 +13,15 @@ import trio
 
 from trio_lb.errors import ClientError, ClientGone
 from trio_lb.net.deadlines import NEVER
-from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive, send
+from trio_lb.net.pace import Pace
+from trio_lb.net.transport import (
+    RECEIVE_SIZE,
+    TimedOut,
+    Transport,
+    TransportBroken,
+    receive,
+    send_at_pace,
+)
 from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
 
@@ -47,6 +55,8 @@ class ClientConnection:
         limits = profile.limits
         self._codec = ClientSide(limits.head, limits.target, limits.headers)
         self._timeouts = profile.timeouts
+        self._sends = Pace(profile.timeouts.body, limits.min_rate)
+        self._takes = Pace(profile.timeouts.body, limits.min_rate)
         self._waiting = False
         self._served = 0
         self.answering = False
@@ -137,15 +147,17 @@ class ClientConnection:
         """Receive more of the request's body, for `body_nowait`.
 
         Raises:
-            ClientError: nothing came for too long (408).
+            ClientError: nothing came for too long, or too little (408).
             ClientGone: the client left.
         """
+        began = trio.current_time()
         try:
-            data = await receive(self.transport, trio.current_time() + self._timeouts.body)
+            data = await receive(self.transport, began + self._sends.left)
         except TransportBroken:
             raise ClientGone("the client reset its connection") from None
         except TimedOut:
             raise ClientError("the request body took too long", 408) from None
+        self._sends.moved(len(data), trio.current_time() - began)
         self._codec.feed(data)
 
     @property
@@ -213,11 +225,11 @@ class ClientConnection:
 
     async def _send(self, data: bytes) -> None:
         try:
-            await send(self.transport, data, self._timeouts.body)
+            await send_at_pace(self.transport, data, self._takes)
         except TransportBroken:
             raise ClientGone("the client closed its connection before it had its answer") from None
         except TimedOut:
-            raise ClientGone("the client took nothing of its answer for too long") from None
+            raise ClientGone("the client took its answer too slowly") from None
 
     def leave_http(self) -> bytes:
         """After a 101: what the client has already sent of the other protocol."""
@@ -230,6 +242,8 @@ class ClientConnection:
         if self.draining or not self._timeouts.keep_alive or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
+        self._sends.restart()
+        self._takes.restart()
         self._served += 1
         return True
 

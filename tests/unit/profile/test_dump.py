@@ -123,6 +123,7 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 headers=st.integers(1, 10_000),
                 target=_SIZES,
                 body=st.none() | st.just(0) | _SIZES,
+                min_rate=st.none() | _SIZES,
             )
         ),
         retries=draw(st.integers(0, 100)),

@@ -143,6 +143,7 @@ WRONG = [
     ("size with a wrong unit", S + "limits:\n  head: 16 pages", "3:9", "size such as 512, 16KiB"),
     ("size with a part of a byte", S + "replay_body: 0.3", "2:14", "a whole number of bytes"),
     ("head of nothing", S + "limits: {head: 0}", "2:16", "of at least one byte"),
+    ("a rate of nothing", S + "limits: {min_rate: 0}", "2:20", "of at least one byte, as in"),
     ("body in words", S + "limits: {body: small}", "2:16", "or 1MB, or off"),
     ("health check in words", S + "health_check: of", "2:15", "expected on or off"),
     ("bad status", S + "health_check: {statuses: 999}", "2:26", "an HTTP status or a range"),
