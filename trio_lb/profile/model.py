@@ -248,6 +248,10 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "counting only the time in which it is waited for; off means at any rate."
         ),
     ] = 240
+    requests_per_connection: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000_000)] | None,
+        Meta(description="After so many a client's connection is closed; off means never."),
+    ] = None
 
 
 class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ Whatever breaks here is the client's: `ClientGone` when there is nobody left to 
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -57,6 +58,7 @@ class ClientConnection:
         self._timeouts = profile.timeouts
         self._sends = Pace(profile.timeouts.body, limits.min_rate)
         self._takes = Pace(profile.timeouts.body, limits.min_rate)
+        self._most_requests = limits.requests_per_connection or math.inf
         self._waiting = False
         self._served = 0
         self.answering = False
@@ -197,7 +199,7 @@ class ClientConnection:
             parts: pieces of the body.
             trailers: where the response ends with `parts`, its trailers; None if more is to come.
         """
-        close = self.draining or not self._timeouts.keep_alive
+        close = self.draining or self._last_request
         head = self._codec.response(status, reason, lines, close=close)
         self.answering = True
         await self._send_parts([head], parts, trailers)
@@ -235,11 +237,16 @@ class ClientConnection:
         """After a 101: what the client has already sent of the other protocol."""
         return self._codec.leave_http()
 
+    @property
+    def _last_request(self) -> bool:
+        """The profile allows no other request after the one that is being answered."""
+        return not self._timeouts.keep_alive or self._served + 1 >= self._most_requests
+
     # Ends
 
     def next_cycle(self) -> bool:
         """Make ready for the next request; False if this connection has to end."""
-        if self.draining or not self._timeouts.keep_alive or not self._codec.may_go_on:
+        if self.draining or self._last_request or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
         self._sends.restart()

@@ -124,6 +124,7 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 target=_SIZES,
                 body=st.none() | st.just(0) | _SIZES,
                 min_rate=st.none() | _SIZES,
+                requests_per_connection=st.none() | st.integers(1, 1_000_000_000),
             )
         ),
         retries=draw(st.integers(0, 100)),

@@ -143,6 +143,12 @@ WRONG = [
     ("size with a wrong unit", S + "limits:\n  head: 16 pages", "3:9", "size such as 512, 16KiB"),
     ("size with a part of a byte", S + "replay_body: 0.3", "2:14", "a whole number of bytes"),
     ("head of nothing", S + "limits: {head: 0}", "2:16", "of at least one byte"),
+    (
+        "no requests",
+        S + "limits: {requests_per_connection: 0}",
+        "2:35",
+        "a whole number from 1 to 1000000000, or off, got 0",
+    ),
     ("a rate of nothing", S + "limits: {min_rate: 0}", "2:20", "of at least one byte, as in"),
     ("body in words", S + "limits: {body: small}", "2:16", "or 1MB, or off"),
     ("health check in words", S + "health_check: of", "2:15", "expected on or off"),
