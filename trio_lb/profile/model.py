@@ -248,6 +248,20 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "counting only the time in which it is waited for; off means at any rate."
         ),
     ] = 240
+    clients: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | None,
+        Meta(
+            description="Client connections at one time, over all workers; off means as many as "
+            "each worker has file descriptors for."
+        ),
+    ] = None
+    clients_per_address: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | None,
+        Meta(
+            description="Client connections at one time from one IPv4 address or one /64 network "
+            "of IPv6, over all workers; off means any number."
+        ),
+    ] = None
     requests_per_connection: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000_000)] | None,
         Meta(description="After so many a client's connection is closed; off means never."),

@@ -49,6 +49,7 @@ class ClientConnection:
     Attributes:
         answering: part of a response has gone out, and its end has not.
         draining: the next answer is the last.
+        idle_since: from when on it has been waiting for a request; `NEVER` while it has one.
     """
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
@@ -59,13 +60,13 @@ class ClientConnection:
         self._sends = Pace(profile.timeouts.body, limits.min_rate)
         self._takes = Pace(profile.timeouts.body, limits.min_rate)
         self._most_requests = limits.requests_per_connection or math.inf
-        self._waiting = False
         self._served = 0
+        self.idle_since = NEVER
         self.answering = False
         self.draining = False
 
     def __repr__(self) -> str:
-        state = "answering" if self.answering else "idle" if self._waiting else "reading"
+        state = "answering" if self.answering else "idle" if self.idle_since < NEVER else "reading"
         return f"<ClientConnection {self.transport!r} {state} served={self._served}>"
 
     # Requests
@@ -105,11 +106,11 @@ class ClientConnection:
             patience = min(patience, _LAST_REQUEST)
         data = self._receive_nowait()
         if data is None:
-            self._waiting = True
+            self.idle_since = now = trio.current_time()
             # Also after a drain or the deadline has ended the wait, what came meanwhile is served.
             with contextlib.suppress(TimedOut, TransportBroken):
-                await self.transport.wait_readable(trio.current_time() + patience)
-            self._waiting = False
+                await self.transport.wait_readable(now + patience)
+            self.idle_since = NEVER
             data = self._receive_nowait()
         if not data:
             return False
@@ -125,10 +126,16 @@ class ClientConnection:
     def drain(self) -> None:
         """Let the answer under way be the last; if there is none, wait for no other request."""
         self.draining = True
-        if self._waiting:
+        if self.idle_since < NEVER:
             # Not at once: a request may be on its way, and would be met by a reset.
             last = trio.current_time() + _LAST_REQUEST
             self.transport.read_by = min(self.transport.read_by, last)
+
+    def let_go(self) -> None:
+        """Give up waiting for a request; one that has come meanwhile is served all the same."""
+        self.idle_since = NEVER
+        self.transport.read_by = trio.current_time()
+        self.transport.wake()
 
     def body_nowait(self) -> bytes | None:
         """The next piece of the request's body that is already here.

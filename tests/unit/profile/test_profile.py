@@ -49,6 +49,8 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
             target=8192,
             body=None,
             min_rate=240,
+            clients=None,
+            clients_per_address=None,
             requests_per_connection=None,
         ),
         retries=2,
@@ -101,6 +103,8 @@ limits:
   target: 4kb
   body: 1 MB
   min_rate: 1kB
+  clients: 10000
+  clients_per_address: 20
   requests_per_connection: 1000
 retries: 0
 replay_body: 0
@@ -153,6 +157,8 @@ log_level: DEBUG
             target=4000,
             body=1_000_000,
             min_rate=1000,
+            clients=10_000,
+            clients_per_address=20,
             requests_per_connection=1000,
         ),
         retries=0,

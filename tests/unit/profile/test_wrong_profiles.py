@@ -143,6 +143,13 @@ WRONG = [
     ("size with a wrong unit", S + "limits:\n  head: 16 pages", "3:9", "size such as 512, 16KiB"),
     ("size with a part of a byte", S + "replay_body: 0.3", "2:14", "a whole number of bytes"),
     ("head of nothing", S + "limits: {head: 0}", "2:16", "of at least one byte"),
+    ("no clients", S + "limits: {clients: 0}", "2:19", "from 1 to 10000000, or off, got 0"),
+    (
+        "half a client",
+        S + "limits: {clients_per_address: 0.5}",
+        "2:31",
+        "a whole number from 1 to 10000000, or off, got 0.5",
+    ),
     (
         "no requests",
         S + "limits: {requests_per_connection: 0}",
