@@ -50,7 +50,11 @@ WARM_UP = 500
 #: Connections that are asked for an answer in the end.
 SAMPLE = 100
 
-SECONDS = 120.0
+#: Time for the balancer to have done all that it does for a new connection; seconds.
+SETTLE = 1.0
+
+#: After so long the other process is given up.
+PATIENCE = 120.0
 
 _GET = b"GET / HTTP/1.1\r\nHost: idle.example\r\nUser-Agent: benchmark\r\nAccept: */*\r\n\r\n"
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -75,10 +79,8 @@ def _trio_lb(directory: Path, port: int, server: int, connections: int) -> list[
 
 def _haproxy(directory: Path, port: int, server: int, connections: int) -> list[str]:
     configuration = directory / "haproxy.cfg"
-    # Its own estimate of descriptors is two for each connection.
     configuration.write_text(
         f"global\n  nbthread 1\n  maxconn {connections + SAMPLE}\n"
-        f"  ulimit-n {connections + 2000}\n"
         "defaults\n  mode http\n  http-reuse always\n  timeout connect 2s\n"
         "  timeout client 1h\n  timeout server 1h\n  timeout http-request 1h\n"
         f"frontend in\n  bind 127.0.0.1:{port}\n  default_backend out\n"
@@ -191,8 +193,7 @@ class _Holder:
             self._clients.append(client)
             if kind == "answered":
                 self._ask(client)
-        # What the balancer keeps to the server is no part of it.
-        until = time.monotonic() + 6
+        until = time.monotonic() + SETTLE
         while time.monotonic() < until:
             self._serve(0.1)
 
@@ -251,8 +252,8 @@ def measure(name: str, kind: Kind, connections: int) -> float:
 
 
 def _told(pipe: Connection) -> int:
-    if not pipe.poll(SECONDS):
-        raise NotHeld(f"not done within {SECONDS:g} s")
+    if not pipe.poll(PATIENCE):
+        raise NotHeld(f"not done within {PATIENCE:g} s")
     told: int = pipe.recv()
     return told
 
@@ -279,7 +280,8 @@ def _wait_listening(port: int, log: Path) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    raise PeerError(f"does not listen: {log.read_text(errors='replace')}")
+    last = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise PeerError(f"does not listen: {''.join(last)}")
 
 
 def _raise_descriptor_limit() -> int:

@@ -6,7 +6,6 @@ Whatever breaks here is the client's: `ClientGone` when there is nobody left to 
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -51,6 +50,11 @@ class ClientConnection:
         draining: the next answer is the last.
         idle_since: from when on it has been waiting for a request; `NEVER` while it has one.
     """
+
+    __slots__ = (
+        "_codec", "_most_requests", "_sends", "_served", "_takes", "_timeouts", "answering",
+        "draining", "idle_since", "transport",
+    )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
         self.transport = transport
@@ -107,10 +111,12 @@ class ClientConnection:
         data = self._receive_nowait()
         if data is None:
             self.idle_since = now = trio.current_time()
-            # Also after a drain or the deadline has ended the wait, what came meanwhile is served.
-            with contextlib.suppress(TimedOut, TransportBroken):
+            try:
                 await self.transport.wait_readable(now + patience)
-            self.idle_since = NEVER
+            except (TimedOut, TransportBroken):
+                pass  # what came meanwhile is served all the same, also after a drain
+            finally:
+                self.idle_since = NEVER
             data = self._receive_nowait()
         if not data:
             return False

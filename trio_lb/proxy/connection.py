@@ -179,6 +179,7 @@ class Proxy:
             if head is None:
                 return
             await self._serve_request(client, peer, head)
+            del head  # nothing of it is kept while the connection is idle
             if not client.next_cycle():
                 break
             await turns.step()
