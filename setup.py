@@ -17,7 +17,7 @@ sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sa
 
 sources = {
     f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"
-    for name in ("_table", "_select", "_wire", "_framing", "_heads")
+    for name in ("_table", "_select", "_places", "_wire", "_framing", "_heads")
 }
 if os.environ.get("TRIO_LB_LOOPS") == "1":
     sources["benchmarks.micro.wire_loops"] = "benchmarks/micro/wire_loops.pyx"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+from heapq import nsmallest
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -17,6 +19,7 @@ from trio_lb.wire.answers import error_answer
 from trio_lb.wire.heads import RequestHead, find
 from trio_lb.wire.identity import Identification, Peer
 
+from .address_limit import AddressLimit
 from .body import RequestBody
 from .client import ClientConnection
 from .exchange import Exchange
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
     from trio_lb.profile import ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.proxy")
+
+#: Who has just come, or was just served, is not idle yet; seconds.
+_SETTLED = 1.0
+
+#: Idle connections that are closed at one time for want of room.
+_MOST_LET_GO = 32
 
 #: nginx's status for "the client left before it had its answer"; seen in logs only.
 CLIENT_GONE = 499
@@ -86,6 +95,7 @@ class Proxy:
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
         self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
         self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
+        self._address_limit = AddressLimit(servers.places, profile.limits.clients_per_address)
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
@@ -107,8 +117,10 @@ class Proxy:
         client.draining = self._draining
         self._clients.add(client)
         self.tally.opened()
+        peer: Peer | None = None
         try:
-            if (peer := await self._meet(client, proxy_protocol)) is not None:
+            peer = await self._meet(client, proxy_protocol)
+            if peer is not None:
                 await self._serve_requests(client, peer)
         except ClientGone:
             pass
@@ -118,12 +130,28 @@ class Proxy:
             client.cut()
             self._clients.discard(client)
             self.tally.closed()
+            if peer is not None:
+                self._address_limit.left(peer)
 
     def drain(self) -> None:
         """Make the answers under way the last ones, and let idle clients go."""
         self._draining = True
         for client in self._clients:
             client.drain()
+
+    def let_idle_go(self) -> int:
+        """Close connections of clients that have been idle longest: an eighth, and not too many.
+
+        Returns:
+            How many those are; they end in a moment.
+        """
+        latest = trio.current_time() - _SETTLED
+        idle = [client for client in self._clients if client.idle_since <= latest]
+        number = min(-(-len(idle) // 8), _MOST_LET_GO)
+        for client in nsmallest(number, idle, key=attrgetter("idle_since")):
+            client.let_go()
+            self.tally.let_go()
+        return number
 
     async def _meet(self, client: ClientConnection, proxy_protocol: bool) -> Peer | None:
         """Find out who is there; None if it is nobody who is served."""
@@ -135,7 +163,10 @@ class Proxy:
             peer, rest = introduced
             if rest:
                 client.feed(rest)
-        return peer
+        if self._address_limit.let_in(peer):
+            return peer
+        self.tally.refused()
+        return None
 
     async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
         turns = Turns()
@@ -148,6 +179,7 @@ class Proxy:
             if head is None:
                 return
             await self._serve_request(client, peer, head)
+            del head  # nothing of it is kept while the connection is idle
             if not client.next_cycle():
                 break
             await turns.step()
