@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from trio_lb import LoadBalancer
 
 #: Seconds that a case may take before it counts as stuck; only what fails needs so long.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 #: Seconds within which what clients and servers have left is let go.
-_SETTLED_WITHIN = 5.0
+_SETTLED_WITHIN = 30.0
 
 
 class Way(Enum):
