@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from tests.support.leaks import held
+from tests.support.leaks import held, held_at_first
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -74,7 +74,7 @@ class Verdicts:
 
         The servers' connections must be closed in the block, so that pools let go of theirs.
         """
-        before = held()
+        before = held_at_first()
         yield
         with trio.move_on_after(_SETTLED_WITHIN):
             while held() != before:  # noqa: ASYNC110
