@@ -6,6 +6,7 @@ Switches for development, all off in a release:
 """
 
 import os
+import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -13,6 +14,9 @@ from setuptools import Extension, setup
 trace = os.environ.get("TRIO_LB_TRACE") == "1"
 sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
+
+EVERYWHERE = ("_table", "_select", "_wire", "_framing")
+LINUX = ("_readiness", "_buffers", "_upstreams", "_road", "_exchange")     # the plain road
 
 extensions = [
     Extension(
@@ -29,7 +33,7 @@ extensions = [
         ],
         extra_link_args=sanitizers,
     )
-    for name in ("_table", "_select", "_wire", "_framing")
+    for name in (*EVERYWHERE, *(LINUX if sys.platform == "linux" else ()))
 ]
 
 setup(
