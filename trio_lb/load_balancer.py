@@ -15,7 +15,7 @@ from trio_lb.balance import ServerPool
 from trio_lb.health import HealthChecker
 from trio_lb.net.listen import open_listeners
 from trio_lb.net.nurseries import open_bare_nursery
-from trio_lb.profile import Profile, load_profile
+from trio_lb.profile import Profile, load_profile, read_pages
 from trio_lb.report.statistics import Statistics, statistics_of
 from trio_lb.service import Service, open_service
 
@@ -87,10 +87,11 @@ async def open_load_balancer(
     """
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
+    pages = read_pages(profile.error_pages)
     listeners = await open_listeners(profile.listen)
     servers = ServerPool(profile.servers, profile.algorithm)
     async with (
-        open_service(profile, listeners, servers) as service,
+        open_service(profile, listeners, servers, pages) as service,
         open_bare_nursery() as nursery,
     ):
         checker = HealthChecker(profile, servers, service.dial)

@@ -29,11 +29,11 @@ from trio_lb.report.access_record import AccessRecord, Attempt
 from trio_lb.wire.heads import find
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
-    from trio_lb.profile import Profile
+    from trio_lb.profile import ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.service")
 
@@ -70,6 +70,7 @@ class Service:
         profile: Profile,
         listeners: list[Listener],
         servers: ServerPool,
+        pages: Mapping[int, ErrorPage],
         access_log: AccessLog | None,
         spare: Sequence[Listener] = (),
     ) -> None:
@@ -85,7 +86,7 @@ class Service:
             len(profile.servers), settings.idle_connections, settings.idle_timeout
         )
         on_ended = None if access_log is None else self._record
-        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, on_ended)
+        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended)
         self._most_clients = _most_clients()
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
@@ -211,6 +212,7 @@ async def open_service(
     profile: Profile,
     listeners: list[Listener],
     servers: ServerPool,
+    pages: Mapping[int, ErrorPage],
     spare: Sequence[Listener] = (),
 ) -> AsyncIterator[Service]:
     """Make a service, with its access log and its maintenance, for as long as the block lasts.
@@ -221,6 +223,7 @@ async def open_service(
         profile: what it does.
         listeners: where its clients come from.
         servers: where they are served from.
+        pages: the user's own error pages, by status.
         spare: other processes' listeners, for `Service.accept_also`.
     """
     try:
@@ -228,7 +231,7 @@ async def open_service(
             _access_log(profile, servers.tally.log_dropped) as access_log,
             open_bare_nursery() as nursery,
         ):
-            service = Service(profile, listeners, servers, access_log, spare)
+            service = Service(profile, listeners, servers, pages, access_log, spare)
             servers.notify = service.state_changed
             nursery.start_soon(service.maintain)
             try:

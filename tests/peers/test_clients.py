@@ -12,7 +12,7 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer
-from tests.support.process import needs
+from tests.support.process import needs, run_nginx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,21 @@ async def test_curl(tmp_path: Path) -> None:
         assert (await run(*curl, "--unix-socket", f"{tmp_path}/s", "-d", "x", "http://a/")) == "x"
         last = asked(backend)[-1]
         assert (last.header("host"), last.header("x-forwarded-for")) == ("a", "unknown")
+
+
+@needs("curl", "nginx")
+async def test_a_download_is_resumed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(BODY)
+    (tmp_path / "got").write_bytes(BODY[:100_000])
+    async with (
+        run_nginx(tmp_path, f"root {tmp_path};") as url,
+        open_balancer(url, health_check={"path": "/file"}) as balancer,
+    ):
+        source = f"{balancer.addresses[0]}/file"
+        options = ("-C", "-", "-w", "%{http_code} %{size_download}", "-o", str(tmp_path / "got"))
+        told = await run("curl", "-sS", "--max-time", "10", *options, source)
+        assert told == f"206 {len(BODY) - 100_000}"
+        assert (tmp_path / "got").read_bytes() == BODY
 
 
 @needs("ab")

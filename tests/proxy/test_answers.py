@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from tests.support import scripts
 from tests.support.rig import get, open_rig, post
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BREAK = scripts.raw(b"", reset=True)
 
@@ -102,3 +106,30 @@ async def test_a_client_on_a_unix_socket_has_no_address() -> None:
             theirs.send_nowait(get("/", "Connection: close"))
         assert rig.backends[0].requests[0].header("x-forwarded-for") == "unknown"
         theirs.close()
+
+
+async def test_pages_of_the_users_own(tmp_path: Path) -> None:
+    page, text = tmp_path / "down.html", tmp_path / "head.txt"
+    page.write_bytes(b"<h1>back soon</h1>")
+    text.write_bytes(b"\xff")
+    pages = {502: str(page), 400: str(text)}
+    async with open_rig(BREAK, error_pages=pages) as rig:
+        response = await rig.ask(get("/", "Accept: application/json"))
+        assert (response.status, response.body) == (502, b"<h1>back soon</h1>")
+        assert response.header("content-type") == "text/html; charset=utf-8"
+        assert response.header("x-request-id")
+        async with rig.client() as client:
+            await client.send(get(method="HEAD"))
+            response = await client.read_response("HEAD")
+            assert (response.header("content-length"), response.body) == ("18", b"")
+        malformed = await rig.ask(b"GET /\r\n\r\n")
+        assert (malformed.status, malformed.body) == (400, b"\xff")
+        assert (await rig.ask(get("/", "Expect: x"))).header("content-type") != "text/html"
+
+
+async def test_a_servers_own_error_keeps_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "down.html"
+    page.write_bytes(b"ours")
+    pages = {503: str(page)}
+    async with open_rig(scripts.answer(b"theirs", 503), error_pages=pages) as rig:
+        assert (await rig.ask(get())).body == b"theirs"

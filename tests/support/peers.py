@@ -35,3 +35,29 @@ async def run_uvicorn(port: int | None = None) -> AsyncIterator[str]:
         url = http_url("127.0.0.1", port)
         await wait_listening(url, child)
         yield url
+
+
+@asynccontextmanager
+async def run_gunicorn(port: int | None = None) -> AsyncIterator[str]:
+    """Runs gunicorn with `tests.support.wsgi_app` and gives its URL."""
+    port = port or free_port()
+    command = ["-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
+    app = "tests.support.wsgi_app:app"
+    async with run_process([sys.executable, *command, app], cwd=ROOT) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url
+
+
+@asynccontextmanager
+async def run_node(port: int | None = None) -> AsyncIterator[str]:
+    """Runs Node's http server with `tests/support/node_app.js` and gives its URL.
+
+    Tests that use it are marked with `needs("node")`.
+    """
+    port = port or free_port()
+    program = ROOT / "tests" / "support" / "node_app.js"
+    async with run_process(["node", program, str(port)]) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url

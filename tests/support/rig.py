@@ -17,7 +17,7 @@ from tests.support.client import Client, Response, open_client
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
 from trio_lb.balance import ServerPool, StateChange
 from trio_lb.net.upstream_pool import UpstreamPool
-from trio_lb.profile import Address, HealthCheck, Profile, Server
+from trio_lb.profile import Address, HealthCheck, Profile, Server, read_pages
 from trio_lb.profile.address import parse_server_address
 from trio_lb.proxy.connection import Ended, Proxy
 
@@ -87,7 +87,12 @@ class Rig:
             len(backends), upstream.idle_connections, upstream.idle_timeout
         )
         self.proxy = Proxy(
-            self.profile, self.servers, self.upstreams, network.dial, self.ended.append
+            self.profile,
+            self.servers,
+            self.upstreams,
+            network.dial,
+            read_pages(self.profile.error_pages),
+            self.ended.append,
         )
 
     @asynccontextmanager

@@ -26,6 +26,7 @@ from trio_lb.profile.model import (
     parse_algorithm,
     parse_workers,
 )
+from trio_lb.profile.pages import ErrorPage, read_pages
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.reading import conflicts, read_profile
 from trio_lb.profile.schema import json_schema
@@ -37,6 +38,7 @@ __all__ = [
     "ANY_HOST",
     "Address",
     "Algorithm",
+    "ErrorPage",
     "HealthCheck",
     "Limits",
     "Position",
@@ -55,6 +57,7 @@ __all__ = [
     "parse_profile",
     "parse_server_address",
     "parse_workers",
+    "read_pages",
 ]
 
 _COMMAND_LINE = "command line"

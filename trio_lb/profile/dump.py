@@ -12,6 +12,8 @@ from trio_lb.profile.model import Profile, Server
 if TYPE_CHECKING:
     from msgspec import Struct
 
+    from trio_lb.profile.units import Leaf
+
 
 class _Dumper(yaml.SafeDumper):
     """Writes switches as `on` and `off`, and lists indented below their key."""
@@ -55,6 +57,13 @@ def written_value(kind: Kind, value: Any) -> Any:
     if kind.item is not None:
         items = [written_value(kind.item, item) for item in value]
         return items[0] if len(items) == 1 and kind.item.leaf is not None else items
+    if kind.entry is not None:
+        key_leaf, value_leaf = kind.entry
+        return {key_leaf.format(key): _plain(value_leaf, each) for key, each in value.items()}
     assert kind.leaf is not None
-    plain = kind.leaf.format(value)
+    return _plain(kind.leaf, value)
+
+
+def _plain(leaf: Leaf, value: Any) -> str | int | float | bool:
+    plain = leaf.format(value)
     return plain.replace("$", "$$") if isinstance(plain, str) else plain

@@ -1,6 +1,7 @@
 """The type grammar of the model, taken apart once for all who walk it.
 
-A type of `model` is a Struct, a tuple of one type, or a leaf; any of them may be `| None`.
+A type of `model` is a Struct, a tuple of one type, a dict of two leaves, or a leaf; any of them
+may be `| None`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Annotated, Any, Literal
 
@@ -20,10 +21,11 @@ from trio_lb.profile.units import Leaf
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type taken apart; exactly one of `struct`, `item` and `leaf` is set."""
+    """A type taken apart; exactly one of `struct`, `item`, `entry` and `leaf` is set."""
 
     struct: type[Struct] | None = None
     item: Kind | None = None
+    entry: tuple[Leaf, Leaf] | None = None
     leaf: Leaf | None = None
     optional: bool = False
     description: str = ""
@@ -50,7 +52,12 @@ def keys_of(struct: type[Struct]) -> dict[str, Key]:
     keys = {}
     for info in msgspec.structs.fields(struct):
         required = info.default is NODEFAULT and info.default_factory is NODEFAULT
-        default = None if required else info.default
+        if required:
+            default = None
+        elif info.default is NODEFAULT:
+            default = info.default_factory()
+        else:
+            default = info.default
         keys[info.encode_name] = Key(
             info.encode_name, info.name, _kind_of(info.type), default, required
         )
@@ -69,9 +76,14 @@ def _kind_of(annotation: Any) -> Kind:
     if typing.get_origin(base) in {typing.Union, types.UnionType}:
         (inner,) = (arg for arg in typing.get_args(base) if arg is not type(None))
         kind = _kind_of(inner)
-        return Kind(kind.struct, kind.item, kind.leaf, True, description)
+        return replace(kind, optional=True, description=description)
     if typing.get_origin(base) is tuple:
         return Kind(item=_kind_of(typing.get_args(base)[0]), description=description)
+    if typing.get_origin(base) is dict:
+        key, value = (_kind_of(each).leaf for each in typing.get_args(base))
+        assert key is not None
+        assert value is not None
+        return Kind(entry=(key, value), description=description)
     if isinstance(base, type) and issubclass(base, Struct):
         return Kind(struct=base, description=description)
     return Kind(leaf=_plain_leaf(base, metas), description=description)

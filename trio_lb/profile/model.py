@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
+from trio_lb.profile.pages import parse_page_file
 from trio_lb.profile.units import (
     DURATION,
     DURATION_OR_ZERO,
@@ -109,6 +110,12 @@ def _parse_user(text: str) -> str:
     return text
 
 
+def _parse_error_status(text: str) -> int:
+    if re.fullmatch(r"[45][0-9]{2}", text):
+        return int(text)
+    raise ValueError("expected a status from 400 to 599")
+
+
 _ALGORITHM: Final = Leaf(parse_algorithm, str, {"enum": [*Algorithm, *SHORT_NAMES]})
 _PATH: Final = Leaf(_parse_path, str, {"type": "string", "pattern": "^/[!-~]*$"})
 _LOG_FILE: Final = Leaf(_parse_log_file, str, {"type": "string", "minLength": 1})
@@ -119,6 +126,10 @@ _WORKERS: Final = Leaf(
 )
 _PID_FILE: Final = Leaf(_parse_pid_file, str, {"type": "string", "minLength": 1})
 _USER: Final = Leaf(_parse_user, str, {"type": "string", "pattern": _USER_PATTERN})
+_ERROR_STATUS: Final = Leaf(
+    _parse_error_status, int, {"type": "integer", "pattern": "^[45][0-9]{2}$"}
+)
+_PAGE_FILE: Final = Leaf(parse_page_file, str, {"type": "string", "minLength": 1})
 _NAME: Final = Leaf(_parse_name, str, {"type": "string", "minLength": 1, "maxLength": 100})
 
 Duration: TypeAlias = Annotated[float, DURATION]
@@ -309,6 +320,13 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unavailable_status: Annotated[
         int, Meta(ge=400, le=599, description="Answered when no server can take a request.")
     ] = 503
+    error_pages: Annotated[
+        dict[Annotated[int, _ERROR_STATUS], Annotated[str, _PAGE_FILE]],
+        Meta(
+            description="Files (.html, .txt or .json) that are sent in place of the short text "
+            "with a status that trio-lb itself answers, as in {503: down.html}."
+        ),
+    ] = {}
     access_log: Annotated[
         Annotated[str, _LOG_FILE] | None,
         Meta(description='File for one line per request, "-" for standard output, or off.'),

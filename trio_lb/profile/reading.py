@@ -16,7 +16,7 @@ from trio_lb.profile.kinds import Kind, keys_of
 from trio_lb.profile.loading import Mapping, Node, Scalar, Sequence
 from trio_lb.profile.model import SHORT_FORMS, Profile, Server
 from trio_lb.profile.problems import Position, Problem, ProfileError
-from trio_lb.profile.units import is_off
+from trio_lb.profile.units import Leaf, is_off
 
 if TYPE_CHECKING:
     import collections.abc
@@ -163,7 +163,22 @@ class _Reader:
             return self.struct(kind.struct, node, path)
         if kind.item is not None:
             return self._items(kind.item, node, path)
+        if kind.entry is not None:
+            return self._table(*kind.entry, node, path)
         return self._leaf(kind, node, path)
+
+    def _table(self, key_leaf: Leaf, value_leaf: Leaf, node: Node, path: str) -> Any:
+        """Read a mapping whose keys are values themselves."""
+        if not isinstance(node, Mapping):
+            return self._wrong(node, path, "expected a mapping")
+        values: dict[Any, Any] = {}
+        for name, value in self._entries(node, path):
+            place = _join(path, name.text)
+            key = self._leaf(Kind(leaf=key_leaf), name, place)
+            if key in values and key is not _WRONG:
+                key = self._wrong(name, place, "expected each of them once")
+            values[key] = self._leaf(Kind(leaf=value_leaf), value, place)
+        return _WRONG if _WRONG in (*values, *values.values()) else values
 
     def _items(self, kind: Kind, node: Node, path: str) -> Any:
         """Read a list; one item may stand without its list."""

@@ -59,6 +59,13 @@ def _kind(kind: Kind) -> dict[str, Any]:
     if kind.item is not None:
         item = _kind(kind.item)
         return _any_of([item, {"type": "array", "items": item, "minItems": 1}])
+    if kind.entry is not None:
+        key, value = kind.entry
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": key.schema["pattern"]},
+            "additionalProperties": dict(value.schema),
+        }
     assert kind.leaf is not None
     forms = [dict(kind.leaf.schema), {"$ref": "#/$defs/environment"}]
     return _any_of([*forms, _OFF] if kind.optional else forms)

@@ -23,12 +23,12 @@ from .exchange import Exchange
 from .forward import Forwarder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from trio_lb.balance import ServerPool
     from trio_lb.net.dial import Dial
     from trio_lb.net.upstream_pool import UpstreamPool
-    from trio_lb.profile import Profile
+    from trio_lb.profile import ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.proxy")
 
@@ -64,6 +64,7 @@ class Proxy:
         servers: the pool.
         upstreams: its idle connections.
         dial: how to connect to a server.
+        pages: the user's own error pages, by status.
         on_ended: told of every request that is over, if anybody wants to know.
 
     Attributes:
@@ -76,11 +77,13 @@ class Proxy:
         servers: ServerPool,
         upstreams: UpstreamPool,
         dial: Dial,
+        pages: Mapping[int, ErrorPage],
         on_ended: Callable[[Ended], None] | None = None,
     ) -> None:
         self._profile = profile
         self._servers = servers
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
+        self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
         self._draining = False
@@ -133,7 +136,7 @@ class Proxy:
 
     async def _refuse_head(self, client: ClientConnection, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""
-        answer = error_answer(exc.status, exc.reason)
+        answer = error_answer(exc.status, exc.reason, page=self._pages.get(exc.status))
         try:
             await client.answer(answer, close=True)
         finally:
@@ -203,6 +206,7 @@ class Proxy:
             accept=find(head.fields, b"accept"),
             request_id=None if exchange is None else exchange.request_id,
             retry_after=retry_after,
+            page=self._pages.get(error.status),
         )
         close = exchange is None or not exchange.body.complete
         await client.answer(answer, close=close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from trio_lb.profile import dump_profile
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_lb.balance import SharedTable
-    from trio_lb.profile import Profile
+    from trio_lb.profile import ErrorPage, Profile
 
     from .orphans import OrphanReaper
     from .sockets import ListeningSockets
@@ -26,6 +27,7 @@ class Generation:
 
     Args:
         profile: what they run.
+        pages: its error pages, by status.
         workers: how many they are.
         table: where they count, by `slots` for the profile's servers.
         sockets: where their clients come from.
@@ -40,6 +42,7 @@ class Generation:
     def __init__(
         self,
         profile: Profile,
+        pages: dict[int, ErrorPage],
         workers: int,
         table: SharedTable,
         slots: tuple[int, ...],
@@ -53,7 +56,8 @@ class Generation:
         self._table = table
         self._sockets = sockets
         self._log_levels = log_levels
-        self._dump = dump_profile(profile)
+        self._pages = pages
+        self._dump = dump_profile(msgspec.structs.replace(profile, error_pages={}))
         self._workers = workers
         self.keepers = [
             Keeper(
@@ -106,6 +110,7 @@ class Generation:
             table = self._table.fd
             told = Orders(
                 profile=self._dump,
+                pages=self._pages,
                 table=table,
                 row=row,
                 slots=list(self.slots),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from trio_lb.profile import ErrorPage  # noqa: TC001 -- msgspec reads the annotation
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,7 +41,8 @@ class Orders(msgspec.Struct, frozen=True):
     """All that a worker needs to know.
 
     Attributes:
-        profile: resolved, as YAML.
+        profile: resolved, as YAML, without the files of the error pages.
+        pages: those pages, by status.
         table: descriptor of the table's memory.
         row: which row of it is the worker's.
         slots: where the profile's servers are in it.
@@ -50,6 +53,7 @@ class Orders(msgspec.Struct, frozen=True):
     """
 
     profile: str
+    pages: dict[int, ErrorPage]
     table: int
     row: int
     slots: list[int]

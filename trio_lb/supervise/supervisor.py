@@ -24,7 +24,7 @@ from trio_lb.errors import ListenError, TrioLBError
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
-from trio_lb.profile import ProfileError
+from trio_lb.profile import ProfileError, read_pages
 from trio_lb.report.statistics import Statistics, statistics_of
 from trio_lb.service import log_change
 
@@ -222,7 +222,7 @@ class Supervisor:
             return
         try:
             await self._bring_up(profile)
-        except (ListenError, NoRoom, WorkersKeepDying) as exc:
+        except (ListenError, NoRoom, ProfileError, WorkersKeepDying) as exc:
             self._table.assign(self.profile.servers)  # weights and maxima as they were
             log.error("%s: nothing was changed", exc)
             return
@@ -232,8 +232,9 @@ class Supervisor:
         """Open, check and start what a profile needs; then those before it drain.
 
         Raises:
-            ListenError, NoRoom, WorkersKeepDying: nothing of it is left.
+            ListenError, NoRoom, ProfileError, WorkersKeepDying: nothing of it is left.
         """
+        pages = read_pages(profile.error_pages)
         workers = worker_count(profile)
         before = set(self._table.servers)
         slots = self._table.assign(profile.servers)
@@ -241,7 +242,14 @@ class Supervisor:
         pool.notify = partial(log_change, pool)
         checker = HealthChecker(profile, pool, self._dial)
         generation = self._coming = Generation(
-            profile, workers, self._table, slots, self._sockets, self._log_levels, self._reaper
+            profile,
+            pages,
+            workers,
+            self._table,
+            slots,
+            self._sockets,
+            self._log_levels,
+            self._reaper,
         )
         try:
             await self._sockets.open(profile.listen, 1)

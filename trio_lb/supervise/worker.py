@@ -78,7 +78,7 @@ async def _work(stream: trio.SocketStream) -> int:
     table.enter(os.getpid(), trio.current_time())
     servers = ServerPool(profile.servers, profile.algorithm, table=table, slots=orders.slots)
     async with (
-        open_service(profile, own, servers, others) as service,
+        open_service(profile, own, servers, orders.pages, others) as service,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_beat, table)

@@ -11,6 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from trio_lb.profile import ErrorPage
+
     from .heads import FieldLine
 
 
@@ -30,6 +32,7 @@ def error_answer(
     accept: bytes | None = None,
     request_id: bytes | None = None,
     retry_after: int | None = None,
+    page: ErrorPage | None = None,
 ) -> Answer:
     """The answer for a request that ends here.
 
@@ -39,9 +42,12 @@ def error_answer(
         accept: the request's Accept field.
         request_id: the id that servers and logs know this request by.
         retry_after: seconds after which it makes sense to try again.
+        page: the user's own for this status; takes the place of the text, whatever is accepted.
     """
     phrase = _phrase(status)
-    if _prefers_json(accept):
+    if page is not None:
+        kind, body = page.content_type.encode(), page.body
+    elif _prefers_json(accept):
         content: dict[str, object] = {"status": status, "error": phrase, "detail": detail}
         if request_id is not None:
             content["request_id"] = request_id.decode("ascii")

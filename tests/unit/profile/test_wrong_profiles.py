@@ -105,6 +105,10 @@ WRONG = [
     ("check of no path", S + "health_check: {path: health}", "2:22", "begins with /"),
     ("jitter", S + "health_check: {jitter: 110%}", "2:24", "a share from 0 to 1"),
     ("unavailable as 200", S + "unavailable_status: 200", "2:21", "from 400 to 599"),
+    ("pages are a list", S + "error_pages: [x]", "2:14", "expected a mapping, got a list"),
+    ("page that is not there", S + "error_pages: {503: nope.html}", "2:20", "(no such file or dir"),
+    ("page of no known kind", S + "error_pages: {503: down.php}", "2:20", "ends in .htm, .html, "),
+    ("page that is a directory", S + "error_pages: {503: /dev/x.html/}", "2:20", "can be read"),
     ("access log on", S + "access_log: on", "2:13", '"-" for standard output, or off'),
     ("access log format", S + "access_log_format: jsn", "2:20", 'did you mean "json"?'),
     ("log level", S + "log_level: warn", "2:12", 'did you mean "warning"?'),
@@ -227,3 +231,29 @@ def test_unreadable_file(tmp_path: Path, name: str, content: bytes | None, said:
     (line,) = str(caught.value).splitlines()
     assert said in line
     assert repr(str(path))[1:-1] in line
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("200: {0}", "2:15: error_pages.200: expected a status from 400 to 599, got 200"),
+        ("down: {0}", '2:15: error_pages.down: expected a status from 400 to 599, got "down"'),
+        ("503: {0}, 503: {0}", "2:{1}: error_pages.503: a second time (first at 2:15)"),
+        ("503: {0}, '${{S}}': {0}", "2:{1}: error_pages.${{S}}: expected each of them once, got "),
+        ("503: [{0}]", "2:20: error_pages.503: expected a single value, got a list"),
+    ],
+)
+def test_wrong_error_page(tmp_path: Path, keys: str, said: str) -> None:
+    page = tmp_path / "page.txt"
+    page.write_text("down")
+    keys, said = (each.format(page, 22 + len(str(page))) for each in (keys, said))
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(f"{S}error_pages: {{{keys}}}", "x.yaml", {"S": "503"})
+    assert str(caught.value).startswith(f"x.yaml:{said}")
+
+
+def test_error_page_that_is_too_large(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_bytes(bytes(256 * 1024 + 1))
+    with pytest.raises(ProfileError, match="expected a page of at most 256 KiB"):
+        parse_profile(f"{S}error_pages: {{503: {page}}}", "x.yaml", {})

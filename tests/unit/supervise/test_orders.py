@@ -10,6 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_lb.profile import ErrorPage
 from trio_lb.supervise.orders import (
     DRAIN,
     READY,
@@ -23,6 +24,7 @@ from trio_lb.supervise.orders import (
 
 ORDERS = Orders(
     profile="servers:\n  - http://127.0.0.1:1\n",
+    pages={503: ErrorPage("text/html", b"<p>\n\xff")},
     table=7,
     row=3,
     slots=[4, 0],

@@ -50,7 +50,7 @@ async def test_waiting_is_bounded() -> None:
             await child.wait_line("never", within=0.01)
         with pytest.raises(AssertionError, match="still running"):
             await child.wait(within=0.01)
-        child.signal(signal.SIGINT)
+        child.signal(signal.SIGTERM)
         assert await child.wait() != 0
 
 

@@ -1,0 +1,83 @@
+"""Pages of the user's own for error answers: files, read when a profile comes into effect.
+
+Reading a profile only looks whether they could be read, so that a wrong name is told with its
+place. Workers get the contents from their supervisor, which may be the only one who may read them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from trio_lb.profile.problems import Problem, ProfileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BYTES: Final = 256 * 1024
+"""Largest page: it is kept in the memory of every worker, and sent to whoever causes an error."""
+
+_CONTENT_TYPES: Final = {
+    ".htm": "text/html; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+class ErrorPage(Struct, frozen=True):
+    """What is sent as the body of an error answer, and as what."""
+
+    content_type: str
+    body: bytes
+
+
+def parse_page_file(text: str) -> str:
+    """Check the name of a page's file.
+
+    Raises:
+        ValueError: it can't be read, is too large, or its kind is unknown.
+    """
+    _read(text)
+    return text
+
+
+def read_pages(files: Mapping[int, str]) -> dict[int, ErrorPage]:
+    """Read the pages of a profile.
+
+    Args:
+        files: `error_pages` of the profile: names by status.
+
+    Raises:
+        ProfileError: one of them can't be read any more.
+    """
+    pages = {}
+    for status, name in files.items():
+        try:
+            pages[status] = _read(name)
+        except ValueError as error:
+            problem = Problem(name, None, f"error_pages.{status}", str(error))
+            raise ProfileError([problem]) from None
+    return pages
+
+
+def _read(name: str) -> ErrorPage:
+    if "\0" in name or not name:
+        raise ValueError("expected the name of a file")
+    path = Path(name)
+    content_type = _CONTENT_TYPES.get(path.suffix.lower())
+    if content_type is None:
+        raise ValueError(f"expected a file whose name ends in {', '.join(_CONTENT_TYPES)}")
+    try:
+        if not path.is_file() and path.exists():
+            raise ValueError("expected a file")
+        with path.open("rb") as file:
+            body = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"expected a file that can be read ({reason})") from None
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"expected a page of at most {MAX_BYTES // 1024} KiB")
+    return ErrorPage(content_type, body)
