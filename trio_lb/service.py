@@ -24,6 +24,7 @@ from trio_lb.net.dial import dial
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.net.upstream_pool import UpstreamPool
 from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.proxy.road import pave
 from trio_lb.report.access_log import AccessLog, open_access_log
 from trio_lb.report.access_record import AccessRecord, Attempt
 from trio_lb.wire.heads import find
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
+    from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.service")
@@ -82,11 +84,15 @@ class Service:
         self.deadlines = Deadlines()
         self.dial = partial(dial, deadlines=self.deadlines)
         settings = profile.upstream
-        self._upstreams = UpstreamPool(
-            len(profile.servers), settings.idle_connections, settings.idle_timeout
-        )
         on_ended = None if access_log is None else self._record
-        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended)
+        self._plain = pave(profile, servers, self.deadlines)
+        self._upstreams: IdleConnections = (
+            UpstreamPool(len(profile.servers), settings.idle_connections, settings.idle_timeout)
+            if self._plain is None
+            else self._plain.upstreams
+        )
+        road = None if self._plain is None else self._plain.road
+        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended, road)
         self._most_clients = _most_clients()
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
@@ -148,11 +154,16 @@ class Service:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.deadlines.watch_forever)
+                if self._plain is not None:
+                    nursery.start_soon(self._plain.readiness.watch_forever)
+                    nursery.start_soon(self._plain.readiness.sweep_forever)
                 while True:
                     await trio.sleep(_SWEEP)
                     self._upstreams.expire(trio.current_time())
         finally:
             self._upstreams.close()
+            if self._plain is not None:
+                self._plain.readiness.close()
 
     def state_changed(self, change: StateChange) -> None:
         """Say so, and keep no connections to the dead."""
@@ -193,7 +204,7 @@ class Service:
             version=b"" if head is None else head.version,
             status=ended.status,
             bytes_sent=0 if exchange is None else exchange.bytes_sent,
-            bytes_received=0 if exchange is None else exchange.body.size,
+            bytes_received=0 if exchange is None else exchange.bytes_received,
             duration_s=ended.seconds,
             request_id=b"" if exchange is None else exchange.request_id,
             referer=None if head is None else find(head.fields, b"referer"),

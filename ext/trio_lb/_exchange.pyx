@@ -63,14 +63,15 @@ cdef enum State:
 @cython.final
 @cython.auto_pickle(False)
 cdef class PlainClient(Watched):
-    """One client's connection on the plain road.
+    """One client's connection on the plain road; watched until `detach`.
 
     Args:
         road: of the process.
+        fd: the client's socket.
         lines: what servers are told about this client.
         on_served: called with each request that was served: parts of its head (see RequestHead),
             place of the server, whether its connection was reused, status, bytes of the
-            response's body and of the request's, the request's id, and seconds that it took.
+            response's body and of the request's, the request's id, and when it began.
     """
 
     cdef PlainRoad road
@@ -83,14 +84,14 @@ cdef class PlainClient(Watched):
     cdef bint blocked           # the last send said that there is no room
     cdef bint hung_up           # the client has sent its last byte
     cdef bint draining
-    cdef uint64_t served        # requests on this connection, on both roads
+    cdef readonly uint64_t served       # requests on this connection, on both roads
     # The request
     cdef Buffer request         # from its first byte, and what came behind it
     cdef size_t seen            # bytes of an incomplete head that were looked at
     cdef size_t request_length  # head and body
     cdef PlainRequest head
     cdef double began           # when its first bytes came; 0: none did
-    cdef double started         # when it was complete
+    cdef double started         # when its head was complete
     cdef char[MAX_ID] own_id    # that it was given, if it brought none
     cdef size_t own_id_length
     # Its server
@@ -112,22 +113,24 @@ cdef class PlainClient(Watched):
     cdef double blocked_at
     cdef int in_queue
 
-    def __init__(self, PlainRoad road not None, ClientLines lines not None, on_served=None):
+    def __init__(
+        self, PlainRoad road not None, int fd, ClientLines lines not None, on_served=None
+    ):
         self.road = road
+        road.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
         self.lines = lines
         self.on_served = on_served
 
     # 1. The task's side
 
-    async def run(self, int fd, bytes unread not None, bint served):
+    async def run(self, bytes unread not None, uint64_t served):
         """Serve plain requests until there is something else to do; see `take_ending`.
 
         Args:
-            fd: the client's socket.
             unread: bytes that came from it already.
-            served: the general road has served a request since the last run.
+            served: requests that were served on this connection so far.
         """
-        self.begin(fd, unread, served)
+        self.begin(unread, served)
         if self.state == AWAY:
             await trio.lowlevel.checkpoint()
         else:
@@ -158,13 +161,11 @@ cdef class PlainClient(Watched):
         """The socket will be closed now."""
         self.road.readiness.forget(self, False)
 
-    cdef int begin(self, int fd, bytes unread, bint served) except -1:
+    cdef int begin(self, bytes unread, uint64_t served) except -1:
         cdef PlainRoad road = self.road
         cdef size_t length = len(unread)
         road.readiness.look_at_clock()
-        if self.place == NOWHERE:
-            road.readiness.watch(self, fd)      # and if it is ready, that comes as an event
-        self.served += served
+        self.served = served
         self.state = READING
         self.credit = road.patience.body
         if length:
@@ -290,6 +291,7 @@ cdef class PlainClient(Watched):
                 road.readiness.again(self)
         elif verdict == HEAD and not self.head.chunked \
                 and self.head.content_length <= <ssize_t> road.replay_body:
+            self.started = road.readiness.now
             self.request_length = self.head.length + max(self.head.content_length, 0)
             self.collect()
         else:
@@ -299,7 +301,6 @@ cdef class PlainClient(Watched):
         """Have all of a small body before a server is picked; see trio_lb.proxy.connection."""
         cdef PlainRoad road = self.road
         if held(&self.request) >= self.request_length:
-            self.started = road.readiness.now
             self.pick()
         elif not road.buffers.reserve(&self.request, self.request_length):
             self.end("odd")
@@ -585,7 +586,7 @@ cdef class PlainClient(Watched):
         self.on_served(
             request_parts(data, &self.head), self.server.place, self.upstream.reused, self.status,
             self.framing.payload, self.request_length - self.head.length, self.id_given(),
-            self.road.readiness.now - self.started)
+            self.started)
 
     # 6. A slow client
 
@@ -631,6 +632,7 @@ cdef class PlainClient(Watched):
         ending.began = self.began
         ending.started = self.started
         ending.connect_error = self.connect_error
+        ending.collected = self.request_length - self.head.length if self.server is not None else 0
         ending.status = self.status
         ending.passed = self.framing.payload if self.status else 0
         if self.server is not None:

@@ -55,5 +55,6 @@ cdef class Handover:
     cdef readonly bytes unsent
     cdef readonly bytes received
     cdef readonly double sent
+    cdef readonly uint64_t collected
     cdef readonly uint32_t status
     cdef readonly uint64_t passed

@@ -84,7 +84,7 @@ cdef class Handover:
         reason: for people, with `gone` and `cut`.
         unread: the client's bytes, from the beginning of the request under way.
         began: when the first of them came; 0 if there are none.
-        started: when the request was complete; 0 while it is not.
+        started: when the request's head was complete; 0 while it is not.
         request_id: that the request was given, empty if it brought its own or needs none yet.
         place: of the server whose slot is held and has to be given back, or None.
         transport: with `odd`, the server's connection if there is one; it has to be closed.
@@ -93,6 +93,7 @@ cdef class Handover:
         unsent: bytes of the request that are to be sent on `transport` first.
         received: bytes of the response that came on it.
         sent: when the request had been sent.
+        collected: bytes of the request's body.
         status: of a response that the client has seen a part of, or 0.
         passed: bytes of its body that the client has got.
     """

@@ -157,6 +157,10 @@ class SocketTransport:
     def __repr__(self) -> str:
         return f"<SocketTransport {self.peer} fd={self._sock.fileno()}>"
 
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 when closed."""
+        return self._sock.fileno()
+
     def receive_nowait(self, size: int) -> bytes | None:
         if self._drained:
             # The last receive emptied the socket: asking before a wait would only cost an EAGAIN.

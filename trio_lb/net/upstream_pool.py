@@ -8,10 +8,29 @@ retry rules of `trio_lb.proxy` cover.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from .transport import Transport
+
+
+class IdleConnections(Protocol):
+    """What keeps idle connections: `UpstreamPool`, or the one that the plain road shares."""
+
+    def take(self, server: int, now: float, max_idle: float | None = None) -> Transport | None:
+        """See `UpstreamPool`."""
+
+    def put(self, server: int, transport: Transport, now: float) -> None:
+        """See `UpstreamPool`."""
+
+    def expire(self, now: float) -> None:
+        """See `UpstreamPool`."""
+
+    def drop(self, server: int) -> None:
+        """See `UpstreamPool`."""
+
+    def close(self) -> None:
+        """See `UpstreamPool`."""
 
 
 class _Idle(NamedTuple):

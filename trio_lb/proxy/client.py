@@ -7,6 +7,7 @@ Whatever breaks here is the client's: `ClientGone` when there is nobody left to 
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +19,7 @@ from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
 
 if TYPE_CHECKING:
+    from trio_lb._exchange import PlainClient
     from trio_lb.profile import Profile
     from trio_lb.wire.answers import Answer
 
@@ -40,17 +42,21 @@ class ClientConnection:
     Attributes:
         answering: part of a response has gone out, and its end has not.
         draining: the next answer is the last.
+        plain: where this connection is when it is on the plain road.
     """
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
         self.transport = transport
         limits = profile.limits
-        self._codec = ClientSide(limits.head, limits.target, limits.headers)
+        self._new_codec = partial(ClientSide, limits.head, limits.target, limits.headers)
+        self._codec = self._new_codec()
         self._timeouts = profile.timeouts
         self._waiting = False
         self._served = 0
+        self._began = 0.0
         self.answering = False
         self.draining = False
+        self.plain: PlainClient | None = None
 
     def __repr__(self) -> str:
         state = "answering" if self.answering else "idle" if self._waiting else "reading"
@@ -71,7 +77,7 @@ class ClientConnection:
         if part is NEED_DATA:
             part = codec.read_head()
         if part is NEED_DATA:
-            deadline = trio.current_time() + self._timeouts.client_head
+            deadline = (self._began or trio.current_time()) + self._timeouts.client_head
             while part is NEED_DATA:
                 try:
                     codec.feed(await receive(self.transport, deadline))
@@ -109,6 +115,8 @@ class ClientConnection:
     def drain(self) -> None:
         """Let the answer under way be the last; if there is none, wait for no other request."""
         self.draining = True
+        if self.plain is not None:
+            self.plain.drain()
         if self._waiting:
             # Not at once: a request may be on its way, and would be met by a reset.
             last = trio.current_time() + _LAST_REQUEST
@@ -183,8 +191,10 @@ class ClientConnection:
         """
         close = self.draining or not self._timeouts.keep_alive
         head = self._codec.response(status, reason, lines, close=close)
+        # The plain road may have sent the head already, and a part of the body.
+        out = [] if self.answering else [head]
         self.answering = True
-        await self._send_parts([head], parts, trailers)
+        await self._send_parts(out, parts, trailers)
 
     async def continue_response(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
         """Send more of the response's body, up to its end if `trailers` is not None."""
@@ -215,6 +225,34 @@ class ClientConnection:
         except TimedOut:
             raise ClientGone("the client took nothing of its answer for too long") from None
 
+    # The plain road
+
+    def leave(self) -> tuple[bytes, int]:
+        """Between two requests, for the plain road: what came of the next, how many were served."""
+        if unread := self._codec.unread:
+            self._codec = self._new_codec()
+        return unread, self._served
+
+    def come_back(self, unread: bytes, served: int, began: float) -> None:
+        """Go on from the plain road.
+
+        Args:
+            unread: bytes from the beginning of a request.
+            served: requests that were served on both roads.
+            began: when the first of these bytes came, on Trio's clock; 0 if there are none.
+        """
+        if unread:
+            self._codec.feed(unread)
+        self._served = served
+        self._began = began
+
+    def head_again(self) -> RequestHead | None:
+        """The head of a request that was read on the plain road, for who wants to know it."""
+        with contextlib.suppress(ClientError):
+            part = self._codec.read_head()
+            return part if isinstance(part, RequestHead) else None
+        return None
+
     # Ends
 
     def next_cycle(self) -> bool:
@@ -222,19 +260,23 @@ class ClientConnection:
         if self.draining or not self._timeouts.keep_alive or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
+        self._began = 0.0
         self._served += 1
         return True
 
-    async def end(self) -> None:
+    async def end(self, *, complete: bool = False) -> None:
         """Close after the last answer, so that the client can read it whole.
 
         Closing a socket that still has unread bytes makes the kernel reset the connection, and
         the answer may be lost with it. So where the client is still sending, be it another
         request, it is told that this was all, and read from for a while.
+
+        Args:
+            complete: the whole request was read, whatever the codec has seen of it.
         """
         if self.answering:
             self.cut()
-        elif self._codec.request_complete and not self.transport.peek():
+        elif (complete or self._codec.request_complete) and not self.transport.peek():
             self.transport.close()
         else:
             await self._linger()
@@ -255,6 +297,8 @@ class ClientConnection:
 
     def cut(self) -> None:
         """Close at once, so that a response under way is not taken for a whole one."""
+        if self.plain is not None:
+            self.plain.detach()
         if self.answering and self._codec.ends_by_closing:
             self.transport.reset()
         else:

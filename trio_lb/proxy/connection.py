@@ -19,22 +19,20 @@ from trio_lb.wire.heads import RequestHead, find
 
 from .body import RequestBody
 from .client import ClientConnection
-from .exchange import Exchange
+from .exchange import CLIENT_GONE, Account, Exchange
 from .forward import Forwarder
+from .plain import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from trio_lb._road import PlainRoad
     from trio_lb.balance import ServerPool
     from trio_lb.net.dial import Dial
-    from trio_lb.net.upstream_pool import UpstreamPool
+    from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.proxy")
-
-#: nginx's status for "the client left before it had its answer"; seen in logs only.
-CLIENT_GONE = 499
-
 
 class Ended(NamedTuple):
     """A request that is over.
@@ -50,7 +48,7 @@ class Ended(NamedTuple):
 
     client: str
     head: RequestHead | None
-    exchange: Exchange | None
+    exchange: Exchange | Account | None
     status: int
     seconds: float
     why: str
@@ -66,6 +64,7 @@ class Proxy:
         dial: how to connect to a server.
         pages: the user's own error pages, by status.
         on_ended: told of every request that is over, if anybody wants to know.
+        road: the plain road, if it is to be used.
 
     Attributes:
         tally: the counters.
@@ -75,10 +74,11 @@ class Proxy:
         self,
         profile: Profile,
         servers: ServerPool,
-        upstreams: UpstreamPool,
+        upstreams: IdleConnections,
         dial: Dial,
         pages: Mapping[int, ErrorPage],
         on_ended: Callable[[Ended], None] | None = None,
+        road: PlainRoad | None = None,
     ) -> None:
         self._profile = profile
         self._servers = servers
@@ -90,6 +90,10 @@ class Proxy:
         self._run_id = os.urandom(6).hex().encode()
         self._serial = count(1)
         self.tally = servers.tally
+        self._plain: Plain | None = None
+        if road is not None:
+            record = None if on_ended is None else self._record
+            self._plain = Plain(road, profile, servers, self._forwarder, self._ended, record)
 
     async def serve(self, transport: Transport) -> None:
         """Serve one client until its connection ends, and close it.
@@ -120,15 +124,28 @@ class Proxy:
     async def _serve_requests(self, client: ClientConnection) -> None:
         identity = _identity(client.transport.peer)
         turns = Turns()
+        if self._plain is not None:
+            self._plain.attach(client, identity)
         while True:
+            begun = None
+            if self._plain is not None and client.plain is not None:
+                handover = await self._plain.serve(client, client.plain)
+                if handover.why == "served":
+                    return await client.end(complete=True)
+                if handover.why != "odd":
+                    return None
+                begun = self._plain.begun(client, handover)
             try:
                 head = await client.next_request()
+                if head is None:
+                    return None
+                await self._serve_request(client, identity, head, begun)
             except ClientError as exc:
                 await self._refuse_head(client, exc)
                 break
-            if head is None:
-                return
-            await self._serve_request(client, identity, head)
+            finally:
+                if begun is not None:
+                    begun.close()
             if not client.next_cycle():
                 break
             await turns.step()
@@ -143,17 +160,21 @@ class Proxy:
             self._ended(client, None, None, trio.current_time(), exc.status, exc.reason)
 
     async def _serve_request(
-        self, client: ClientConnection, identity: ClientIdentity, head: RequestHead
+        self,
+        client: ClientConnection,
+        identity: ClientIdentity,
+        head: RequestHead,
+        begun: Begun | None,
     ) -> None:
         started = trio.current_time()
         exchange: Exchange | None = None
         status, why = 0, "cancelled"
         try:
             request = admit(head, self._profile.limits.body)
-            exchange = self._exchange(client, request, started)
+            exchange = self._exchange(client, request, started, begun)
             try:
                 await self._collect_small_body(exchange)
-                await self._forwarder.forward(exchange, identity)
+                await self._forwarder.forward(exchange, identity, begun)
                 status, why = exchange.status, "ok"
             except ResponseCut as exc:
                 status, why = exchange.status, exc.reason
@@ -167,11 +188,19 @@ class Proxy:
             self._ended(client, head, exchange, started, status, why)
 
     def _exchange(
-        self, client: ClientConnection, request: AdmittedRequest, started: float
+        self,
+        client: ClientConnection,
+        request: AdmittedRequest,
+        started: float,
+        begun: Begun | None,
     ) -> Exchange:
         body = RequestBody(client, self._profile.replay_body, self._profile.limits.body)
-        request_id = request.request_id or b"%s-%x" % (self._run_id, next(self._serial))
-        return Exchange(client, request, body, request_id, started)
+        request_id = request.request_id or (begun and begun.request_id)
+        request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
+        exchange = Exchange(client, request, body, request_id, started)
+        if begun is not None:
+            exchange.status, exchange.bytes_sent = begun.status, begun.passed
+        return exchange
 
     async def _collect_small_body(self, exchange: Exchange) -> None:
         """Read a small body before a server is chosen.
@@ -215,14 +244,25 @@ class Proxy:
         self,
         client: ClientConnection,
         head: RequestHead | None,
-        exchange: Exchange | None,
+        exchange: Exchange | Account | None,
         started: float,
         status: int,
         why: str,
     ) -> None:
         self.tally.ended(status)
-        if self._on_ended is None:
-            return
+        if self._on_ended is not None:
+            self._record(client, head, exchange, started, status, why)
+
+    def _record(
+        self,
+        client: ClientConnection,
+        head: RequestHead | None,
+        exchange: Exchange | Account | None,
+        started: float,
+        status: int,
+        why: str,
+    ) -> None:
+        assert self._on_ended is not None
         seconds = trio.current_time() - started
         self._on_ended(Ended(client.transport.peer, head, exchange, status, seconds, why))
 

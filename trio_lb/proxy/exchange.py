@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .client import ClientConnection
 
 
+#: nginx's status for "the client left before it had its answer"; seen in logs only.
+CLIENT_GONE = 499
+
+
 class Try(NamedTuple):
     """One attempt with one server.
 
@@ -25,6 +29,15 @@ class Try(NamedTuple):
     outcome: str
     seconds: float
     reused: bool
+
+
+class Account(NamedTuple):
+    """What is known of a request that the plain road has served: see `Exchange`."""
+
+    tries: list[Try]
+    bytes_sent: int
+    bytes_received: int
+    request_id: bytes
 
 
 class Exchange:
@@ -61,6 +74,11 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
         self.tries: list[Try] = []
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes that the client sent behind the head of its request."""
+        return self.body.size
 
     def note(self, server: int, outcome: str, seconds: float, reused: bool) -> None:
         """Remember how an attempt ended."""

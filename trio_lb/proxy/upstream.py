@@ -79,15 +79,17 @@ class UpstreamConnection:
         out += [codec.body(part) for part in parts]
         if trailers is not None:
             out.append(codec.end(trailers))
-        data = out[0] if len(out) == 1 else b"".join(out)
+        await self._transmit(out[0] if len(out) == 1 else b"".join(out))
+        if trailers is not None:
+            self.expect_answer()
+
+    async def _transmit(self, data: bytes) -> None:
         try:
             await send(self.transport, data, self._progress)
         except TransportBroken:
             raise self._broken("the server closed the connection during the request") from None
         except TimedOut:
             raise ResponseTimeout("the server took nothing of the request for too long") from None
-        if trailers is not None:
-            self.expect_answer()
 
     def expect_answer(self) -> None:
         """No more of the request will be sent: from now on the server owes an answer."""

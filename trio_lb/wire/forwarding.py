@@ -58,13 +58,23 @@ def request_lines(
         lines.append((b"TE", b"trailers"))
         lines.append((b"Connection", b"TE"))
     lines.append((b"Via", _via(request.via, request.version)))
-    lines.append((b"X-Forwarded-For", client.address))
-    lines.append((b"X-Forwarded-Proto", client.scheme))
-    if request.host is not None:
-        lines.append((b"X-Forwarded-Host", request.host))
-    lines.append((b"X-Real-IP", client.address))
+    lines += _identity_lines(client, request.host)
     lines.append((b"X-Request-ID", request_id))
     return lines
+
+
+def _identity_lines(client: ClientIdentity, host: bytes | None) -> list[FieldLine]:
+    lines = [(b"X-Forwarded-For", client.address), (b"X-Forwarded-Proto", client.scheme)]
+    if host is not None:
+        lines.append((b"X-Forwarded-Host", host))
+    lines.append((b"X-Real-IP", client.address))
+    return lines
+
+
+def identity_pieces(client: ClientIdentity) -> list[bytes]:
+    """The lines that tell a server about a client, cut open where the value of Host belongs."""
+    lines = _identity_lines(client, b"\0")
+    return b"".join(b"%b: %b\r\n" % line for line in lines).split(b"\0")
 
 
 def request_target(target: bytes, prefix: bytes) -> bytes:

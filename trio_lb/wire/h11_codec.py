@@ -90,6 +90,11 @@ class ClientSide:
         self._conn.receive_data(data)
 
     @property
+    def unread(self) -> bytes:
+        """Bytes that were fed and not read yet."""
+        return self._conn.trailing_data[0]
+
+    @property
     def begun(self) -> bool:
         """Bytes have come of a request whose head isn't complete yet."""
         return bool(self._conn.trailing_data[0])

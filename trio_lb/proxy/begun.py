@@ -1,0 +1,109 @@
+"""A try that the plain road has begun and the general road goes on with.
+
+The plain road stops at the first thing out of the ordinary, and leaves everything as it is: the
+server's slot is held, and on the connection to it the request has been sent, or most of it. Here
+that becomes an upstream connection like any other.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from trio_lb.net.dial import connect_failed, connect_too_slow
+
+from .upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from trio_lb._road import Handover
+    from trio_lb.balance import Reservation
+    from trio_lb.errors import ConnectFailed
+    from trio_lb.profile import Profile
+    from trio_lb.wire.heads import FieldLine
+
+
+class Begun:
+    """What was begun of a request; `close` it, whether or not it was taken up.
+
+    Args:
+        handover: of a request whose server was picked.
+        reservation: that server's.
+        profile: for the timeouts.
+
+    Attributes:
+        reservation: as above; it is given back by `close` at the latest.
+        failure: why there is no connection to the server, or None.
+        request_id: that its server knows the request by; empty: the client's own.
+        status: of a response that the client has seen a part of, or 0.
+        passed: bytes of the response's body that the client has already got.
+    """
+
+    def __init__(self, handover: Handover, reservation: Reservation, profile: Profile) -> None:
+        self.reservation = reservation
+        self.failure = _connect_failure(handover.connect_error, profile.timeouts.connect)
+        self.request_id = handover.request_id
+        self.status = handover.status
+        self.passed = handover.passed
+        self._handover = handover
+        self._transport = handover.transport
+        self._profile = profile
+
+    def upstream(self) -> UpstreamConnection | None:
+        """The connection, from now on its taker's to close; None if none was made."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return None
+        return _BegunUpstream(self._handover, self._profile.timeout, self._profile.timeouts.body)
+
+    def close(self) -> None:
+        """Let go of what was not taken."""
+        with self.reservation:
+            if self._transport is not None:
+                self._transport.close()
+
+
+def _connect_failure(code: int, seconds: float) -> ConnectFailed | None:
+    if not code:
+        return None
+    if code < 0:
+        return connect_too_slow(seconds)
+    return connect_failed(OSError(code, os.strerror(code)))
+
+
+class _BegunUpstream(UpstreamConnection):
+    """The connection to a server that has been sent the request already."""
+
+    def __init__(self, handover: Handover, timeout: float, progress: float) -> None:
+        assert handover.transport is not None
+        super().__init__(
+            handover.transport, reused=handover.reused, timeout=timeout, progress=progress
+        )
+        self._handover = handover
+
+    async def send_request(
+        self,
+        method: bytes,
+        target: bytes,
+        lines: list[FieldLine],
+        parts: list[bytes],
+        trailers: list[FieldLine] | None,
+    ) -> None:
+        handover = self._handover
+        await super().send_request(method, target, lines, parts, trailers)
+        if not handover.unsent:
+            self.sent = handover.sent
+            self._due = self.sent + self._timeout
+        if handover.status:
+            # The client has seen the head, and chunks up to the end of one.
+            self._codec.feed(b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n\r\n" % handover.status)
+        if handover.received:
+            self._codec.feed(handover.received)
+
+    async def _transmit(self, data: bytes) -> None:
+        if self._handover.unsent:
+            await super()._transmit(self._handover.unsent)
+
+    async def wait_briefly(self, seconds: float) -> bool:
+        if self._handover.received or self._handover.status:
+            return True
+        return await super().wait_briefly(seconds)

@@ -1,0 +1,133 @@
+"""The plain road, as seen from the general one: taking it, and settling what it leaves.
+
+The road itself is compiled (`trio_lb._exchange`). It serves requests as long as nothing is out of
+the ordinary, and has no policy: what it hands over is served by the general road, and what can't be
+served any more is settled here, by the same rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from trio_lb.errors import ResponseCut
+from trio_lb.net.transport import SocketTransport
+from trio_lb.wire.forwarding import ClientIdentity, identity_pieces
+from trio_lb.wire.heads import Field, RequestHead
+
+from .begun import Begun
+from .exchange import CLIENT_GONE, Account, Try
+
+if sys.platform == "linux":
+    from trio_lb._exchange import PlainClient
+    from trio_lb._wire import ClientLines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb._road import Handover, PlainRoad
+    from trio_lb.balance import ServerPool
+    from trio_lb.profile import Profile
+
+    from .client import ClientConnection
+    from .forward import Forwarder
+
+    #: Told of a request that is over: client, head, account, when it began, status, why.
+    Ended: TypeAlias = Callable[
+        [ClientConnection, RequestHead | None, Account | None, float, int, str], None
+    ]
+
+
+class Plain:
+    """The plain road of a process, for its proxy.
+
+    Args:
+        road: the compiled one.
+        profile: for the timeouts.
+        servers: the pool that the road picks from.
+        forwarder: knows the rules for a server that broke its response off.
+        ended: told of every request that the road can't count by itself.
+        recorded: told of every request that was served, if anybody wants to know.
+    """
+
+    def __init__(
+        self,
+        road: PlainRoad,
+        profile: Profile,
+        servers: ServerPool,
+        forwarder: Forwarder,
+        ended: Ended,
+        recorded: Ended | None,
+    ) -> None:
+        self._road = road
+        self._profile = profile
+        self._servers = servers
+        self._forwarder = forwarder
+        self._ended = ended
+        self._recorded = recorded
+
+    def attach(self, client: ClientConnection, identity: ClientIdentity) -> None:
+        """Let a client take this road, if it has a socket."""
+        if not isinstance(client.transport, SocketTransport):
+            return
+        served = None if self._recorded is None else partial(self._served, client)
+        lines = ClientLines(*identity_pieces(identity))
+        with contextlib.suppress(OSError):  # no memory in the kernel to watch one more
+            client.plain = PlainClient(self._road, client.transport.fileno(), lines, served)
+            if client.draining:
+                client.plain.drain()
+
+    async def serve(self, client: ClientConnection, plain: PlainClient) -> Handover:
+        """Serve a client's requests as long as they are plain; what ended that."""
+        try:
+            await plain.run(*client.leave())
+        finally:
+            handover = plain.take_ending()
+            client.come_back(handover.unread, plain.served, handover.began)
+            if handover.why in ("gone", "cut", "cancelled"):
+                self._settle(client, handover)
+        return handover
+
+    def begun(self, client: ClientConnection, handover: Handover) -> Begun | None:
+        """What was begun of the request that the general road goes on with."""
+        if handover.place is None:
+            return None
+        client.answering = handover.status != 0
+        return Begun(handover, self._servers.adopt(handover.place), self._profile)
+
+    def _settle(self, client: ClientConnection, handover: Handover) -> None:
+        """Count a request that nobody goes on with, and what its server had to do with it."""
+        if not handover.started:
+            return
+        tries: list[Try] = []
+        why = handover.reason or handover.why
+        now = trio.current_time()
+        if handover.place is not None:
+            tries.append(Try(handover.place, why, now - handover.started, handover.reused))
+            with self._servers.adopt(handover.place) as reservation:
+                if handover.why == "cut":
+                    self._forwarder.blame(reservation, ResponseCut(why))
+        status = CLIENT_GONE if handover.why == "gone" else handover.status
+        account = Account(tries, handover.passed, handover.collected, handover.request_id)
+        self._ended(client, client.head_again(), account, handover.started, status, why)
+
+    def _served(
+        self,
+        client: ClientConnection,
+        head: tuple[bytes, bytes, bytes, list[Field]],
+        place: int,
+        reused: bool,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        request_id: bytes,
+        started: float,
+    ) -> None:
+        assert self._recorded is not None
+        tries = [Try(place, "ok", trio.current_time() - started, reused)]
+        account = Account(tries, bytes_sent, bytes_received, request_id)
+        self._recorded(client, RequestHead(*head), account, started, status, "ok")
