@@ -12,7 +12,8 @@ go. A step is one receive, one send, at most one buffer.
 There is no policy of failure here. What isn't plain, and whatever fails before the client has seen
 a byte, ends the run with a `Handover`: the request's bytes, and the server's connection as it is.
 The general road goes on with them, meets the same end of stream, timeout or odd head that was met
-here, and applies its rules.
+here, and applies its rules. (What is late is handed over a tick of the sweep early, so that it is
+late there by no more than usual.)
 """
 
 cimport cython
@@ -23,7 +24,8 @@ from libc.string cimport memcpy
 from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
 from trio_lb._framing cimport begin_body, Body, BODY_BROKEN, BODY_END, BODY_MORE, feed_body
 from trio_lb._readiness cimport (
-    BROKEN, ENDED, HUNG_UP, NEVER, NOWHERE, READABLE, Readiness, set_deadline, Watched, WRITABLE,
+    BROKEN, ENDED, HUNG_UP, NEVER, NOWHERE, READABLE, Readiness, set_deadline, TICK, Watched,
+    WRITABLE,
 )
 from trio_lb._road cimport Handover, MAX_ID, PlainRoad
 from trio_lb._select cimport NOBODY
@@ -90,8 +92,8 @@ cdef class PlainClient(Watched):
     cdef size_t seen            # bytes of an incomplete head that were looked at
     cdef size_t request_length  # head and body
     cdef PlainRequest head
-    cdef double began           # when its first bytes came; 0: none did
-    cdef double started         # when its head was complete
+    cdef double began           # when its first bytes came; NEVER: none did
+    cdef double started         # when its head was complete, or NEVER
     cdef char[MAX_ID] own_id    # that it was given, if it brought none
     cdef size_t own_id_length
     # Its server
@@ -117,6 +119,7 @@ cdef class PlainClient(Watched):
         self, PlainRoad road not None, int fd, ClientLines lines not None, on_served=None
     ):
         self.road = road
+        self.began = self.started = NEVER
         road.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
         self.lines = lines
         self.on_served = on_served
@@ -151,7 +154,7 @@ cdef class PlainClient(Watched):
         """Let the response under way be the last; if there is none, wait for no other request."""
         cdef Readiness readiness = self.road.readiness
         self.draining = True
-        if self.state == READING and not self.began:
+        if self.state == READING and self.began == NEVER:
             # Not at once: a request may be on its way, and would be met by a reset.
             readiness.look_at_clock()
             set_deadline(readiness, self, min(
@@ -208,7 +211,7 @@ cdef class PlainClient(Watched):
 
     cdef void step(self) noexcept:
         if self.state == READING or self.state == COLLECTING:
-            if held(&self.request) and not self.began:
+            if held(&self.request) and self.began == NEVER:
                 self.parse()            # came behind the last request
             elif self.readable:
                 self.read_request()
@@ -223,7 +226,7 @@ cdef class PlainClient(Watched):
         cdef PlainRoad road = self.road
         cdef double now = road.readiness.now
         if self.state == READING:
-            self.end("odd" if self.began else "left")
+            self.end("left" if self.began == NEVER else "odd")
         elif self.state == COLLECTING:
             self.end("odd")
         elif self.state == CONNECTING:
@@ -232,10 +235,10 @@ cdef class PlainClient(Watched):
             self.upstream = None
             self.end("odd")
         elif self.state == WAITING:
-            if now >= self.sent + road.patience.response:
+            if now >= self.sent + road.patience.response - TICK:
                 self.end("odd")
             else:
-                set_deadline(road.readiness, self, self.sent + road.patience.response)
+                set_deadline(road.readiness, self, self.sent + road.patience.response - TICK)
                 self.look_for_client()
         elif self.state == RELAYING:
             if not self.blocked:
@@ -281,10 +284,11 @@ cdef class PlainClient(Watched):
             return
         verdict = parse_request(
             buffer.data + buffer.start, held(buffer), self.seen, &road.limits, &self.head)
-        if not self.began:
+        if self.began == NEVER:
             self.began = road.readiness.now
             if verdict == NEED_MORE:
-                set_deadline(road.readiness, self, self.began + road.patience.client_head)
+                set_deadline(
+                    road.readiness, self, self.began + road.patience.client_head - TICK)
         if verdict == NEED_MORE:
             self.seen = held(buffer)
             if self.readable:
@@ -413,7 +417,7 @@ cdef class PlainClient(Watched):
         road.buffers.give_back(&self.out)
         self.state = WAITING
         set_deadline(
-            road.readiness, self, self.sent + min(PATIENCE, road.patience.response))
+            road.readiness, self, self.sent + min(PATIENCE, road.patience.response - TICK))
 
     # 5. Its response
 
@@ -567,7 +571,7 @@ cdef class PlainClient(Watched):
         road.buffers.give_back(&self.response)
         self.request.start += self.request_length
         self.status = 0
-        self.began = self.started = 0.0
+        self.began = self.started = NEVER
         self.seen = self.good = 0
         self.flooding = False
         self.credit = road.patience.body
@@ -629,8 +633,8 @@ cdef class PlainClient(Watched):
         ending.why = why
         ending.reason = reason
         ending.unread = as_bytes(self.request.data, self.request.start, self.request.end)
-        ending.began = self.began
-        ending.started = self.started
+        ending.began = time_or_none(self.began)
+        ending.started = time_or_none(self.started)
         ending.connect_error = self.connect_error
         ending.collected = self.request_length - self.head.length if self.server is not None else 0
         ending.status = self.status
@@ -673,9 +677,13 @@ cdef class PlainClient(Watched):
         self.upstream = None
         self.connect_error = 0
         self.seen = self.good = 0
-        self.began = self.started = 0.0
+        self.began = self.started = NEVER
         self.status = 0
         self.flooding = False
+
+
+cdef object time_or_none(double time):
+    return None if time == NEVER else time
 
 
 cdef bytes as_bytes(const char *data, size_t start, size_t end):

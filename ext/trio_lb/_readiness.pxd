@@ -19,6 +19,8 @@ cdef enum:
     HUNG_UP = 0x010             # EPOLLHUP: both directions are closed
     ENDED = 0x2000              # EPOLLRDHUP: the peer has sent its last byte
 
+cdef double TICK                # seconds between two looks at the deadlines
+
 cdef enum:
     NOWHERE = 0xFFFFFFFF
 

@@ -41,8 +41,7 @@ cdef double SLICE = 0.001
 
 cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
 
-#: Seconds between two looks at the deadlines: far below the shortest one that makes sense.
-cdef double TICK = 0.1
+TICK = 0.1                      # far below the shortest deadline that makes sense
 
 
 cdef class Watched:

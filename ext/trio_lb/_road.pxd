@@ -45,8 +45,8 @@ cdef class Handover:
     cdef readonly str why
     cdef readonly str reason
     cdef readonly bytes unread
-    cdef readonly double began
-    cdef readonly double started
+    cdef readonly object began
+    cdef readonly object started
     cdef readonly bytes request_id
     cdef readonly object place
     cdef readonly object transport

@@ -83,8 +83,8 @@ cdef class Handover:
             broke its response off), or `cancelled`.
         reason: for people, with `gone` and `cut`.
         unread: the client's bytes, from the beginning of the request under way.
-        began: when the first of them came; 0 if there are none.
-        started: when the request's head was complete; 0 while it is not.
+        began: when the first of them came, or None.
+        started: when the request's head was complete, or None.
         request_id: that the request was given, empty if it brought its own or needs none yet.
         place: of the server whose slot is held and has to be given back, or None.
         transport: with `odd`, the server's connection if there is one; it has to be closed.

@@ -53,7 +53,7 @@ class ClientConnection:
         self._timeouts = profile.timeouts
         self._waiting = False
         self._served = 0
-        self._began = 0.0
+        self._began: float | None = None
         self.answering = False
         self.draining = False
         self.plain: PlainClient | None = None
@@ -77,7 +77,8 @@ class ClientConnection:
         if part is NEED_DATA:
             part = codec.read_head()
         if part is NEED_DATA:
-            deadline = (self._began or trio.current_time()) + self._timeouts.client_head
+            began = trio.current_time() if self._began is None else self._began
+            deadline = began + self._timeouts.client_head
             while part is NEED_DATA:
                 try:
                     codec.feed(await receive(self.transport, deadline))
@@ -233,13 +234,13 @@ class ClientConnection:
             self._codec = self._new_codec()
         return unread, self._served
 
-    def come_back(self, unread: bytes, served: int, began: float) -> None:
+    def come_back(self, unread: bytes, served: int, began: float | None) -> None:
         """Go on from the plain road.
 
         Args:
             unread: bytes from the beginning of a request.
             served: requests that were served on both roads.
-            began: when the first of these bytes came, on Trio's clock; 0 if there are none.
+            began: when the first of these bytes came, on Trio's clock; None if there are none.
         """
         if unread:
             self._codec.feed(unread)
@@ -260,7 +261,7 @@ class ClientConnection:
         if self.draining or not self._timeouts.keep_alive or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
-        self._began = 0.0
+        self._began = None
         self._served += 1
         return True
 

@@ -101,7 +101,7 @@ class Plain:
 
     def _settle(self, client: ClientConnection, handover: Handover) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""
-        if not handover.started:
+        if handover.started is None:
             return
         tries: list[Try] = []
         why = handover.reason or handover.why
