@@ -53,6 +53,9 @@ cdef double FRESH_ENOUGH = 0.5
 #: A draining client may state a last request within this time; see trio_lb.proxy.client. Seconds.
 cdef double LAST_REQUEST = 1.0
 
+cdef enum:
+    SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
+
 cdef enum State:
     AWAY                        # the general road has the connection, or it has ended
     READING                     # a request's head
@@ -488,6 +491,10 @@ cdef class PlainClient(Watched):
             self.server.slot, road.table.now_ms(now), (now - self.sent) * 1e6)
         buffer.start = head.length
         self.good = head.length + good
+        if good <= SHORT and good <= self.out.size - self.out.end:
+            memcpy(self.out.data + self.out.end, buffer.data + buffer.start, good)
+            self.out.end += good
+            buffer.start = self.good
         self.status = head.status
         self.reusable = not head.close
         self.state = RELAYING
