@@ -16,7 +16,7 @@ sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 
 EVERYWHERE = ("_table", "_select", "_wire", "_framing")
-LINUX = ("_readiness", "_buffers", "_upstreams", "_road", "_exchange")     # the plain road
+LINUX = ("_readiness", "_buffers", "_upstreams", "_road", "_exchange")  # the plain road
 
 extensions = [
     Extension(

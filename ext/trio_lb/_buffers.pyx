@@ -11,6 +11,7 @@ cdef enum:
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Buffers:
 
     def __dealloc__(self):

@@ -18,13 +18,13 @@ late there by no more than usual.)
 
 cimport cython
 from libc.errno cimport EAGAIN, EINPROGRESS
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
+from trio_lb._buffers cimport Buffer, held, LARGE, SMALL
 from trio_lb._framing cimport begin_body, Body, BODY_BROKEN, BODY_END, BODY_MORE, feed_body
 from trio_lb._readiness cimport (
-    BROKEN, ENDED, HUNG_UP, NEVER, NOWHERE, READABLE, Readiness, set_deadline, TICK, Watched,
+    BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched,
     WRITABLE,
 )
 from trio_lb._road cimport Handover, MAX_ID, PlainRoad
@@ -32,11 +32,10 @@ from trio_lb._select cimport NOBODY
 from trio_lb._sockets cimport (
     at_end, FAILED, in_queue, NOTHING, receive, send_both, silent, socket_error,
 )
-from trio_lb._table cimport Table
 from trio_lb._upstreams cimport attend, discard, release, Server, Upstream
 from trio_lb._wire cimport (
     ClientLines, HEAD, NEED_MORE, parse_request, parse_response, PlainRequest, PlainResponse,
-    request_parts, RequestAdditions, Verdict, write_request, write_response,
+    request_parts, RequestAdditions, Verdict, write_request as wire_request, write_response,
 )
 
 import trio
@@ -361,7 +360,7 @@ cdef class PlainClient(Watched):
         additions.piece_count = self.lines.count
         if not road.buffers.borrow(&self.out, SMALL):
             return False
-        self.out.end = write_request(
+        self.out.end = wire_request(
             self.out.data, self.out.size, self.request.data + self.request.start, &self.head,
             &additions)
         return self.out.end > 0
@@ -456,6 +455,7 @@ cdef class PlainClient(Watched):
         cdef ssize_t count
         if not self.road.buffers.reserve(buffer, least):
             return FAILED
+        self.good = buffer.start        # what is left has moved to the front
         room = buffer.size - buffer.end
         count = receive(self.upstream.fd, buffer)
         self.flooding = count == <ssize_t> room
@@ -635,7 +635,6 @@ cdef class PlainClient(Watched):
 
     cdef void end(self, str why, str reason="") noexcept:
         """End the run: what the general road needs goes into `ending`, and the task wakes up."""
-        cdef PlainRoad road = self.road
         cdef Handover ending = Handover.__new__(Handover)
         ending.why = why
         ending.reason = reason

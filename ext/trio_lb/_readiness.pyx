@@ -44,6 +44,7 @@ cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
 TICK = 0.1                      # far below the shortest deadline that makes sense
 
 
+@cython.auto_pickle(False)
 cdef class Watched:
     """Base of all that is watched: does nothing, and is not watched yet."""
 
@@ -62,6 +63,7 @@ cdef class Watched:
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Readiness:
     """All watched sockets of a process.
 

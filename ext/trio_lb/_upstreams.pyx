@@ -67,7 +67,9 @@ cdef class Server:
             is not one that can be connected to at once.
     """
 
-    def __init__(self, Readiness readiness not None, slot, place, bytes prefix not None, limit, dial):
+    def __init__(
+        self, Readiness readiness not None, slot, place, bytes prefix not None, limit, dial
+    ):
         self.readiness = readiness
         self.slot = slot
         self.place = place

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from .transport import SocketTransport
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,6 +38,7 @@ class WatchedPool:
         return self._servers[server].take_transport(now - age)
 
     def put(self, server: int, transport: Transport, now: float) -> None:
+        assert isinstance(transport, SocketTransport)
         self._servers[server].keep_transport(transport, now)
 
     def expire(self, now: float) -> None:

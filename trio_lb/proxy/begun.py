@@ -8,7 +8,7 @@ that becomes an upstream connection like any other.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from trio_lb.net.dial import connect_failed, connect_too_slow
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Begun:
-    """What was begun of a request; `close` it, whether or not it was taken up.
+    """What was begun of a request; a context manager, which lets go of what was not taken up.
 
     Args:
         handover: of a request whose server was picked.
@@ -31,7 +31,7 @@ class Begun:
         profile: for the timeouts.
 
     Attributes:
-        reservation: as above; it is given back by `close` at the latest.
+        reservation: as above; it is given back at the end of the block at the latest.
         failure: why there is no connection to the server, or None.
         request_id: that its server knows the request by; empty: the client's own.
         status: of a response that the client has seen a part of, or 0.
@@ -55,8 +55,10 @@ class Begun:
             return None
         return _BegunUpstream(self._handover, self._profile.timeout, self._profile.timeouts.body)
 
-    def close(self) -> None:
-        """Let go of what was not taken."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         with self.reservation:
             if self._transport is not None:
                 self._transport.close()
@@ -95,7 +97,8 @@ class _BegunUpstream(UpstreamConnection):
             self._due = self.sent + self._timeout
         if handover.status:
             # The client has seen the head, and chunks up to the end of one.
-            self._codec.feed(b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n\r\n" % handover.status)
+            head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n\r\n"
+            self._codec.feed(head % handover.status)
         if handover.received:
             self._codec.feed(handover.received)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from contextlib import nullcontext
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import ErrorPage, Profile
 
+    from .begun import Begun
+
 log = logging.getLogger("trio_lb.proxy")
+
 
 class Ended(NamedTuple):
     """A request that is over.
@@ -131,21 +135,19 @@ class Proxy:
             if self._plain is not None and client.plain is not None:
                 handover = await self._plain.serve(client, client.plain)
                 if handover.why == "served":
-                    return await client.end(complete=True)
+                    await client.end(complete=True)
                 if handover.why != "odd":
-                    return None
+                    return
                 begun = self._plain.begun(client, handover)
-            try:
-                head = await client.next_request()
+            with begun or nullcontext():
+                try:
+                    head = await client.next_request()
+                except ClientError as exc:
+                    await self._refuse_head(client, exc)
+                    break
                 if head is None:
-                    return None
+                    return
                 await self._serve_request(client, identity, head, begun)
-            except ClientError as exc:
-                await self._refuse_head(client, exc)
-                break
-            finally:
-                if begun is not None:
-                    begun.close()
             if not client.next_cycle():
                 break
             await turns.step()
