@@ -210,6 +210,8 @@ cdef class PlainClient(Watched):
                 self.read_request()
         elif self.state == WAITING and self.hung_up:
             self.look_for_client()
+        elif self.state == RELAYING and events & (HUNG_UP | BROKEN):
+            self.end("gone", "the client closed its connection before it had its answer")
 
     cdef void step(self) noexcept:
         if self.state == READING or self.state == COLLECTING:
@@ -274,8 +276,10 @@ cdef class PlainClient(Watched):
         elif count == NOTHING:
             if not held(buffer):
                 self.road.buffers.give_back(buffer)
+        elif count == 0 and held(buffer) or self.state == COLLECTING:
+            self.end("odd")
         else:
-            self.end("odd" if held(buffer) else "left")
+            self.end("left")
 
     cdef void parse(self) noexcept:
         cdef PlainRoad road = self.road
