@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     import trio_lb
-    from tests.support.backend import Backend, Exchange
+    from tests.support.backend import Backend, Exchange, Script
     from tests.support.client import Client
 
 TIMEOUTS = {"connect": 2, "client_head": 3, "body": 4, "keep_alive": 5, "drain": 1.5}
@@ -35,7 +35,7 @@ RESPONSE = 6.0
 LATE = 0.25  # two looks at the deadlines, and what the machine needs
 
 
-def stops_after(data: bytes) -> scripts.Script:
+def stops_after(data: bytes) -> Script:
     """Reads the request, answers with a part of a response, and no more."""
 
     async def script(exchange: Exchange) -> None:
@@ -225,7 +225,7 @@ async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock
             stage.client.reset()
         else:
             await stage.client.finish()
-        while stage.balancer.statistics().client_connections:
+        while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
             await trio.sleep(0.05)
         if state == "slow client" and not abrupt:
             seconds += 4  # its system may take some more first

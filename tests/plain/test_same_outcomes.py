@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import trio
@@ -198,7 +198,7 @@ def shown(response: Response) -> object:
     return response.end, response.status, response.reason, headers, body, response.trailers
 
 
-async def outcome(case: Case, engine: str) -> dict[str, object]:
+async def outcome(case: Case, engine: Literal["plain", "h11"]) -> dict[str, object]:
     """Runs a case; returns all that could be noticed of it."""
     async with AsyncExitStack() as stack:
         backends = [
@@ -228,7 +228,7 @@ async def outcome(case: Case, engine: str) -> dict[str, object]:
                         await trio.sleep(0.001)
                 responses += [shown(await client.read_response(method)) for method in methods]
         with trio.fail_after(5):
-            while balancer.statistics().client_connections:
+            while balancer.statistics().client_connections:  # noqa: ASYNC110
                 await trio.sleep(0.001)
         statistics = balancer.statistics()
         return {
