@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
 
-.PHONY: help demo test lint types unit coverage bench bench-micro soak wheel clean
+.PHONY: help demo test lint types unit coverage bench bench-micro soak fuzz wheel clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -42,6 +42,9 @@ bench-micro: $(BUILT)  ## cost of a pick and of the table's bookkeeping
 
 soak: $(BUILT)  ## a million mixed requests: does the balancer grow? (ten minutes)
 	$(BIN)/python -m benchmarks.soak
+
+fuzz: $(BUILT)  ## coverage-guided fuzzing of all that strangers send (half an hour)
+	$(BIN)/python -m tests.fuzz
 
 wheel: $(BUILT)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build

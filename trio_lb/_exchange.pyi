@@ -14,6 +14,7 @@ class PlainClient(Watched):
         road: PlainRoad,
         fd: int,
         lines: ClientLines,
+        trusted: bool,
         on_served: Callable[..., None] | None = None,
     ) -> None: ...
     @property

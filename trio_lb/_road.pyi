@@ -29,7 +29,6 @@ class PlainRoad:
         idle: float,
         min_rate: int | None = None,
         most_requests: int | None = None,
-        trusted: bool = False,
     ) -> Self: ...
     @property
     def borrowed(self) -> int: ...

@@ -37,6 +37,10 @@ class ClientError(RequestError):
         super().__init__(reason, status)
 
 
+class AnsweredHere(RequestError):  # noqa: N818
+    """A request that asks us, and not a server: Max-Forwards is used up."""
+
+
 class ClientGone(TrioLBError):  # noqa: N818 -- not an error: a fact
     """The client closed or reset its connection; there is nobody left to answer."""
 

@@ -173,18 +173,19 @@ class Service:
 
     async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:
         with scope or nullcontext():
-            await listener.accept_forever(self._welcome, self.deadlines, self._room)
+            welcome = partial(self._welcome, listener)
+            await listener.accept_forever(welcome, self.deadlines, self._room)
 
     def _room(self) -> int:
         return self._most_clients - len(self._clients.child_tasks)
 
-    def _welcome(self, transport: SocketTransport) -> None:
-        self._clients.start_soon(self._proxy.serve, transport)
+    def _welcome(self, listener: Listener, transport: SocketTransport) -> None:
+        self._clients.start_soon(self._proxy.serve, transport, listener.proxy_protocol)
 
     def _take_queue(self, listener: Listener) -> None:
         try:
             while (transport := listener.accept_nowait(self.deadlines)) is not None:
-                self._welcome(transport)
+                self._welcome(listener, transport)
         except OSError as exc:
             log.warning("%s: clients in the queue are lost: %s", listener.address, exc.strerror)
 
@@ -209,7 +210,7 @@ class Service:
             request_id=b"" if exchange is None else exchange.request_id,
             referer=None if head is None else find(head.fields, b"referer"),
             user_agent=None if head is None else find(head.fields, b"user-agent"),
-            server=servers[tries[-1].server].name if ended.why == "ok" else None,
+            server=servers[tries[-1].server].name if exchange and exchange.status else None,
             attempts=tuple(
                 Attempt(servers[each.server].name, each.outcome, each.seconds, each.reused)
                 for each in tries

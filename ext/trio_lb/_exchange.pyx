@@ -34,7 +34,7 @@ from trio_lb._sockets cimport (
 )
 from trio_lb._upstreams cimport attend, discard, release, Server, Upstream
 from trio_lb._wire cimport (
-    ClientLines, HEAD, NEED_MORE, parse_request, parse_response, PlainRequest, PlainResponse,
+    ClientLines, HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, PlainRequest, PlainResponse,
     request_parts, RequestAdditions, Verdict, write_request as wire_request, write_response,
 )
 
@@ -73,6 +73,7 @@ cdef class PlainClient(Watched):
         road: of the process.
         fd: the client's socket.
         lines: what servers are told about this client.
+        trusted: it is a proxy whose claims count.
         on_served: called with each request that was served: parts of its head (see RequestHead),
             place of the server, whether its connection was reused, status, bytes of the
             response's body and of the request's, the request's id, and when it began.
@@ -80,6 +81,7 @@ cdef class PlainClient(Watched):
 
     cdef PlainRoad road
     cdef ClientLines lines
+    cdef const HeadLimits *limits
     cdef object on_served
     cdef object task            # that sleeps in `run`
     cdef Handover ending
@@ -118,12 +120,14 @@ cdef class PlainClient(Watched):
     cdef int in_queue
 
     def __init__(
-        self, PlainRoad road not None, int fd, ClientLines lines not None, on_served=None
+        self, PlainRoad road not None, int fd, ClientLines lines not None, bint trusted,
+        on_served=None,
     ):
         self.road = road
         self.began = self.started = NEVER
         road.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
         self.lines = lines
+        self.limits = &road.limits_of_trusted if trusted else &road.limits
         self.on_served = on_served
 
     # 1. The task's side
@@ -289,7 +293,7 @@ cdef class PlainClient(Watched):
             self.collect()
             return
         verdict = parse_request(
-            buffer.data + buffer.start, held(buffer), self.seen, &road.limits, &self.head)
+            buffer.data + buffer.start, held(buffer), self.seen, self.limits, &self.head)
         if self.began == NEVER:
             self.began = road.readiness.now
             if verdict == NEED_MORE:

@@ -29,6 +29,7 @@ cdef class PlainRoad:
     cdef list servers           # Server, by place
     cdef int32_t *places        # of the servers, by slot of the table
     cdef HeadLimits limits
+    cdef HeadLimits limits_of_trusted   # clients that are proxies, whose claims count
     cdef Patience patience
     cdef size_t replay_body
     cdef double rate            # bytes per second that a client takes at least; 0: any

@@ -20,7 +20,6 @@ cdef class PlainRoad:
             with larger ones are the general road's.
         client_head, keep_alive, body, connect, response, idle: seconds; `idle` of a server's
             connection, the others as in the profile's `timeouts`.
-        trusted: clients are proxies whose claims count.
     """
 
     def __cinit__(
@@ -28,7 +27,7 @@ cdef class PlainRoad:
         list servers not None, bytes run_id not None, *, uint32_t head_limit,
         uint32_t target_limit, uint32_t field_limit, body_limit, size_t replay_body,
         double client_head, double keep_alive, double body, double connect, double response,
-        double idle, min_rate=None, most_requests=None, bint trusted=False,
+        double idle, min_rate=None, most_requests=None,
     ):
         cdef Server server
         self.readiness = readiness
@@ -40,7 +39,8 @@ cdef class PlainRoad:
         self.limits.target = target_limit
         self.limits.fields = field_limit
         self.limits.body = -1 if body_limit is None else body_limit
-        self.limits.trusted = trusted
+        self.limits_of_trusted = self.limits
+        self.limits_of_trusted.trusted = True
         self.replay_body = replay_body
         self.patience = Patience(client_head, keep_alive, body, connect, response, idle)
         self.rate = 0.0 if min_rate is None else min_rate

@@ -12,7 +12,7 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks
-from tests.support.client import open_client, request
+from tests.support.client import End, open_client, request
 from tests.support.load import Load
 from tests.support.process import ROOT, run_balancer
 from tests.support.supervised import (
@@ -45,22 +45,30 @@ async def kill_and_await_next(balancer: Supervised, pid: int) -> float:
     return trio.current_time() - killed
 
 
-async def test_a_killed_worker_costs_what_it_had_in_hand() -> None:
+async def test_row_16_a_killed_worker_costs_what_it_had_in_hand() -> None:
+    """Scale: 8 clients, one kill."""
+    opened = trio.current_time()
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=2) as balancer:
+        start = trio.current_time() - opened
         load = Load(balancer.url, clients=8, pause=0.002)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load.run, 20.0)
             await trio.sleep(0.7)
+            await until(lambda: balancer.statistics().client_connections == 8)
             workers = balancer.statistics().workers
-            pid = max(workers, key=lambda worker: worker.connections).pid
+            worker = max(workers, key=lambda worker: worker.connections)
+            pid = worker.pid
             assert pid is not None
             killed = trio.current_time()
             took = await kill_and_await_next(balancer, pid)
             await trio.sleep(0.3)
             load.stop()
-        assert took < 2  # the bar is one second, on a machine that has nothing else to do
+        # The bar is a second, on a machine that has nothing else to do: what is more than that
+        # may only be the time that starting takes here.
+        assert took < max(1, 2 * start)
         # Each client had one connection, on one of the two; what it met there was met at once.
-        assert 0 < len(load.failures) <= 8
+        assert 0 < len(load.failures) <= worker.connections
+        assert not [each for each in load.failures if each.response.end is End.REFUSED]
         assert all(killed - 0.5 < each.started < killed + 0.2 for each in load.failures)
         assert not [each for each in load.failures if each.response.status]
         await until(lambda: balancer.statistics().client_connections == 0)
@@ -73,7 +81,7 @@ async def test_a_killed_worker_costs_what_it_had_in_hand() -> None:
         assert await balancer.end()
 
 
-async def test_five_kills_in_a_row_refuse_nobody() -> None:
+async def test_row_16_five_kills_in_a_row_refuse_nobody() -> None:
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=3) as balancer:
         load = Load(balancer.url, clients=6, pause=0.002)
         async with trio.open_nursery() as nursery:
@@ -84,16 +92,26 @@ async def test_five_kills_in_a_row_refuse_nobody() -> None:
             await trio.sleep(0.3)
             load.stop()
         assert len(load.failures) <= 5 * 6
-        assert not [each for each in load.failures if each.response.end == "never connected"]
+        assert not [each for each in load.failures if each.response.end is End.REFUSED]
         after = load.since(load.failures[-1].started + 0.1)
         assert after
         assert all(each.ok for each in after)
         assert balancer.statistics().total_active == 0
 
 
-async def test_a_stuck_worker_is_replaced(
+async def come(url: str, served: trio.Event) -> None:
+    """A client that comes late and is served."""
+    assert (await request(url)).status == 200
+    served.set()
+
+
+async def test_row_17_a_stuck_worker_is_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Who has come to its queue meanwhile is served by others.
+
+    Scale: 8 clients and 12 that come while it is stuck; 1.5 s without a sign of life (4 s).
+    """
     monkeypatch.setattr(keeper_module, "SILENCE", 1.5)
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=2) as balancer:
         load = Load(balancer.url, clients=8, pause=0.01)
@@ -105,8 +123,16 @@ async def test_a_stuck_worker_is_replaced(
             other, stuck = (each.pid for each in workers)
             assert stuck is not None
             os.kill(stuck, signal.SIGSTOP)
+            stopped = trio.current_time()
+            late = [trio.Event() for _ in range(12)]
+            for event in late:
+                nursery.start_soon(come, balancer.url, event)
             await until(lambda: is_gone(stuck))
+            assert trio.current_time() - stopped < 2 * keeper_module.SILENCE
             await until(lambda: len(balancer.at_work) == 2)
+            with trio.fail_after(20):
+                for event in late:
+                    await event.wait()
             load.stop()
         assert other in balancer.pids
         assert 0 < len(load.failures) <= 8
@@ -114,7 +140,7 @@ async def test_a_stuck_worker_is_replaced(
         assert await balancer.end()
 
 
-async def test_a_stalled_supervisor_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_row_17_a_stalled_supervisor_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen container, say: all stood still, and the supervisor looks first."""
     monkeypatch.setattr(keeper_module, "SILENCE", 1.5)
     async with open_backend(OK) as backend, open_supervisor(backend.url) as balancer:
@@ -131,9 +157,10 @@ async def test_a_stalled_supervisor_kills_nobody(monkeypatch: pytest.MonkeyPatch
         assert (await request(balancer.url)).status == 200
 
 
-async def test_one_that_keeps_dying_is_started_after_growing_pauses(
+async def test_row_18_one_that_keeps_dying_is_started_after_growing_pauses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Scale: pauses of up to 2 s; the real ones, up to 30 s, are in test_keeper.py."""
     monkeypatch.setattr(keeper_module, "_PAUSES", (0.0, 0.1, 0.2, 2.0))
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=2) as balancer:
         steady = balancer.pids[0]
@@ -152,6 +179,9 @@ async def test_one_that_keeps_dying_is_started_after_growing_pauses(
             nursery.cancel_scope.cancel()
         pauses = [r.getMessage().partition(" one")[2] for r in caplog.records if "another" in r.msg]
         assert pauses == [" in 0.1 s", " in 0.2 s", " in 2 s"]
+        starts = sorted(worker.starts for worker in balancer.statistics().workers)
+        assert starts[0] == 1
+        assert starts[1] >= 3, "whoever reads the reports does not see it"
         # Nobody waits for the one that is not there.
         assert not load.failures
         assert max(each.seconds for each in load.results) < 1
@@ -159,7 +189,7 @@ async def test_one_that_keeps_dying_is_started_after_growing_pauses(
         assert balancer.pids[0] == steady
 
 
-async def test_workers_that_never_start_end_the_supervisor(tmp_path: Path) -> None:
+async def test_row_18_workers_that_never_start_end_the_supervisor(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif 'trio_lb.supervise.worker' in sys.orig_argv: os._exit(3)\n"
     )
@@ -174,7 +204,7 @@ async def test_workers_that_never_start_end_the_supervisor(tmp_path: Path) -> No
     assert not (tmp_path / "x.pid").exists()
 
 
-async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+async def test_row_20_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     script = besides_checks(scripts.delayed(1, scripts.answer(b"finished")))
     async with (
         open_backend(script) as backend,
@@ -202,7 +232,9 @@ async def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> No
             assert (await request(second.url)).body == b"finished"
 
 
-async def test_workers_that_drain_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+async def test_row_20_workers_that_drain_end_with_their_supervisor(
+    tmp_path: Path,
+) -> None:
     async with (
         open_backend(besides_checks(scripts.hang())) as backend,
         run_supervisor(tmp_path, backend.url) as balancer,

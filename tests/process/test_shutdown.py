@@ -42,7 +42,7 @@ async def read_slowly(client: Client, seconds: float) -> int:
     return size
 
 
-async def test_term_under_load_finishes_every_answer(tmp_path: Path) -> None:
+async def test_row_19_term_under_load_finishes_every_answer(tmp_path: Path) -> None:
     async with (
         open_backend(besides_checks(quick_or_bulky)) as backend,
         run_supervisor(
@@ -83,7 +83,7 @@ async def test_term_under_load_finishes_every_answer(tmp_path: Path) -> None:
         assert sorted(os.listdir(tmp_path)) == ["config.yaml"]
 
 
-async def test_a_client_that_is_too_slow_is_cut(tmp_path: Path) -> None:
+async def test_row_19_a_client_that_is_too_slow_is_cut(tmp_path: Path) -> None:
     async with (
         open_backend(besides_checks(quick_or_bulky)) as backend,
         run_supervisor(tmp_path, backend.url, timeouts={"drain": "700ms"}) as balancer,
@@ -98,7 +98,7 @@ async def test_a_client_that_is_too_slow_is_cut(tmp_path: Path) -> None:
         assert not (await client.read_response()).complete
 
 
-async def test_a_second_signal_ends_all_workers_at_once(tmp_path: Path) -> None:
+async def test_row_19_a_second_signal_ends_all_workers_at_once(tmp_path: Path) -> None:
     url = f"unix:{tmp_path}/x.sock"
     async with (
         open_backend(besides_checks(scripts.hang())) as backend,
@@ -118,7 +118,7 @@ async def test_a_second_signal_ends_all_workers_at_once(tmp_path: Path) -> None:
         assert sorted(os.listdir(tmp_path)) == ["config.yaml"]
 
 
-async def test_workers_leave_signals_to_their_supervisor(tmp_path: Path) -> None:
+async def test_row_19_workers_leave_signals_to_their_supervisor(tmp_path: Path) -> None:
     """`pkill -HUP -f trio_lb`, `docker kill`, or a terminal may reach them too."""
     script = besides_checks(scripts.delayed(0.5, scripts.answer(b"finished")))
     async with (
@@ -136,7 +136,7 @@ async def test_workers_leave_signals_to_their_supervisor(tmp_path: Path) -> None
         assert await balancer.child.wait() == 0
 
 
-async def test_term_at_the_start_ends_it_as_well(tmp_path: Path) -> None:
+async def test_row_19_term_at_the_start_ends_it_as_well(tmp_path: Path) -> None:
     """In the first health check; nobody has been let in."""
     async with open_backend(scripts.hang()) as backend:
         check = {"timeout": "1s"}

@@ -13,9 +13,10 @@ import pytest
 import trio
 
 from tests.support import scripts
-from tests.support.client import Client
+from tests.support.client import Client, End
 from tests.support.memory import MemoryStream
 from tests.support.rig import Rig, get, open_rig, post
+from tests.support.tunnels import OFFER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -138,6 +139,34 @@ async def expect_continue(client: Client) -> None:
         await client.read_response()
 
 
+async def talk_in_a_tunnel(client: Client) -> None:
+    """An offer, more bytes than fit into the buffers, and an end in good order."""
+    data = bytes(3 * SMALL)
+
+    async def send() -> None:
+        with suppress(trio.BrokenResourceError):
+            await client.send(OFFER + b"early" + data)
+            await client.finish()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        got, end = await client.read_until_close()
+    _, granted, bytes_behind = got.partition(b"\r\n\r\n")
+    assert not granted or end is End.RESET or bytes_behind == b"behind" + b"early" + data
+
+
+async def reset_at_once(exchange: Exchange) -> None:
+    """A server that breaks a tunnel off as soon as there is one."""
+    await exchange.reset()
+
+
+async def make_an_offer(client: Client) -> None:
+    """An offer that is not granted."""
+    await client.send(OFFER)
+    await client.read_response()
+    await client.stream.aclose()
+
+
 async def break_late(exchange: Exchange) -> None:
     """Breaks before an answer, a second after the request."""
     await exchange.read_body()
@@ -166,6 +195,11 @@ SCENARIOS = {
     "left": Scenario([scripts.hang()], leave_while_the_server_thinks),
     "early answer": Scenario([scripts.early_answer()], post_too_much),
     "100-continue": Scenario([WHOLE], expect_continue),
+    "tunnel": Scenario([scripts.switching(scripts.mirror, behind=b"behind")], talk_in_a_tunnel),
+    "tunnel, cut": Scenario([scripts.switching(reset_at_once)], talk_in_a_tunnel),
+    "offer refused": Scenario([WHOLE], make_an_offer),
+    "offer taken up wrongly": Scenario([scripts.switching(scripts.mirror, "x")], make_an_offer),
+    "offer refused, then another": Scenario([WHOLE, WHOLE], make_an_offer, refuse_first=True),
 }
 
 

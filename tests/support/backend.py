@@ -31,10 +31,13 @@ from tests.support.net import (
     listen_unix,
     reset_on_close,
 )
+from trio_lb.wire import proxy_protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from trio_lb.wire.proxy_protocol import ProxyHeader
 
 Headers = Sequence[tuple[str, str]]
 Script = Callable[["Exchange"], Awaitable[None]]
@@ -84,6 +87,7 @@ class Connection:
     received: bytearray = field(default_factory=bytearray)  # the first KEPT bytes
     requests: list[Request] = field(default_factory=list)
     end: End = End.OPEN
+    announced: ProxyHeader | None = None  # the PROXY header that it began with
 
     async def receive(self) -> bytes:
         """Returns the next bytes as they come.
@@ -177,6 +181,11 @@ class Exchange:
         reset_on_close(self.connection.stream)
         await self.close()
 
+    @property
+    def rest(self) -> bytes:
+        """What was read beyond this request."""
+        return self._parser.trailing_data[0]
+
     def next_parser(self) -> h11.Connection:
         """Returns a parser for the next request, fed with what was read beyond this one."""
         parser = _parser()
@@ -212,6 +221,7 @@ class Backend:
         self.host = host
         self.port = 0 if unix else free_port(host)
         self.unix = unix
+        self.proxy_protocol = False  # connections begin with a PROXY header
         self.connections: list[Connection] = []
         self.requests: list[Request] = []
         self.protocol_errors: list[h11.RemoteProtocolError] = []
@@ -303,6 +313,8 @@ class Backend:
 
     async def _serve_requests(self, connection: Connection) -> None:
         parser = _parser()
+        if self.proxy_protocol:
+            parser.receive_data(await _read_announcement(connection))
         while True:
             event = parser.next_event()
             if event is h11.NEED_DATA:
@@ -354,6 +366,15 @@ async def open_backend(
         await backend.start()
         yield backend
         nursery.cancel_scope.cancel()
+
+
+async def _read_announcement(connection: Connection) -> bytes:
+    """Reads the PROXY header of a connection; returns what came behind it."""
+    data = await connection.receive()
+    while (parsed := proxy_protocol.parse(data)) is None:
+        data += await connection.receive()
+    connection.announced, length = parsed
+    return data[length:]
 
 
 def _parser() -> h11.Connection:

@@ -15,7 +15,7 @@ import trio
 from tests.support.backend import Backend, Script
 from trio_lb.errors import ConnectFailed
 from trio_lb.net.deadlines import NEVER, Deadlines
-from trio_lb.net.transport import Buffer, TimedOut, TransportBroken, receive, send
+from trio_lb.net.transport import Buffer, End, TimedOut, TransportBroken, receive, send
 
 if TYPE_CHECKING:
     from trio_lb.profile import Address
@@ -57,6 +57,11 @@ class MemoryTransport:
     def unsent(self) -> int:
         """Bytes that were sent here and that the peer has not received yet."""
         return len(self._outgoing.data)
+
+    def ends(self) -> tuple[End, End]:
+        if self.peer == "unix:":
+            return None, None
+        return (self.peer, 50000), ("127.0.0.1", 8000)
 
     def receive_nowait(self, size: int) -> bytes | None:
         self._check_open()
@@ -284,9 +289,11 @@ class MemoryNetwork:
         await backend.start()
         return backend
 
-    def pair(self) -> tuple[MemoryTransport, MemoryTransport]:
-        """A connection: the load balancer's end, and the other."""
-        return memory_pair(self.deadlines, self._peers, self._capacity)
+    def pair(self, peer: str = "192.0.2.1") -> tuple[MemoryTransport, MemoryTransport]:
+        """A connection: the load balancer's end, where `peer` is the other's address; the other."""
+        ours, theirs = memory_pair(self.deadlines, self._peers, self._capacity)
+        ours.peer = peer
+        return ours, theirs
 
     async def dial(self, address: Address, seconds: float) -> MemoryTransport:
         """See `trio_lb.net.dial.dial`."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from tests.support.net import free_port, http_url
-from tests.support.process import ROOT, run_process, wait_listening
+from tests.support.process import ROOT, find, run_process, wait_listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +20,26 @@ async def run_http_server(directory: Path, port: int | None = None) -> AsyncIter
     port = port or free_port()
     command = ["-m", "http.server", "--bind", "127.0.0.1", "--directory", str(directory), str(port)]
     async with run_process([sys.executable, *command]) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url
+
+
+@asynccontextmanager
+async def run_haproxy(directory: Path, sections: str, port: int) -> AsyncIterator[str]:
+    """Runs HAProxy in the foreground and gives its URL; tests are marked with `needs("haproxy")`.
+
+    Args:
+        directory: for its configuration.
+        sections: its proxies, one of which listens on the port.
+        port: of 127.0.0.1.
+    """
+    configuration = directory / f"haproxy-{port}.cfg"
+    configuration.write_text(
+        "global\n  maxconn 100\ndefaults\n  timeout connect 5s\n  timeout client 10s\n"
+        f"  timeout server 10s\n{sections}\n"
+    )
+    async with run_process([find("haproxy") or "haproxy", "-db", "-f", configuration]) as child:
         url = http_url("127.0.0.1", port)
         await wait_listening(url, child)
         yield url
@@ -58,6 +78,17 @@ async def run_node(port: int | None = None) -> AsyncIterator[str]:
     port = port or free_port()
     program = ROOT / "tests" / "support" / "node_app.js"
     async with run_process(["node", program, str(port)]) as child:
+        url = http_url("127.0.0.1", port)
+        await wait_listening(url, child)
+        yield url
+
+
+@asynccontextmanager
+async def run_websocket_server(port: int | None = None) -> AsyncIterator[str]:
+    """Runs `tests.support.websocket_server` and gives its URL, with `http:`."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "tests.support.websocket_server", str(port)]
+    async with run_process(command, cwd=ROOT) as child:
         url = http_url("127.0.0.1", port)
         await wait_listening(url, child)
         yield url

@@ -243,7 +243,7 @@ async def run_nginx(
         f"  server {{\n    listen 127.0.0.1:{port};\n{server}\n  }}\n}}\n"
     )
     command: list[str | Path] = [
-        _find("nginx") or "nginx",
+        find("nginx") or "nginx",
         "-e",
         "stderr",
         "-p",
@@ -275,11 +275,11 @@ async def wait_listening(url: str, child: Child, *, within: float = 10.0) -> Non
 
 def needs(*programs: str) -> pytest.MarkDecorator:
     """Returns a mark that skips a test, with the reason, where one of `programs` is missing."""
-    missing = [program for program in programs if _find(program) is None]
+    missing = [program for program in programs if find(program) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
-def _find(program: str) -> str | None:
+def find(program: str) -> str | None:
     """Returns the path of a program, also of those that only root has in the PATH."""
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 

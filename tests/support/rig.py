@@ -7,7 +7,7 @@ async with open_rig(scripts.answer(b"hello"), retries=0) as rig:
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import trio
 
@@ -17,7 +17,7 @@ from tests.support.client import Client, Response, open_client
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
 from trio_lb.balance import ServerPool, StateChange
 from trio_lb.net.upstream_pool import UpstreamPool
-from trio_lb.profile import Address, HealthCheck, Profile, Server, read_pages
+from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server, read_pages
 from trio_lb.profile.address import parse_server_address
 from trio_lb.proxy.connection import Ended, Proxy
 
@@ -63,12 +63,14 @@ class Rig:
         network: MemoryNetwork,
         backends: list[Backend],
         max_connections: int,
+        send_proxy: Literal["v1", "v2"] | None,
         settings: dict[str, Any],
     ) -> None:
         addresses = [Address(host="127.0.0.1", port=backend.port) for backend in backends]
         self.profile = Profile(
             servers=tuple(
-                Server(address=address, max_connections=max_connections) for address in addresses
+                Server(address=address, max_connections=max_connections, send_proxy=send_proxy)
+                for address in addresses
             ),
             **settings,
         )
@@ -96,19 +98,26 @@ class Rig:
         )
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """A client's connection, closed at the end of the block."""
-        ours, theirs = self.network.pair()
+    async def client(
+        self, peer: str = "192.0.2.1", *, proxy_protocol: bool = False
+    ) -> AsyncIterator[Client]:
+        """A client's connection, closed at the end of the block.
+
+        Args:
+            peer: where it comes from.
+            proxy_protocol: it has to begin with a PROXY header.
+        """
+        ours, theirs = self.network.pair(peer)
         self._serving += 1
-        self.clients.start_soon(self._serve, ours)
+        self.clients.start_soon(self._serve, ours, proxy_protocol)
         try:
             yield Client(MemoryStream(theirs))
         finally:
             theirs.close()
 
-    async def _serve(self, transport: MemoryTransport) -> None:
+    async def _serve(self, transport: MemoryTransport, proxy_protocol: bool) -> None:
         try:
-            await self.proxy.serve(transport)
+            await self.proxy.serve(transport, proxy_protocol)
         finally:
             self._serving -= 1
             self._idle.unpark_all()
@@ -152,7 +161,11 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    *scripts: Script, capacity: int = CAPACITY, max_connections: int = 0, **settings: Any
+    *scripts: Script,
+    capacity: int = CAPACITY,
+    max_connections: int = 0,
+    send_proxy: Literal["v1", "v2"] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Rig]:
     """Runs a proxy in memory before one server per script.
 
@@ -160,6 +173,7 @@ async def open_rig(
         scripts: what the servers do; without any, one server that is not to be reached.
         capacity: bytes that each direction of a connection holds.
         max_connections: of each server.
+        send_proxy: of each server, which then expects it.
         settings: fields of the profile.
     """
     async with trio.open_nursery() as nursery:
@@ -167,9 +181,11 @@ async def open_rig(
         backends: list[Backend] = [
             await network.add_backend(nursery, script) for script in scripts or (unreachable,)
         ]
+        for backend in backends:
+            backend.proxy_protocol = send_proxy is not None
         nursery.start_soon(network.deadlines.watch_forever)
         clients = await nursery.start(_host)
-        rig = Rig(clients, network, backends, max_connections, settings)
+        rig = Rig(clients, network, backends, max_connections, send_proxy, settings)
         yield rig
         await rig.check_nothing_is_left()
         nursery.cancel_scope.cancel()
@@ -200,7 +216,7 @@ async def open_socket_bed(*scripts: Script, **settings: Any) -> AsyncIterator[So
     async with AsyncExitStack() as stack:
         backends = [await stack.enter_async_context(open_backend(script)) for script in scripts]
         profile = Profile(
-            listen=(Address(host="127.0.0.1", port=0),),
+            listen=(Listen(address=Address(host="127.0.0.1", port=0)),),
             servers=tuple(Server(address=parse_server_address(each.url)) for each in backends),
             **{"health_check": NO_CHECKS, **settings},
         )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from tests.support.backend import head
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -84,6 +86,34 @@ def closing(body: bytes = b"ok") -> Script:
         await exchange.close()
 
     return script
+
+
+def switching(then: Script, protocol: str = "websocket", behind: bytes = b"") -> Script:
+    """Grants an Upgrade, and leaves the bare connection to `then`; closes it if that did not.
+
+    Args:
+        then: reads and writes `exchange.connection.stream`; what came early is `exchange.rest`.
+        protocol: what is switched to.
+        behind: sent together with the 101.
+    """
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        fields = [("Connection", "Upgrade"), ("Upgrade", protocol), ("Sec-WebSocket-Accept", "x")]
+        await exchange.send(head(101, fields) + behind)
+        await then(exchange)
+        if not exchange.closed:
+            await exchange.close()
+
+    return script
+
+
+async def mirror(exchange: Exchange) -> None:
+    """For `switching`: everything comes back, to the end."""
+    stream, data = exchange.connection.stream, exchange.rest
+    while data or (data := await stream.receive_some(65536)):
+        await stream.send_all(data)
+        data = b""
 
 
 def delayed(seconds: float, then: Script) -> Script:

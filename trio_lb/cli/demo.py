@@ -58,7 +58,7 @@ async def _demo(log_levels: list[tuple[str | None, str]]) -> int:
         ]
         profile = demo_profile(servers)
         with suppress(BrokenPipeError):  # it runs, whether or not somebody reads this
-            print(what_to_try(profile.listen[0], servers), flush=True)
+            print(what_to_try(profile.listen[0].address, servers), flush=True)
         try:
             code: int = await serve(profile, lambda: profile, 1, None, log_levels)
         except ListenError as error:  # somebody was faster
@@ -70,10 +70,10 @@ async def _demo(log_levels: list[tuple[str | None, str]]) -> int:
 def demo_profile(servers: Sequence[DemoServer]) -> Profile:
     """The profile of a load balancer over these servers, on a port that is free now."""
     from trio_lb.cli.demo_server import free_port
-    from trio_lb.profile import Address, HealthCheck, Profile, Server
+    from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server
 
     return Profile(
-        listen=(Address(host="127.0.0.1", port=free_port(_PORT)),),
+        listen=(Listen(address=Address(host="127.0.0.1", port=free_port(_PORT))),),
         servers=tuple(
             Server(address=Address(host="127.0.0.1", port=server.port), name=server.name)
             for server in servers

@@ -82,7 +82,7 @@ async def serve(
     failure: TrioLBError | None = None
     with ExitStack() as stack:
         signals = stack.enter_context(
-            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
         )
         if profile.pid_file is not None:
             stack.enter_context(hold_pid_file(profile.pid_file))
@@ -108,13 +108,15 @@ async def serve(
 async def _obey(
     signals: AsyncIterator[int], supervisor: Supervisor, everything: trio.CancelScope
 ) -> None:
-    """TERM and INT drain, a second one ends at once, HUP reloads."""
+    """TERM and INT drain, a second one ends at once, HUP reloads; USR1 is of no consequence."""
     draining = False
     async for number in signals:
         name = signal.Signals(number).name
         if number == signal.SIGHUP:
             log.info("%s: reloading", name)
             supervisor.reload()
+        elif number == signal.SIGUSR1:  # what logrotate is often set up to send
+            log.info("%s: log files that were moved away are opened anew without it", name)
         elif draining:
             log.warning("%s again: ending at once", name)
             everything.cancel()

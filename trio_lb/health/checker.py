@@ -19,6 +19,7 @@ from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
 from trio_lb.wire.forwarding import PSEUDONYM, request_target
 from trio_lb.wire.h11_codec import ServerSide
 from trio_lb.wire.heads import ResponseHead
+from trio_lb.wire.proxy_protocol import LOCAL, write_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -157,7 +158,8 @@ class HealthChecker:
             (b"Accept", b"*/*"),
             (b"Connection", b"close"),
         ]
-        request = codec.request(b"GET", target, lines) + codec.end([])
+        header = write_header(LOCAL, server.send_proxy)
+        request = header + codec.request(b"GET", target, lines) + codec.end([])
         await send(transport, request, deadline - trio.current_time())
         while True:
             head = codec.read_head()

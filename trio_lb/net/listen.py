@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import ListenError
-from trio_lb.profile import ANY_HOST, Address
+from trio_lb.profile import ANY_HOST
 
 from .transport import SocketTransport, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from trio_lb.profile import Address, Listen
 
     from .deadlines import Deadlines
 
@@ -52,12 +54,21 @@ class Listener:
         sock: the socket, non-blocking.
         address: where, with the port that the system chose if 0 was asked for.
         owned: it is ours alone, so closing it may also remove a unix socket's path.
+        proxy_protocol: connections to it begin with a PROXY header.
     """
 
-    def __init__(self, sock: socket.socket, address: Address, *, owned: bool = True) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        address: Address,
+        *,
+        owned: bool = True,
+        proxy_protocol: bool = False,
+    ) -> None:
         self._sock = sock
         self._owned = owned
         self.address = address
+        self.proxy_protocol = proxy_protocol
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -151,13 +162,11 @@ class Listener:
                 os.unlink(self.address.unix)
 
 
-async def open_listeners(
-    addresses: tuple[Address, ...], *, reuse_port: bool = False
-) -> list[Listener]:
+async def open_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) -> list[Listener]:
     """Bind and listen on every address, or on none.
 
     Args:
-        addresses: where.
+        listen: where, and how clients begin there.
         reuse_port: more sockets for the same addresses will follow (`Listener.another`).
 
     Raises:
@@ -165,8 +174,11 @@ async def open_listeners(
     """
     listeners: list[Listener] = []
     try:
-        for address in addresses:
-            listeners += await _listen(address, reuse_port)
+        for each in listen:
+            opened = await _listen(each.address, reuse_port)
+            for listener in opened:
+                listener.proxy_protocol = each.proxy_protocol
+            listeners += opened
     except BaseException:
         for listener in listeners:
             listener.close()

@@ -21,6 +21,9 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 RECEIVE_SIZE = 64 * 1024
 
+End: TypeAlias = tuple[str, int] | None
+"""IP address and port of one end of a connection; None for a unix socket."""
+
 #: Receives and sends that went through at once before other tasks get their turn.
 _TURN = 32
 
@@ -38,6 +41,9 @@ class Transport(Protocol):
 
     peer: str
     """The other end's IP address, or `unix:`."""
+
+    def ends(self) -> tuple[End, End]:
+        """The peer's end and ours; a port that can't be told any more is 0."""
 
     def receive_nowait(self, size: int) -> bytes | None:
         """Up to `size` bytes, `b""` at the end of the stream, None: ask again after a wait.
@@ -160,6 +166,15 @@ class SocketTransport:
     def fileno(self) -> int:
         """The socket's descriptor; -1 when closed."""
         return self._sock.fileno()
+
+    def ends(self) -> tuple[End, End]:
+        if self._sock.family == socket.AF_UNIX:
+            return None, None
+        try:
+            port = self._sock.getpeername()[1]
+        except OSError:  # it has left already
+            port = 0
+        return (self.peer, port), self._sock.getsockname()[:2]
 
     def receive_nowait(self, size: int) -> bytes | None:
         if self._drained:

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 class IdleConnections(Protocol):
     """What keeps idle connections: `UpstreamPool`, or the one that the plain road shares."""
 
-    def take(self, server: int, now: float, max_idle: float | None = None) -> Transport | None:
+    def take(
+        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+    ) -> Transport | None:
         """See `UpstreamPool`."""
 
-    def put(self, server: int, transport: Transport, now: float) -> None:
+    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
         """See `UpstreamPool`."""
 
     def expire(self, now: float) -> None:
@@ -36,6 +38,7 @@ class IdleConnections(Protocol):
 class _Idle(NamedTuple):
     transport: Transport
     since: float
+    announced: bytes
 
 
 class UpstreamPool:
@@ -52,32 +55,40 @@ class UpstreamPool:
         self._limit = limit
         self._max_idle = max_idle
 
-    def take(self, server: int, now: float, max_idle: float | None = None) -> Transport | None:
+    def take(
+        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+    ) -> Transport | None:
         """The freshest idle connection to `server` that is still good, or None.
 
         Args:
             server: index of the server.
             now: Trio's clock, seconds.
             max_idle: seconds, where the caller must not risk an older one.
+            announced: the PROXY header that it began with: what it told of a client can't be
+                taken back, so it is for nobody else.
         """
         idle = self._idle[server]
         oldest = now - (self._max_idle if max_idle is None else min(max_idle, self._max_idle))
-        while idle:
-            if idle[-1].since < oldest:
+        for index in range(len(idle) - 1, -1, -1):
+            if idle[index].since < oldest:
                 return None  # so are all below it; `expire` closes them
-            transport = idle.pop().transport
+            if idle[index].announced != announced:
+                continue
+            transport = idle.pop(index).transport
             if transport.peek() is None:
                 return transport
             transport.close()
         return None
 
-    def put(self, server: int, transport: Transport, now: float) -> None:
-        """Keep a connection whose last exchange is complete on both sides."""
+    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+        """Keep a connection whose last exchange is complete on both sides.
+
+        Over the limit the oldest one is closed: its client, if it is for one, may have left.
+        """
         idle = self._idle[server]
-        if len(idle) >= self._limit:
-            transport.close()
-        else:
-            idle.append(_Idle(transport, now))
+        idle.append(_Idle(transport, now, announced))
+        if len(idle) > self._limit:
+            idle.pop(0).transport.close()
 
     def expire(self, now: float) -> None:
         """Close what is too old, or was closed by its server."""

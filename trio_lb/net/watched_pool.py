@@ -24,6 +24,8 @@ assert sys.platform == "linux"
 class WatchedPool:
     """The idle connections of this process, by server, for transports that have a socket.
 
+    None of them begins with a PROXY header: what is announced by one is not for all clients.
+
     Args:
         servers: in the pool's order; they know how many idle ones are kept.
         max_idle: seconds after which an idle connection is closed.
@@ -33,11 +35,14 @@ class WatchedPool:
         self._servers = servers
         self._max_idle = max_idle
 
-    def take(self, server: int, now: float, max_idle: float | None = None) -> Transport | None:
+    def take(
+        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+    ) -> Transport | None:
+        assert not announced
         age = self._max_idle if max_idle is None else min(max_idle, self._max_idle)
         return self._servers[server].take_transport(now - age)
 
-    def put(self, server: int, transport: Transport, now: float) -> None:
+    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
         assert isinstance(transport, SocketTransport)
         self._servers[server].keep_transport(transport, now)
 

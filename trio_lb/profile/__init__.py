@@ -19,6 +19,7 @@ from trio_lb.profile.model import (
     Algorithm,
     HealthCheck,
     Limits,
+    Listen,
     Profile,
     Server,
     Timeouts,
@@ -28,6 +29,7 @@ from trio_lb.profile.model import (
 )
 from trio_lb.profile.pages import ErrorPage, read_pages
 from trio_lb.profile.problems import Position, Problem, ProfileError
+from trio_lb.profile.proxies import ForwardedField, TrustedNetwork
 from trio_lb.profile.reading import conflicts, read_profile
 from trio_lb.profile.schema import json_schema
 
@@ -39,14 +41,17 @@ __all__ = [
     "Address",
     "Algorithm",
     "ErrorPage",
+    "ForwardedField",
     "HealthCheck",
     "Limits",
+    "Listen",
     "Position",
     "Problem",
     "Profile",
     "ProfileError",
     "Server",
     "Timeouts",
+    "TrustedNetwork",
     "Upstream",
     "dump_profile",
     "json_schema",
@@ -125,7 +130,8 @@ def override(
     try:
         if listen is not None:
             changes["listen"] = tuple(
-                parse_listen_address(each) if isinstance(each, str) else each for each in listen
+                Listen(address=parse_listen_address(each) if isinstance(each, str) else each)
+                for each in listen
             )
         if algorithm is not None:
             changes["algorithm"] = parse_algorithm(algorithm)
@@ -135,8 +141,9 @@ def override(
         raise ProfileError([Problem(_COMMAND_LINE, None, "", str(error))]) from None
     changed = msgspec.structs.replace(profile, **changes)
     found = conflicts(
-        {f"listen[{index}]": address for index, address in enumerate(changed.listen)},
+        {f"listen[{index}]": each for index, each in enumerate(changed.listen)},
         {f"servers[{index}]": server for index, server in enumerate(changed.servers)},
+        bool(changed.trusted_proxies),
     )
     problems = [Problem(_COMMAND_LINE, None, path, message) for path, message in found]
     if problems:

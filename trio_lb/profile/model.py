@@ -17,6 +17,12 @@ from msgspec.structs import force_setattr
 
 from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
 from trio_lb.profile.pages import parse_page_file
+from trio_lb.profile.proxies import (
+    FORWARDED_FIELD,
+    TRUSTED_NETWORK,
+    ForwardedField,
+    TrustedNetwork,
+)
 from trio_lb.profile.units import (
     DURATION,
     DURATION_OR_ZERO,
@@ -139,6 +145,26 @@ SizeOrZero: TypeAlias = Annotated[int, SIZE_OR_ZERO]
 Switch: TypeAlias = Annotated[bool, SWITCH]
 
 
+class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address where clients connect."""
+
+    address: Annotated[
+        Address,
+        LISTEN_ADDRESS,
+        Meta(
+            description="http://*:8000 takes every interface, port 0 any free port, unix:/path a "
+            "unix socket."
+        ),
+    ] = field(name="url")
+    proxy_protocol: Annotated[
+        Switch,
+        Meta(
+            description="Connections begin with a PROXY header (version 1 or 2) and come from "
+            "trusted_proxies only."
+        ),
+    ] = False
+
+
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A server that requests are passed on to."""
 
@@ -162,6 +188,13 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Requests it may have at one time; 0 means any number.",
         ),
     ] = 0
+    send_proxy: Annotated[
+        Literal["v1", "v2"] | None,
+        Meta(
+            description="Begin connections to it with a PROXY header of this version that says who "
+            "the client is, or off."
+        ),
+    ] = None
     name: Annotated[
         str, _NAME, Meta(description="Its name in logs and reports; its address if not given.")
     ] = ""
@@ -186,6 +219,10 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         DurationOrZero,
         Meta(description="How long a client's idle connection is kept; 0 closes it at once."),
     ] = 60.0
+    tunnel: Annotated[
+        Duration,
+        Meta(description="Without a byte in either direction of a tunnel (WebSocket, Upgrade)."),
+    ] = 3600.0
     drain: Annotated[
         DurationOrZero,
         Meta(description="How long requests in flight may take to finish when we are stopped."),
@@ -265,12 +302,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A load balancer: where it listens, its servers, and how it treats them."""
 
     listen: Annotated[
-        tuple[Annotated[Address, LISTEN_ADDRESS], ...],
-        Meta(
-            description="Where clients connect: one address or a list. http://*:8000 takes every "
-            "interface, port 0 any free port, unix:/path a unix socket."
-        ),
-    ] = (Address(host="127.0.0.1", port=8000),)
+        tuple[Listen, ...],
+        Meta(description="Where clients connect: one address or a list, or mappings with more."),
+    ] = (Listen(address=Address(host="127.0.0.1", port=8000)),)
     servers: Annotated[
         tuple[Server, ...],
         Meta(description="The servers, each a URL or a mapping; at least one."),
@@ -324,6 +358,21 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "when its sockets are open, or off."
         ),
     ] = None
+    trusted_proxies: Annotated[
+        tuple[Annotated[TrustedNetwork, TRUSTED_NETWORK], ...] | None,
+        Meta(
+            description="Networks of the proxies whose X-Forwarded-..., Forwarded and PROXY "
+            "headers are believed; unix for all who come by unix sockets; or off."
+        ),
+    ] = None
+    forwarded: Annotated[
+        ForwardedField,
+        FORWARDED_FIELD,
+        Meta(
+            description="Whether servers get the Forwarded field: beside X-Forwarded-... (on), in "
+            "their place (only), or off."
+        ),
+    ] = ForwardedField.OFF
     unavailable_status: Annotated[
         int, Meta(ge=400, le=599, description="Answered when no server can take a request.")
     ] = 503
@@ -349,5 +398,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "info"
 
 
-SHORT_FORMS: Final[dict[type, str]] = {Server: "address", HealthCheck: "enabled"}
+SHORT_FORMS: Final[dict[type, str]] = {
+    Listen: "address",
+    Server: "address",
+    HealthCheck: "enabled",
+}
 """Structs that may be written as one scalar, and the field which that scalar is."""

@@ -11,10 +11,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_lb.profile.address import Address, leads_back
+from trio_lb.profile.address import leads_back
 from trio_lb.profile.kinds import Kind, keys_of
 from trio_lb.profile.loading import Mapping, Node, Scalar, Sequence
-from trio_lb.profile.model import SHORT_FORMS, Profile, Server
+from trio_lb.profile.model import SHORT_FORMS, Listen, Profile, Server
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.units import Leaf, is_off
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from msgspec import Struct
+
+    from trio_lb.profile.address import Address
 
 _WRONG: Final[Any] = object()
 """Stands for a value that couldn't be read; its problem is noted."""
@@ -60,21 +62,27 @@ def read_profile(
     return profile
 
 
-def conflicts(listen: dict[str, Address], servers: dict[str, Server]) -> Iterator[tuple[str, str]]:
+def conflicts(
+    listen: dict[str, Listen], servers: dict[str, Server], trusted: bool
+) -> Iterator[tuple[str, str]]:
     """What can't be together in one profile.
 
     Args:
-        listen: addresses to listen on, by their path in the profile.
+        listen: where clients connect, by their path in the profile.
         servers: servers, likewise.
+        trusted: there are trusted proxies.
 
     Yields:
         The path of the offender, and what is wrong with it.
     """
     addresses: dict[Address, str] = {}
-    for path, address in listen.items():
+    for path, each in listen.items():
+        address = each.address
         first = addresses.setdefault(address, path)
         if first != path and address.port != 0:
             yield path, f"{address} is there already, as {first}"
+        if each.proxy_protocol and not trusted:
+            yield path, "proxy_protocol is for connections from trusted_proxies, of which are none"
     targets: dict[Address, str] = {}
     names: dict[str, str] = {}
     for path, server in servers.items():
@@ -83,9 +91,10 @@ def conflicts(listen: dict[str, Address], servers: dict[str, Server]) -> Iterato
             yield path, f"{server.address} is there already, as {first}"
         elif names.setdefault(server.name, path) != path:
             yield path, f'the name "{server.name}" is taken already by {names[server.name]}'
-        for address in listen.values():
-            if leads_back(server.address, address):
-                yield path, f"{server.address} is where this load balancer listens ({address})"
+        for each in listen.values():
+            if leads_back(server.address, each.address):
+                where = f"where this load balancer listens ({each.address})"
+                yield path, f"{server.address} is {where}"
 
 
 class _Reader:
@@ -95,7 +104,8 @@ class _Reader:
         self._source = source
         self._environ = environ
         self._places: dict[str, Position] = {}  # of all paths that were read
-        self._listen: dict[str, Address] = {}
+        self._off: set[str] = set()  # lists that there are none of
+        self._listen: dict[str, Listen] = {}
         self._servers: dict[str, Server] = {}
 
     def struct(self, struct: type[Struct], node: Node, path: str) -> Any:
@@ -108,7 +118,7 @@ class _Reader:
             value = self._value(key.kind, node, path)
             return self._built(struct, {short: value}, path)
         if not isinstance(node, Mapping):
-            what = "a URL or a mapping" if struct is Server else "a mapping"
+            what = "a URL or a mapping" if struct in (Listen, Server) else "a mapping"
             shown = ", ".join(list(keys)[:4]) + (", ..." if len(keys) > 4 else "")
             return self._wrong(node, path, f"expected {what} with keys such as {shown}")
         values: dict[str, Any] = {}
@@ -129,7 +139,8 @@ class _Reader:
         listen = self._listen
         if "listen" not in self._places:
             (listen["listen"],) = keys_of(Profile)["listen"].default
-        for path, message in conflicts(listen, self._servers):
+        trusted = "trusted_proxies" in self._places.keys() - self._off
+        for path, message in conflicts(listen, self._servers, trusted):
             self._note(self._places[path], path, message)
 
     def _built(self, struct: type[Struct], values: dict[str, Any], path: str) -> Any:
@@ -138,6 +149,8 @@ class _Reader:
         value = struct(**values)
         if isinstance(value, Server):
             self._servers[path] = value
+        elif isinstance(value, Listen):
+            self._listen[path] = value
         return value
 
     def _entries(self, node: Mapping, path: str) -> Iterator[tuple[Scalar, Node]]:
@@ -162,6 +175,9 @@ class _Reader:
         if kind.struct is not None:
             return self.struct(kind.struct, node, path)
         if kind.item is not None:
+            if kind.optional and self._is_off(node, path):
+                self._off.add(path)
+                return None
             return self._items(kind.item, node, path)
         if kind.entry is not None:
             return self._table(*kind.entry, node, path)
@@ -180,25 +196,25 @@ class _Reader:
             values[key] = self._leaf(Kind(leaf=value_leaf), value, place)
         return _WRONG if _WRONG in (*values, *values.values()) else values
 
+    def _is_off(self, node: Node, path: str) -> bool:
+        if not isinstance(node, Scalar):
+            return False
+        text = self._expand(node, path)
+        return node.is_null or (text is not _WRONG and is_off(text))
+
     def _items(self, kind: Kind, node: Node, path: str) -> Any:
         """Read a list; one item may stand without its list."""
         if not isinstance(node, Sequence):
             if isinstance(node, Scalar) and node.is_null:
                 return self._wrong(node, path, "expected at least one")
-            value = self._item(kind, node, path)
+            value = self._value(kind, node, path)
             return _WRONG if value is _WRONG else (value,)
         if not node.items:
             return self._wrong(node, path, "expected at least one")
         values = [
-            self._item(kind, item, f"{path}[{index}]") for index, item in enumerate(node.items)
+            self._value(kind, item, f"{path}[{index}]") for index, item in enumerate(node.items)
         ]
         return _WRONG if _WRONG in values else tuple(values)
-
-    def _item(self, kind: Kind, node: Node, path: str) -> Any:
-        value = self._value(kind, node, path)
-        if isinstance(value, Address):
-            self._listen[path] = value
-        return value
 
     def _leaf(self, kind: Kind, node: Node, path: str) -> Any:
         assert kind.leaf is not None

@@ -58,7 +58,8 @@ def _kind(kind: Kind) -> dict[str, Any]:
         return _any_of(forms)
     if kind.item is not None:
         item = _kind(kind.item)
-        return _any_of([item, {"type": "array", "items": item, "minItems": 1}])
+        forms = [item, {"type": "array", "items": item, "minItems": 1}]
+        return _any_of([*forms, _OFF] if kind.optional else forms)
     if kind.entry is not None:
         key, value = kind.entry
         return {

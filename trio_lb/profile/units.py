@@ -162,6 +162,11 @@ def parse_switch(text: str) -> bool:
     raise ValueError("expected on or off")
 
 
+def is_on(text: str) -> bool:
+    """Whether this is one of the words for `on`."""
+    return text.lower() in _ON
+
+
 def is_off(text: str) -> bool:
     """Whether this is one of the words for `off`."""
     return text.lower() in _OFF

@@ -15,6 +15,7 @@ from trio_lb.net.deadlines import NEVER
 from trio_lb.net.transport import Turns
 from trio_lb.wire.forwarding import response_lines, trailer_lines
 from trio_lb.wire.h11_codec import END, NEED_DATA
+from trio_lb.wire.upgrade import takes_up
 
 from .duplex import duplex
 
@@ -37,7 +38,7 @@ async def attempt(
     target: bytes,
     lines: list[FieldLine],
     started: float,
-) -> None:
+) -> ResponseHead | None:
     """Send the request to a server and pass its response on, to the last byte.
 
     Args:
@@ -47,6 +48,10 @@ async def attempt(
         target, lines: the request head as this server gets it.
         started: when, on Trio's clock.
 
+    Returns:
+        The head of a 101 that takes up what the client offered, for `tunnel.switch` to pass on;
+        None after any other response.
+
     Raises:
         ResponseBroken, ResponseTimeout: nothing of the response has reached the client.
         ResponseCut: some of it has; the client's connection must be cut.
@@ -54,16 +59,20 @@ async def attempt(
     """
     body = exchange.body
 
-    async def respond() -> None:
+    async def respond() -> ResponseHead | None:
         head = await _final_head(exchange, upstream)
         now = trio.current_time()
         # The time that a client takes to upload a body is not its server's.
         if not exchange.client.answering:
             reservation.answered(now, now - (started if upstream.sent == NEVER else upstream.sent))
+        if head.status == 101:
+            return head
         await _pass_on(exchange, upstream, head)
+        return None
 
     async def upload() -> None:
         try:
+            await upstream.send_rest(body.trailers)
             if not body.complete:
                 await _upload(exchange, upstream)
         except (ResponseBroken, ResponseTimeout):
@@ -72,11 +81,13 @@ async def attempt(
             return
         await exchange.client.gone()
 
-    await upstream.send_request(exchange.request.method, target, lines, body.kept, body.trailers)
-    if body.complete and await upstream.wait_briefly(_PATIENCE):
-        await respond()
-    else:
-        await duplex(respond, upload)
+    method = exchange.request.method
+    sent = upstream.begin_request(method, target, lines, body.kept, body.trailers)
+    # What doesn't leave at once leaves beside the answer: a server that has refused the request
+    # by its head may read no more of it.
+    if sent and body.complete and await upstream.wait_briefly(_PATIENCE):
+        return await respond()
+    return await duplex(respond, upload)
 
 
 async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
@@ -89,8 +100,12 @@ async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
 
 
 async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> ResponseHead:
-    """Read up to the final head; interim ones are passed on as they come."""
+    """Read up to the final head, or a 101; other interim ones are passed on as they come."""
     while (head := await upstream.read_head()).status < 200:
+        if head.status == 101:
+            if not upstream.switched or not takes_up(head, exchange.request.upgrade):
+                raise ResponseBroken("the server switched to a protocol that was not offered to it")
+            return head
         # A 100 (Continue) is for those who asked; others may not know what it is.
         if head.status != 100 or exchange.request.expects_continue:
             await exchange.client.send_informational(head.status, head.reason, response_lines(head))

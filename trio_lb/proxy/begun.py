@@ -82,29 +82,27 @@ class _BegunUpstream(UpstreamConnection):
         )
         self._handover = handover
 
-    async def send_request(
+    def begin_request(
         self,
         method: bytes,
         target: bytes,
         lines: list[FieldLine],
         parts: list[bytes],
         trailers: list[FieldLine] | None,
-    ) -> None:
+    ) -> bool:
         handover = self._handover
-        await super().send_request(method, target, lines, parts, trailers)
-        if not handover.unsent:
-            self.sent = handover.sent
-            self._due = self.sent + self._timeout
+        self._framed([self._codec.request(method, target, lines)], parts, trailers)
+        self._unsent = memoryview(handover.unsent)
+        if not self._unsent:
+            self._whole = True
+            self.expect_answer(handover.sent)
         if handover.status:
             # The client has seen the head, and chunks up to the end of one.
             head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n\r\n"
             self._codec.feed(head % handover.status)
         if handover.received:
             self._codec.feed(handover.received)
-
-    async def _transmit(self, data: bytes) -> None:
-        if self._handover.unsent:
-            await super()._transmit(self._handover.unsent)
+        return not self._unsent
 
     async def wait_briefly(self, seconds: float) -> bool:
         if self._handover.received or self._handover.status:

@@ -7,7 +7,6 @@ Whatever breaks here is the client's: `ClientGone` when there is nobody left to 
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -48,8 +47,7 @@ class ClientConnection:
     def __init__(self, transport: Transport, profile: Profile) -> None:
         self.transport = transport
         limits = profile.limits
-        self._new_codec = partial(ClientSide, limits.head, limits.target, limits.headers)
-        self._codec = self._new_codec()
+        self._codec = ClientSide(limits.head, limits.target, limits.headers)
         self._timeouts = profile.timeouts
         self._waiting = False
         self._served = 0
@@ -64,6 +62,10 @@ class ClientConnection:
 
     # Requests
 
+    def feed(self, data: bytes) -> None:
+        """Take in bytes that were received before this connection was made: not none."""
+        self._codec.feed(data)
+
     async def next_request(self) -> RequestHead | None:
         """The next request's head; None if the client left or was idle for too long.
 
@@ -72,9 +74,9 @@ class ClientConnection:
         """
         codec = self._codec
         part = codec.read_head()
-        if part is NEED_DATA and not codec.begun and not await self._first_bytes():
-            return None
-        if part is NEED_DATA:
+        while part is NEED_DATA and not codec.begun:
+            if not await self._first_bytes():
+                return None
             part = codec.read_head()
         if part is NEED_DATA:
             began = trio.current_time() if self._began is None else self._began
@@ -230,9 +232,7 @@ class ClientConnection:
 
     def leave(self) -> tuple[bytes, int]:
         """Between two requests, for the plain road: what came of the next, how many were served."""
-        if unread := self._codec.unread:
-            self._codec = self._new_codec()
-        return unread, self._served
+        return self._codec.take_unread(), self._served
 
     def come_back(self, unread: bytes, served: int, began: float | None) -> None:
         """Go on from the plain road.
@@ -253,6 +253,10 @@ class ClientConnection:
             part = self._codec.read_head()
             return part if isinstance(part, RequestHead) else None
         return None
+
+    def leave_http(self) -> bytes:
+        """After a 101: what the client has already sent of the other protocol."""
+        return self._codec.leave_http()
 
     # Ends
 

@@ -15,14 +15,15 @@ from trio_lb.errors import ClientError, ClientGone, NoServer, RequestError, Resp
 from trio_lb.net.transport import Transport, Turns
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.answers import error_answer
-from trio_lb.wire.forwarding import ClientIdentity
 from trio_lb.wire.heads import RequestHead, find
+from trio_lb.wire.identity import Identification, Peer
 
 from .body import RequestBody
 from .client import ClientConnection
 from .exchange import CLIENT_GONE, Account, Exchange
 from .forward import Forwarder
 from .plain import Plain
+from .proxy_header import ProxyHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +43,12 @@ class Ended(NamedTuple):
     """A request that is over.
 
     Attributes:
-        client: the client's address.
+        client: the client's address, as far as we were told by those who are trusted.
         head: the request's head, None where it could not be read.
         exchange: what was tried, None where the request was refused.
         status: of the answer; 499 where the client left without one.
         seconds: from the complete head to the end.
-        why: `ok`, or why there was no whole answer from a server.
+        why: `ok`, or why there was no whole answer from a server, or why its tunnel was cut.
     """
 
     client: str
@@ -87,6 +88,8 @@ class Proxy:
         self._profile = profile
         self._servers = servers
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
+        self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
+        self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
@@ -97,19 +100,32 @@ class Proxy:
         self._plain: Plain | None = None
         if road is not None:
             record = None if on_ended is None else self._record
-            self._plain = Plain(road, profile, servers, self._forwarder, self._ended, record)
+            self._plain = Plain(
+                road,
+                profile,
+                servers,
+                self._identification,
+                self._forwarder,
+                self._ended,
+                record,
+            )
 
-    async def serve(self, transport: Transport) -> None:
+    async def serve(self, transport: Transport, proxy_protocol: bool = False) -> None:
         """Serve one client until its connection ends, and close it.
 
         Nothing but cancellation comes out: what goes wrong with one client is its own affair.
+
+        Args:
+            transport: its bytes; closed at the end.
+            proxy_protocol: they begin with a PROXY header.
         """
         client = ClientConnection(transport, self._profile)
         client.draining = self._draining
         self._clients.add(client)
         self.tally.opened()
         try:
-            await self._serve_requests(client)
+            if (peer := await self._meet(client, proxy_protocol)) is not None:
+                await self._serve_requests(client, peer)
         except ClientGone:
             pass
         except Exception:  # a bug of ours must not cancel the listener's nursery with all clients
@@ -125,15 +141,26 @@ class Proxy:
         for client in self._clients:
             client.drain()
 
-    async def _serve_requests(self, client: ClientConnection) -> None:
-        identity = _identity(client.transport.peer)
+    async def _meet(self, client: ClientConnection, proxy_protocol: bool) -> Peer | None:
+        """Find out who is there; None if it is nobody who is served."""
+        peer = self._identification.peer(*client.transport.ends())
+        if proxy_protocol:
+            introduced = await self._headers.receive(client.transport, peer)
+            if introduced is None:
+                return None
+            peer, rest = introduced
+            if rest:
+                client.feed(rest)
+        return peer
+
+    async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
         turns = Turns()
         if self._plain is not None:
-            self._plain.attach(client, identity)
+            self._plain.attach(client, peer)
         while True:
             begun = None
             if self._plain is not None and client.plain is not None:
-                handover = await self._plain.serve(client, client.plain)
+                handover = await self._plain.serve(client, client.plain, peer)
                 if handover.why == "served":
                     await client.end(complete=True)
                 if handover.why != "odd":
@@ -143,41 +170,40 @@ class Proxy:
                 try:
                     head = await client.next_request()
                 except ClientError as exc:
-                    await self._refuse_head(client, exc)
+                    await self._refuse_head(client, peer, exc)
                     break
                 if head is None:
                     return
-                await self._serve_request(client, identity, head, begun)
+                await self._serve_request(client, peer, head, begun)
             if not client.next_cycle():
                 break
             await turns.step()
         await client.end()
 
-    async def _refuse_head(self, client: ClientConnection, exc: ClientError) -> None:
+    async def _refuse_head(self, client: ClientConnection, peer: Peer, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""
         answer = error_answer(exc.status, exc.reason, page=self._pages.get(exc.status))
         try:
             await client.answer(answer, close=True)
         finally:
-            self._ended(client, None, None, trio.current_time(), exc.status, exc.reason)
+            self._ended(peer.address, None, None, trio.current_time(), exc.status, exc.reason)
 
     async def _serve_request(
-        self,
-        client: ClientConnection,
-        identity: ClientIdentity,
-        head: RequestHead,
-        begun: Begun | None,
+        self, client: ClientConnection, peer: Peer, head: RequestHead, begun: Begun | None
     ) -> None:
         started = trio.current_time()
         exchange: Exchange | None = None
         status, why = 0, "cancelled"
+        address = peer.address
         try:
             request = admit(head, self._profile.limits.body)
+            identity = self._identification.identify(peer, head.fields, request.host)
+            address = identity.address
             exchange = self._exchange(client, request, started, begun)
             try:
                 await self._collect_small_body(exchange)
                 await self._forwarder.forward(exchange, identity, begun)
-                status, why = exchange.status, "ok"
+                status, why = exchange.status, exchange.ended
             except ResponseCut as exc:
                 status, why = exchange.status, exc.reason
         except RequestError as exc:
@@ -187,7 +213,9 @@ class Proxy:
             status, why = CLIENT_GONE, str(exc)
             raise
         finally:
-            self._ended(client, head, exchange, started, status, why)
+            if exchange is not None and not status:
+                status = exchange.status  # cancelled, but the client has seen it
+            self._ended(address, head, exchange, started, status, why)
 
     def _exchange(
         self,
@@ -244,7 +272,7 @@ class Proxy:
 
     def _ended(
         self,
-        client: ClientConnection,
+        client: str,
         head: RequestHead | None,
         exchange: Exchange | Account | None,
         started: float,
@@ -257,7 +285,7 @@ class Proxy:
 
     def _record(
         self,
-        client: ClientConnection,
+        client: str,
         head: RequestHead | None,
         exchange: Exchange | Account | None,
         started: float,
@@ -266,9 +294,4 @@ class Proxy:
     ) -> None:
         assert self._on_ended is not None
         seconds = trio.current_time() - started
-        self._on_ended(Ended(client.transport.peer, head, exchange, status, seconds, why))
-
-
-def _identity(peer: str) -> ClientIdentity:
-    """What servers are told about a client; `unknown` is RFC 7239's word for who has no address."""
-    return ClientIdentity(b"unknown" if peer == "unix:" else peer.encode("ascii"), b"http")
+        self._on_ended(Ended(client, head, exchange, status, seconds, why))

@@ -50,12 +50,15 @@ class Exchange:
         request_id: the client's own or ours.
         started: when its head was complete, on Trio's clock.
         status: of the answer, 0 while there is none.
-        bytes_sent: of the answer's body.
+        bytes_sent: of the answer's body, or of what came behind a 101.
+        bytes_tunnelled: what the client sent behind a 101.
+        ended: `ok`, or why what came behind a 101 was cut.
         tries: the attempts so far.
     """
 
     __slots__ = (
-        "body", "bytes_sent", "client", "request", "request_id", "started", "status", "tries",
+        "body", "bytes_sent", "bytes_tunnelled", "client", "ended", "request", "request_id",
+        "started", "status", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -73,12 +76,14 @@ class Exchange:
         self.started = started
         self.status = 0
         self.bytes_sent = 0
+        self.bytes_tunnelled = 0
+        self.ended = "ok"
         self.tries: list[Try] = []
 
     @property
     def bytes_received(self) -> int:
         """Bytes that the client sent behind the head of its request."""
-        return self.body.size
+        return self.body.size + self.bytes_tunnelled
 
     def note(self, server: int, outcome: str, seconds: float, reused: bool) -> None:
         """Remember how an attempt ended."""

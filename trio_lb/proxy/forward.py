@@ -9,6 +9,8 @@
 * A reused connection that breaks before the first byte says nothing about its server, which may
   just have closed it. Once, the same server gets the request on a fresh connection.
 * After the client has seen a byte: never again.
+* An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
+  repeated once it was sent: the server may have begun the conversation.
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from trio_lb.errors import (
     ResponseTimeout,
     ServerError,
 )
-from trio_lb.wire.forwarding import ClientIdentity, request_lines, request_target
+from trio_lb.wire.forwarding import request_lines, request_target
+from trio_lb.wire.proxy_protocol import write_header
 
 from .attempt import attempt
+from .tunnel import switch
 from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from trio_lb.net.transport import Transport
     from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import Profile
+    from trio_lb.wire.identity import ClientIdentity
 
     from .begun import Begun
     from .exchange import Exchange
@@ -111,7 +116,7 @@ class Forwarder:
                     # one from: while one of them lives, the request reaches it.
                     left -= not (isinstance(exc, ConnectFailed) and exc.refused)
                 else:
-                    reservation.completed(exchange.bytes_sent, exchange.body.size)
+                    reservation.completed(exchange.bytes_sent, exchange.bytes_received)
                     return
             tried = (*tried, reservation.slot)
             begun = None
@@ -133,9 +138,10 @@ class Forwarder:
         if begun is not None and begun.failure is not None:
             exchange.note(reservation.slot, begun.failure.reason, now - exchange.started, False)
             raise begun.failure
+        announced = write_header(identity.ends, reservation.server.send_proxy)
         upstream = begun.upstream() if begun is not None else None
         if upstream is None:
-            upstream = self._pooled(exchange, reservation, now)
+            upstream = self._pooled(exchange, reservation, now, announced)
         if upstream is not None:
             try:
                 await self._use(exchange, identity, reservation, upstream, now)
@@ -146,22 +152,27 @@ class Forwarder:
                 return
         transport = await self._dial(exchange, reservation)
         now = trio.current_time()
-        await self._use(exchange, identity, reservation, self._upstream(transport, False), now)
+        upstream = self._upstream(transport, False, announced)
+        await self._use(exchange, identity, reservation, upstream, now)
 
     def _pooled(
-        self, exchange: Exchange, reservation: Reservation, now: float
+        self, exchange: Exchange, reservation: Reservation, now: float, announced: bytes
     ) -> UpstreamConnection | None:
+        # A tunnel would use the connection up; and a stale one would fail it without a retry.
+        if exchange.request.upgrade:
+            return None
         repeatable = exchange.request.idempotent and exchange.body.replayable
         max_idle = None if repeatable else _FRESH_ENOUGH
-        transport = self._upstreams.take(reservation.slot, now, max_idle)
-        return None if transport is None else self._upstream(transport, True)
+        transport = self._upstreams.take(reservation.slot, now, max_idle, announced)
+        return None if transport is None else self._upstream(transport, True, announced)
 
-    def _upstream(self, transport: Transport, reused: bool) -> UpstreamConnection:
+    def _upstream(self, transport: Transport, reused: bool, announced: bytes) -> UpstreamConnection:
         return UpstreamConnection(
             transport,
             reused=reused,
             timeout=self._profile.timeout,
             progress=self._profile.timeouts.body,
+            announced=announced,
         )
 
     async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
@@ -189,7 +200,9 @@ class Forwarder:
         target = request_target(request.target, self._prefixes[slot])
         outcome = "ended"
         try:
-            await attempt(exchange, upstream, reservation, target, lines, started)
+            switching = await attempt(exchange, upstream, reservation, target, lines, started)
+            if switching is not None:
+                await switch(exchange, upstream, switching, self._profile.timeouts.tunnel)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)
@@ -198,7 +211,7 @@ class Forwarder:
             now = trio.current_time()
             exchange.note(slot, outcome, now - started, upstream.reused)
             if upstream.reusable:
-                self._upstreams.put(slot, upstream.transport, now)
+                self._upstreams.put(slot, upstream.transport, now, upstream.announced)
             else:
                 upstream.transport.close()
 

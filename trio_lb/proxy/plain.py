@@ -16,15 +16,14 @@ import trio
 
 from trio_lb.errors import ResponseCut
 from trio_lb.net.transport import SocketTransport
-from trio_lb.wire.forwarding import ClientIdentity, identity_pieces
 from trio_lb.wire.heads import Field, RequestHead
+from trio_lb.wire.plain import client_lines
 
 from .begun import Begun
 from .exchange import CLIENT_GONE, Account, Try
 
 if sys.platform == "linux":
     from trio_lb._exchange import PlainClient
-    from trio_lb._wire import ClientLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +31,13 @@ if TYPE_CHECKING:
     from trio_lb._road import Handover, PlainRoad
     from trio_lb.balance import ServerPool
     from trio_lb.profile import Profile
+    from trio_lb.wire.identity import Identification, Peer
 
     from .client import ClientConnection
     from .forward import Forwarder
 
-    #: Told of a request that is over: client, head, account, when it began, status, why.
-    Ended: TypeAlias = Callable[
-        [ClientConnection, RequestHead | None, Account | None, float, int, str], None
-    ]
+    #: Told of a request that is over: address, head, account, when it began, status, why.
+    Ended: TypeAlias = Callable[[str, RequestHead | None, Account | None, float, int, str], None]
 
 
 class Plain:
@@ -49,6 +47,7 @@ class Plain:
         road: the compiled one.
         profile: for the timeouts.
         servers: the pool that the road picks from.
+        identification: knows what servers are told about a client.
         forwarder: knows the rules for a server that broke its response off.
         ended: told of every request that the road can't count by itself.
         recorded: told of every request that was served, if anybody wants to know.
@@ -59,6 +58,7 @@ class Plain:
         road: PlainRoad,
         profile: Profile,
         servers: ServerPool,
+        identification: Identification,
         forwarder: Forwarder,
         ended: Ended,
         recorded: Ended | None,
@@ -66,22 +66,26 @@ class Plain:
         self._road = road
         self._profile = profile
         self._servers = servers
+        self._identification = identification
         self._forwarder = forwarder
         self._ended = ended
         self._recorded = recorded
 
-    def attach(self, client: ClientConnection, identity: ClientIdentity) -> None:
-        """Let a client take this road, if it has a socket."""
-        if not isinstance(client.transport, SocketTransport):
+    def attach(self, client: ClientConnection, peer: Peer) -> None:
+        """Let a client take this road, if that can be."""
+        lines = client_lines(self._identification, peer)
+        if lines is None or not isinstance(client.transport, SocketTransport):
             return
-        served = None if self._recorded is None else partial(self._served, client)
-        lines = ClientLines(*identity_pieces(identity))
+        fd = client.transport.fileno()
+        served = None if self._recorded is None else partial(self._served, peer)
         with contextlib.suppress(OSError):  # no memory in the kernel to watch one more
-            client.plain = PlainClient(self._road, client.transport.fileno(), lines, served)
+            client.plain = PlainClient(self._road, fd, lines, peer.trusted, served)
             if client.draining:
                 client.plain.drain()
 
-    async def serve(self, client: ClientConnection, plain: PlainClient) -> Handover:
+    async def serve(
+        self, client: ClientConnection, plain: PlainClient, peer: Peer
+    ) -> Handover:
         """Serve a client's requests as long as they are plain; what ended that."""
         try:
             await plain.run(*client.leave())
@@ -89,7 +93,7 @@ class Plain:
             handover = plain.take_ending()
             client.come_back(handover.unread, plain.served, handover.began)
             if handover.why in ("gone", "cut", "cancelled"):
-                self._settle(client, handover)
+                self._settle(client, handover, peer)
         return handover
 
     def begun(self, client: ClientConnection, handover: Handover) -> Begun | None:
@@ -99,7 +103,7 @@ class Plain:
         client.answering = handover.status != 0
         return Begun(handover, self._servers.adopt(handover.place), self._profile)
 
-    def _settle(self, client: ClientConnection, handover: Handover) -> None:
+    def _settle(self, client: ClientConnection, handover: Handover, peer: Peer) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""
         if handover.started is None:
             return
@@ -113,11 +117,11 @@ class Plain:
                     self._forwarder.blame(reservation, ResponseCut(why))
         status = CLIENT_GONE if handover.why == "gone" else handover.status
         account = Account(tries, handover.passed, handover.collected, handover.request_id)
-        self._ended(client, client.head_again(), account, handover.started, status, why)
+        self._ended(peer.address, client.head_again(), account, handover.started, status, why)
 
     def _served(
         self,
-        client: ClientConnection,
+        peer: Peer,
         head: tuple[bytes, bytes, bytes, list[Field]],
         place: int,
         reused: bool,
@@ -130,4 +134,4 @@ class Plain:
         assert self._recorded is not None
         tries = [Try(place, "ok", trio.current_time() - started, reused)]
         account = Account(tries, bytes_sent, bytes_received, request_id)
-        self._recorded(client, RequestHead(*head), account, started, status, "ok")
+        self._recorded(peer.address, RequestHead(*head), account, started, status, "ok")

@@ -35,7 +35,8 @@ class Paving(NamedTuple):
 
 
 def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving | None:
-    """Make the plain road; None where there is none: elsewhere than on Linux, or not wanted.
+    """Make the plain road; None where there is none: elsewhere than on Linux, not wanted, or
+    not made for what servers want.
 
     Args:
         profile: limits, timeouts, and whether it is wanted (`engine`).
@@ -44,6 +45,8 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
     """
     if sys.platform != "linux" or profile.engine == "h11":
         return None
+    if any(server.send_proxy for server in profile.servers):
+        return None  # connections that are for one client each
     table, selection, slots = servers.compiled()
     readiness = Readiness()
     limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream

@@ -10,7 +10,15 @@ import trio
 
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
 from trio_lb.net.deadlines import NEVER
-from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive, send
+from trio_lb.net.transport import (
+    RECEIVE_SIZE,
+    Buffer,
+    TimedOut,
+    Transport,
+    TransportBroken,
+    receive,
+    send,
+)
 from trio_lb.wire.h11_codec import ServerSide, Signal
 from trio_lb.wire.heads import FieldLine, ResponseHead
 
@@ -23,22 +31,32 @@ class UpstreamConnection:
         reused: it came from the pool.
         timeout: seconds from the end of the request to a whole response head.
         progress: seconds within which bytes must move, again and again.
+        announced: the PROXY header that it begins with, or began with; none if empty.
 
     Attributes:
-        reused: as above.
+        reused, announced: as above.
         sent: when the last byte of the request had left; `NEVER` before that.
     """
 
     def __init__(
-        self, transport: Transport, *, reused: bool, timeout: float, progress: float
+        self,
+        transport: Transport,
+        *,
+        reused: bool,
+        timeout: float,
+        progress: float,
+        announced: bytes = b"",
     ) -> None:
         self.transport = transport
         self.reused = reused
+        self.announced = announced
         self._codec = ServerSide()
         self._timeout = timeout
         self._progress = progress
         self.sent = self._due = NEVER
         self._reading_head = False
+        self._unsent = memoryview(b"")
+        self._whole = False  # the last byte of the request has left
 
     def __repr__(self) -> str:
         use = "reused" if self.reused else "fresh"
@@ -46,54 +64,73 @@ class UpstreamConnection:
 
     # The request
 
-    async def send_request(
+    def begin_request(
         self,
         method: bytes,
         target: bytes,
         lines: list[FieldLine],
         parts: list[bytes],
         trailers: list[FieldLine] | None,
-    ) -> None:
-        """Send the head, and the body as far as it is known.
+    ) -> bool:
+        """Send what leaves at once of the head and of the body as far as it is known.
 
         Args:
             method, target, lines: the head.
             parts: the body's beginning.
             trailers: where `parts` is the whole body, its trailers; None if more is to come.
 
-        Raises:
-            ResponseBroken: the connection broke.
+        Returns:
+            False if something is left for `send_rest`.
         """
-        codec = self._codec
-        out = [codec.request(method, target, lines)]
-        await self._send_parts(out, parts, trailers)
+        head = self._codec.request(method, target, lines)
+        data = self._framed([head if self.reused else self.announced + head], parts, trailers)
+        try:
+            sent = self.transport.send_nowait(data)
+        except TransportBroken:
+            sent = 0  # the server may have answered before: `send_rest` raises it again
+        self._unsent = memoryview(data)[sent:]
+        if not self._unsent and trailers is not None:
+            self._whole = True
+            self.expect_answer()
+        return not self._unsent
+
+    async def send_rest(self, trailers: list[FieldLine] | None) -> None:
+        """Send what `begin_request` left; raises like `continue_request`."""
+        if self._unsent:
+            await self._send(self._unsent, trailers)
 
     async def continue_request(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
-        """Send more of the body, up to its end if `trailers` is not None."""
-        await self._send_parts([], parts, trailers)
+        """Send more of the body, up to its end if `trailers` is not None.
 
-    async def _send_parts(
+        Raises:
+            ResponseBroken: the connection broke.
+            ResponseTimeout: the server takes nothing.
+        """
+        await self._send(self._framed([], parts, trailers), trailers)
+
+    def _framed(
         self, out: list[bytes], parts: list[bytes], trailers: list[FieldLine] | None
-    ) -> None:
+    ) -> bytes:
         codec = self._codec
         out += [codec.body(part) for part in parts]
         if trailers is not None:
             out.append(codec.end(trailers))
-        await self._transmit(out[0] if len(out) == 1 else b"".join(out))
-        if trailers is not None:
-            self.expect_answer()
+        return out[0] if len(out) == 1 else b"".join(out)
 
-    async def _transmit(self, data: bytes) -> None:
+    async def _send(self, data: Buffer, trailers: list[FieldLine] | None) -> None:
         try:
             await send(self.transport, data, self._progress)
         except TransportBroken:
             raise self._broken("the server closed the connection during the request") from None
         except TimedOut:
             raise ResponseTimeout("the server took nothing of the request for too long") from None
+        if trailers is not None:
+            self._whole = True
+            self.expect_answer()
 
-    def expect_answer(self) -> None:
-        """No more of the request will be sent: from now on the server owes an answer."""
-        self.sent = trio.current_time()
+    def expect_answer(self, sent: float | None = None) -> None:
+        """No more of the request will be sent: from now, or then, on the server owes an answer."""
+        self.sent = trio.current_time() if sent is None else sent
         self._due = self.sent + self._timeout
         if self._reading_head:
             self.transport.read_by = self._due
@@ -172,6 +209,15 @@ class UpstreamConnection:
         return self._codec.trailers
 
     @property
+    def switched(self) -> bool:
+        """A 101 was read, and the whole request, which made the offer, had left before it."""
+        return self._codec.switched and self._whole
+
+    def leave_http(self) -> bytes:
+        """After a 101: what the server has already sent of the other protocol."""
+        return self._codec.leave_http()
+
+    @property
     def reusable(self) -> bool:
         """Both messages are complete, and the connection is good for another request."""
-        return self._codec.reusable
+        return self._whole and self._codec.reusable

@@ -124,5 +124,9 @@ class Generation:
         return orders
 
     def _listen_orders(self, worker: int) -> list[ListenOrder]:
-        listeners = self._sockets.of_worker(self.profile.listen, worker, self._workers)
-        return [ListenOrder(each.fileno(), str(each.address)) for each in listeners]
+        addresses = tuple(each.address for each in self.profile.listen)
+        begin_with_header = self._sockets.with_proxy_header(self.profile.listen)
+        return [
+            ListenOrder(each.fileno(), str(each.address), each in begin_with_header)
+            for each in self._sockets.of_worker(addresses, worker, self._workers)
+        ]

@@ -31,10 +31,12 @@ class ListenOrder(msgspec.Struct, frozen=True):
     Attributes:
         fd: its descriptor, in the worker.
         address: what it is bound to, as a URL.
+        proxy_protocol: connections to it begin with a PROXY header.
     """
 
     fd: int
     address: str
+    proxy_protocol: bool = False
 
 
 class Orders(msgspec.Struct, frozen=True):

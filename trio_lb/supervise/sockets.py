@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from trio_lb.errors import ListenError
 from trio_lb.net.listen import Listener, open_listeners
+from trio_lb.profile import Listen
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from trio_lb.profile import Address
 
@@ -63,7 +64,7 @@ class ListeningSockets:
             spread = _SPREADS and address.unix is None
             if address not in self._queues:
                 try:
-                    found = await open_listeners((address,), reuse_port=spread)
+                    found = await open_listeners((Listen(address=address),), reuse_port=spread)
                 except BaseException:
                     self.undo()
                     raise
@@ -112,6 +113,18 @@ class ListeningSockets:
         for queue in queues:
             mine += queue[worker::workers] or [queue[worker % len(queue)]]
         return mine
+
+    def with_proxy_header(self, listen: Iterable[Listen]) -> set[Listener]:
+        """Those whose connections begin with a PROXY header, as a profile has it.
+
+        That is no property of a socket: a reload may change it while the socket stays. One that was
+        passed to us is meant where a profile names its very address.
+        """
+        addresses = {each.address for each in listen if each.proxy_protocol}
+        queues = [queue for queue in self._passed if queue[0].address in addresses]
+        for address in addresses & self._queues.keys():
+            queues += self._queues[address]
+        return {listener for queue in queues for listener in queue}
 
     def close(self) -> None:
         """Close all of them."""

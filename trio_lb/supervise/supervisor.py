@@ -36,7 +36,7 @@ from .orphans import OrphanReaper
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.profile import Profile
+    from trio_lb.profile import Address, Profile
 
     from .notify import Notifier
     from .sockets import ListeningSockets
@@ -132,7 +132,7 @@ class Supervisor:
         Raises:
             ListenError: an address can't be bound.
         """
-        await self._sockets.open(self.profile.listen, worker_count(self.profile))
+        await self._sockets.open(_addresses(self.profile), worker_count(self.profile))
 
     async def run(self) -> None:
         """Serve until drained; `up` is set when all workers accept clients.
@@ -252,11 +252,11 @@ class Supervisor:
             self._reaper,
         )
         try:
-            await self._sockets.open(profile.listen, 1)
+            await self._sockets.open(_addresses(profile), 1)
             new = [index for index, slot in enumerate(slots) if slot not in before]
             await checker.first_round(new)
             # Not before: who is in the queue of a worker that is not there yet has to wait.
-            await self._sockets.open(profile.listen, workers)
+            await self._sockets.open(_addresses(profile), workers)
             await self._nursery.start(self._run_generation, generation)
         except BaseException:
             self._sockets.undo()
@@ -265,7 +265,7 @@ class Supervisor:
             for each in self._generations:
                 each.drain()
             self._generations.append(generation)
-            self._sockets.commit(profile.listen)
+            self._sockets.commit(_addresses(profile))
             self._checking.cancel()
             self._checking = trio.CancelScope()
             self._nursery.start_soon(self._check, checker, pool, self._checking)
@@ -306,3 +306,7 @@ class Supervisor:
         for slot in self._table.servers:
             if slot not in used:
                 self._table.free(slot)
+
+
+def _addresses(profile: Profile) -> tuple[Address, ...]:
+    return tuple(each.address for each in profile.listen)

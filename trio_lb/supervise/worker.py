@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from trio_lb._table import Table
     from trio_lb.service import Service
 
+    from .orders import ListenOrder
+
 log = logging.getLogger("trio_lb.worker")
 
 #: Seconds between two heartbeats.
@@ -48,7 +50,7 @@ def main() -> int:
     """
     # Also where these reach a whole group of processes, they are for the supervisor alone: it has
     # us drain, or gets others in our place.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     control.setblocking(False)
@@ -68,8 +70,8 @@ async def _work(stream: trio.SocketStream) -> int:
     orders = msgspec.json.decode(line, type=Orders)
     logs.configure(orders.log_level, orders.log_levels)
     profile = parse_profile(orders.profile, "<orders>", {})
-    by_fd = {order.fd: order.address for each in orders.listen for order in each}
-    listener = {fd: _listener(fd, address) for fd, address in by_fd.items()}
+    by_fd = {order.fd: order for each in orders.listen for order in each}
+    listener = {fd: _listener(order) for fd, order in by_fd.items()}
     listeners = [[listener[order.fd] for order in each] for each in orders.listen]
     own = listeners[orders.number]
     others = [each for each in listener.values() if each not in own]
@@ -91,8 +93,13 @@ async def _work(stream: trio.SocketStream) -> int:
     return 0 if drained else 1
 
 
-def _listener(fd: int, address: str) -> Listener:
-    return Listener(socket.socket(fileno=fd), parse_listen_address(address), owned=False)
+def _listener(order: ListenOrder) -> Listener:
+    return Listener(
+        socket.socket(fileno=order.fd),
+        parse_listen_address(order.address),
+        owned=False,
+        proxy_protocol=order.proxy_protocol,
+    )
 
 
 async def _beat(table: Table) -> None:

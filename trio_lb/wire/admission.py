@@ -1,9 +1,9 @@
 """Which requests may be forwarded at all, and in which form.
 
-h11 is a parser and not a policy: it accepts Content-Length beside Transfer-Encoding,
-Transfer-Encoding in HTTP/1.0, odd Host values and versions. What it accepted is judged here, in
-one pass over the fields that also leaves out everything that ends at this hop (RFC 9110
-section 7.6.1) and everything that only a proxy may claim about a client.
+A parser says what a request is, and not whether it is good. That is judged here for every parser,
+in one pass over the fields that also leaves out everything that ends at this hop (RFC 9110
+section 7.6.1) and everything that only a proxy may claim about a client. docs/http.md has all
+decisions in tables.
 """
 
 from __future__ import annotations
@@ -11,18 +11,33 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb.errors import ClientError
+from trio_lb.errors import AnsweredHere, ClientError
+
+from .framing import FRAMING, request_framing
+from .host import origin_form
+from .upgrade import offered
 
 if TYPE_CHECKING:
     from .heads import FieldLine, RequestHead
 
 #: Fields that speak about one connection only.
 HOP_BY_HOP = frozenset(
-    {b"connection", b"proxy-connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"}
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
 )
 
-#: What only proxies say about a client. Nobody in front of us is trusted, so what comes with a
-#: request is forgery or accident, and is replaced by what we know (`trio_lb.wire.forwarding`).
+#: What only proxies say about a client. It is never passed on as it came: what servers are told is
+#: made anew, from the claims of those who are trusted to make any (`trio_lb.wire.identity`).
 IDENTITY = frozenset(
     {
         b"forwarded",
@@ -35,13 +50,41 @@ IDENTITY = frozenset(
     }
 )
 
+#: Fields for the far end, whatever Connection says: RFC 9110 section 7.6.1 forbids to name such,
+#: and to take them away would change who asks, for what, and what the body is.
+END_TO_END = frozenset(
+    {
+        b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"max-forwards",
+        b"origin",
+        b"range",
+        b"set-cookie",
+    }
+)
+
+#: What this hop says itself, or drops. CGI and its heirs read `X_Real_IP` like `X-Real-IP`, so
+#: that a twin with underscores would be heard where the field itself is not.
+_OURS = HOP_BY_HOP | IDENTITY | {b"expect", b"max-forwards", b"x-request-id"}
+
+#: The fields that are looked at; the others go on as they are.
+_JUDGED = _OURS | FRAMING | {b"accept", b"host", b"proxy", b"via"}
+
 #: RFC 9110 section 9.2.2: sending one of these twice does what sending it once does.
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
 
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}")
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_MAX_FORWARDS = re.compile(rb"[0-9]{1,9}")
 
 
 class AdmittedRequest(NamedTuple):
@@ -59,6 +102,7 @@ class AdmittedRequest(NamedTuple):
         wants_trailers: the client reads trailers (`TE: trailers`).
         request_id: a well-formed X-Request-ID of the client, or None.
         accept: value of the Accept field, or None.
+        upgrade: protocols that the client offers to switch to, of those that may be offered on.
     """
 
     method: bytes
@@ -73,6 +117,7 @@ class AdmittedRequest(NamedTuple):
     wants_trailers: bool
     request_id: bytes | None
     accept: bytes | None
+    upgrade: tuple[bytes, ...] = ()
 
     @property
     def has_body(self) -> bool:
@@ -80,50 +125,51 @@ class AdmittedRequest(NamedTuple):
 
     @property
     def idempotent(self) -> bool:
-        return self.method in IDEMPOTENT
+        """It may be sent twice: a conversation in another protocol can't be begun again."""
+        return self.method in IDEMPOTENT and not self.upgrade
 
 
 def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
     """Judge a parsed request and strip it of what is not for a server.
 
     Args:
-        head: the head as h11 (or a stricter parser) read it.
+        head: a head of HTTP/1.1 or 1.0 whose syntax is good (`trio_lb.wire.strict`).
         max_body: largest body in bytes, None for any.
 
     Raises:
         ClientError: with the status of the answer: 400 for what no gateway may pass on, 413 for
-            a declared body over `max_body`, 417 for an unknown expectation, 501 for CONNECT,
-            505 for a version that is not HTTP/1.x.
+            a declared body over `max_body`, 417 for an unknown expectation, 501 for CONNECT and
+            unknown transfer codings.
+        AnsweredHere: Max-Forwards lets it go no further.
     """
     method, target, version, fields = head
-    if version not in (b"1.1", b"1.0"):
-        raise ClientError("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
-    host: bytes | None = None
     accept = request_id = None
+    hosts: list[bytes] = []
     expectations: list[bytes] = []
     via: list[bytes] = []
     options: list[bytes] = []
     te: list[bytes] = []
-    content_length: int | None = None
-    chunked = False
+    upgrade: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
     lines: list[FieldLine] = []
     append = lines.append
     for name, lower, value in fields:
-        if _CONTROL.search(value):
-            raise ClientError("a field value contains a control character")
-        if lower == b"host":
-            if host is not None:
-                raise ClientError("more than one Host field")
-            host = value
+        if lower not in _JUDGED and b"_" not in lower:
+            append((name, value))
+        elif lower == b"host":
+            hosts.append(value)
         elif lower in HOP_BY_HOP:
             if lower == b"connection":
                 options += _comma_list(value)
             elif lower == b"te":
                 te += _comma_list(value)
             elif lower == b"transfer-encoding":
-                chunked = True
-        elif lower in IDENTITY:
-            pass
+                codings.append(value)
+            elif lower == b"upgrade":
+                upgrade.append(value)
+        elif lower in IDENTITY or lower == b"proxy":
+            pass  # CGI would make HTTP_PROXY of `Proxy`, and the server's own requests obey that
         elif lower == b"via":
             via.append(value)
         elif lower == b"x-request-id":
@@ -132,16 +178,27 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
         elif lower == b"expect":
             expectations += _comma_list(value)
         elif lower == b"content-length":
-            content_length = int(value)  # h11 saw to it that these are digits, and few
+            lengths.append(value)
+        elif b"_" in lower and _is_twin(lower):
+            pass
         else:
             if lower == b"accept":
                 accept = value
             append((name, value))
-    _check_framing(version, chunked, content_length, max_body)
-    target, host = _origin_form(method, target, host)
+    content_length, chunked = request_framing(version, lengths, codings)
+    if max_body is not None and content_length is not None and content_length > max_body:
+        raise ClientError("the request body is too large", 413)
+    if not hosts and version == b"1.1":
+        raise ClientError("the Host field is missing")
+    target, host = origin_form(method, target, hosts)
     if options:
         # Host, framing and identity are not among `lines`, so nothing can name them away.
-        lines = [line for line in lines if line[0].lower() not in options]
+        named = set(options) - END_TO_END
+        lines = [line for line in lines if line[0].lower() not in named]
+    if method in (b"OPTIONS", b"TRACE"):
+        if method == b"TRACE" and (chunked or content_length):
+            raise ClientError("a TRACE request has no body")
+        lines = _count_down(method, lines)
     if any(expectation != b"100-continue" for expectation in expectations):
         raise ClientError("the only expectation known here is 100-continue", 417)
     return AdmittedRequest(
@@ -158,40 +215,39 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
         wants_trailers=b"trailers" in te and version == b"1.1",
         request_id=request_id,
         accept=accept,
+        upgrade=offered(version, options, upgrade),
     )
 
 
-def _check_framing(
-    version: bytes, chunked: bool, content_length: int | None, max_body: int | None
-) -> None:
-    """RFC 9112 section 6.1 and 6.3: a message whose length could be read in two ways is refused."""
-    if chunked and content_length is not None:
-        raise ClientError("Content-Length and Transfer-Encoding in one request")
-    if chunked and version == b"1.0":
-        raise ClientError("Transfer-Encoding in an HTTP/1.0 request")
-    if max_body is not None and content_length is not None and content_length > max_body:
-        raise ClientError("the request body is too large", 413)
+def _is_twin(lower: bytes) -> bool:
+    """Would a server that reads `_` as `-` take this name for one that this hop decides on?
+
+    Raises:
+        ClientError: and for one that says where the body ends.
+    """
+    read = lower.replace(b"_", b"-")
+    if read in FRAMING:
+        raise ClientError("a field name differs from a framing field by an underscore")
+    return read in _OURS
 
 
-def _origin_form(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
-    """Bring the target into origin form; an absolute target's authority replaces Host."""
-    if method == b"CONNECT":
-        raise ClientError("this is a gateway: CONNECT is not offered", 501)
-    if not target.startswith(b"/"):
-        if absolute := _ABSOLUTE.fullmatch(target):
-            host, target = absolute[1], absolute[2]
-            if not target.startswith(b"/"):
-                # RFC 9112 section 3.2.4: OPTIONS of an authority alone is OPTIONS *.
-                target = b"*" if method == b"OPTIONS" and not target else b"/" + target
-            if not host:
-                raise ClientError("the request target names no host")
-        elif not (target == b"*" and method == b"OPTIONS"):
-            raise ClientError("the request target is neither a path nor a URL")
-    if b"#" in target:
-        raise ClientError("the request target contains a fragment")
-    if host is not None and not _HOST.fullmatch(host):
-        raise ClientError("the Host field is not a host")
-    return target, host
+def _count_down(method: bytes, lines: list[FieldLine]) -> list[FieldLine]:
+    """One less in Max-Forwards (RFC 9110 section 7.6.2)."""
+    counts = [value for name, value in lines if name.lower() == b"max-forwards"]
+    if not counts:
+        return lines
+    if len(counts) > 1 or not _MAX_FORWARDS.fullmatch(counts[0]):
+        raise ClientError("the Max-Forwards field is not a number")
+    left = int(counts[0])
+    if not left and method == b"TRACE":
+        # An echo could show a script what its browser hides from it.
+        raise AnsweredHere("TRACE is not answered here", 501)
+    if not left:
+        raise AnsweredHere("this is a gateway, and Max-Forwards let the request go no further", 200)
+    return [
+        (name, b"%d" % (left - 1) if name.lower() == b"max-forwards" else value)
+        for name, value in lines
+    ]
 
 
 def _comma_list(value: bytes) -> list[bytes]:

@@ -6,12 +6,13 @@ parsers can read it differently.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from .admission import HOP_BY_HOP, IDENTITY, AdmittedRequest
+from .admission import END_TO_END, HOP_BY_HOP, IDENTITY, AdmittedRequest
 
 if TYPE_CHECKING:
     from .heads import FieldLine, ResponseHead
+    from .identity import ClientIdentity
 
 #: Our name in Via (RFC 9110 section 7.6.3).
 PSEUDONYM = b"trio-lb"
@@ -23,18 +24,6 @@ _NOT_IN_TRAILERS = frozenset(
 )
 
 
-class ClientIdentity(NamedTuple):
-    """What servers are told about a client's connection.
-
-    Attributes:
-        address: the client's IP address, or `unknown` on a unix socket.
-        scheme: `http` or `https`.
-    """
-
-    address: bytes
-    scheme: bytes
-
-
 def request_lines(
     request: AdmittedRequest, client: ClientIdentity, request_id: bytes, authority: bytes
 ) -> list[FieldLine]:
@@ -42,7 +31,7 @@ def request_lines(
 
     Args:
         request: the admitted request.
-        client: who sent it; replaces every such claim that came with it.
+        client: who sent it.
         request_id: the client's own, if it was well-formed, or ours.
         authority: host and port of the server, for a request that came without Host (HTTP/1.0).
     """
@@ -54,27 +43,19 @@ def request_lines(
         lines.append((b"Transfer-Encoding", b"chunked"))
     if request.expects_continue:
         lines.append((b"Expect", b"100-continue"))
+    options = []
     if request.wants_trailers:
         lines.append((b"TE", b"trailers"))
-        lines.append((b"Connection", b"TE"))
+        options.append(b"TE")
+    if request.upgrade:
+        lines.append((b"Upgrade", b", ".join(request.upgrade)))
+        options.append(b"Upgrade")
+    if options:
+        lines.append((b"Connection", b", ".join(options)))
     lines.append((b"Via", _via(request.via, request.version)))
-    lines += _identity_lines(client, request.host)
+    lines += client.lines
     lines.append((b"X-Request-ID", request_id))
     return lines
-
-
-def _identity_lines(client: ClientIdentity, host: bytes | None) -> list[FieldLine]:
-    lines = [(b"X-Forwarded-For", client.address), (b"X-Forwarded-Proto", client.scheme)]
-    if host is not None:
-        lines.append((b"X-Forwarded-Host", host))
-    lines.append((b"X-Real-IP", client.address))
-    return lines
-
-
-def identity_pieces(client: ClientIdentity) -> list[bytes]:
-    """The lines that tell a server about a client, cut open where the value of Host belongs."""
-    lines = _identity_lines(client, b"\0")
-    return b"".join(b"%b: %b\r\n" % line for line in lines).split(b"\0")
 
 
 def request_target(target: bytes, prefix: bytes) -> bytes:
@@ -88,35 +69,37 @@ def response_lines(head: ResponseHead) -> list[FieldLine]:
     """The field lines of a response as the client gets it: end to end, plus Via.
 
     The framing fields of the server's connection are left to the codec of the client's, except
-    for Content-Length, which is also part of the message (HEAD, 304).
+    for Content-Length, which is also part of the message (HEAD, 304), but not where none may be
+    (RFC 9110 section 8.6).
     """
     named_away: set[bytes] = set()
-    chunked = False
     via: list[bytes] = []
-    for _, lower, value in head.fields:
-        if lower == b"connection":
-            named_away.update(option.strip(b" \t").lower() for option in value.split(b","))
-        elif lower == b"transfer-encoding":
-            chunked = True
-        elif lower == b"via":
+    lines: list[FieldLine] = []
+    for name, lower, value in head.fields:
+        if lower == b"via":
             via.append(value)
-    named_away.discard(b"content-length")
-    lines = [
-        (name, value)
-        for name, lower, value in head.fields
-        if lower not in HOP_BY_HOP
-        and lower != b"via"
-        and lower not in named_away
-        # RFC 9112 section 6.3: where both are there, Transfer-Encoding is the true one.
-        and not (chunked and lower == b"content-length")
-    ]
+        elif lower not in HOP_BY_HOP:
+            lines.append((name, value))
+        elif lower == b"connection":
+            named_away.update(option.strip(b" \t").lower() for option in value.split(b","))
+    named_away -= END_TO_END
+    if head.status < 200 or head.status == 204:
+        named_away.add(b"content-length")
+    if named_away:
+        lines = [line for line in lines if line[0].lower() not in named_away]
     lines.append((b"Via", _via(b", ".join(via), head.version)))
     return lines
 
 
+def switching_lines(head: ResponseHead) -> list[FieldLine]:
+    """The field lines of a 101 as the client gets it; it has no body, so nothing frames one."""
+    protocols = b", ".join(value for _, lower, value in head.fields if lower == b"upgrade")
+    return [*response_lines(head), (b"Connection", b"Upgrade"), (b"Upgrade", protocols)]
+
+
 def trailer_lines(lines: list[FieldLine]) -> list[FieldLine]:
     """The trailers of a request or a response as they may go on."""
-    return [line for line in lines if line[0].lower() not in _NOT_IN_TRAILERS]
+    return [line for line in lines if line[0].lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS]
 
 
 def _via(earlier: bytes | None, version: bytes) -> bytes:

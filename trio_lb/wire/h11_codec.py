@@ -4,6 +4,9 @@
 answer a read in one of three ways: a part of the message, `END` (of the message, or of the
 connection between messages), or `NEED_DATA` (feed more bytes, then ask again). What the peer did
 wrong is raised as the error class that says whose fault it was.
+
+h11 is shown nothing of a message that a gate of ours (`strict`, `chunks`) has not checked, and
+nothing of what comes behind it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import h11
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
 
 from . import serialise
+from .chunks import BodyGate, Chunked, Sized, UntilClose
 from .heads import Field, FieldLine, RequestHead, ResponseHead
+from .strict import RequestGate, ResponseGate, Violation
 
 
 class Signal(Enum):
@@ -30,30 +35,94 @@ class Signal(Enum):
 NEED_DATA: Final = Signal.NEED_DATA
 END: Final = Signal.END
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _ANY_HOST = [(b"Host", b"any")]
 
 # h11 keeps the states and the framing of what we send, and needs to see nothing else of it. So it
 # is shown skeletons, most of which are made once; the heads are written by `serialise`.
+_SHOWN = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
 _BODILESS = {
     method: h11.Request(method=method, target=b"/", headers=_ANY_HOST)
     for method in (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"POST")
 }
 _NO_TRAILERS = h11.EndOfMessage()
+_NO_BODY = Sized(0)
 
 # A client that has sent its request is DONE, or, if it offers another protocol (Upgrade), in a
-# state of its own until we answer; we never accept, so that makes no difference.
+# state of its own until we answer. Only a 101 (`informational`) accepts; then `leave_http` follows.
 _INCOMPLETE = (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 _LAST = (*_INCOMPLETE, h11.MUST_CLOSE, h11.CLOSED)
 
 #: Servers are given more room than clients: they are ours, and set many cookies.
 RESPONSE_HEAD_LIMIT = 64 * 1024
+RESPONSE_FIELD_LIMIT = 1000
 
 #: Interim (1xx) responses before the final one; a server that floods us with them is broken.
 INTERIM_LIMIT = 100
 
 
-class ClientSide:
+class _Side:
+    """What comes from a peer, on its way through a gate to h11."""
+
+    __slots__ = ("_body", "_conn", "_data", "_ended", "trailers")
+
+    def __init__(self, conn: h11.Connection) -> None:
+        self._conn = conn
+        self._data = b""
+        self._ended = False
+        self._body: BodyGate = _NO_BODY
+        self.trailers: list[FieldLine] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take in what was received; `b""` for the end of the stream."""
+        self._data = self._data + data if self._data else data
+        self._ended = self._ended or not data
+
+    def _let(self, size: int) -> None:
+        """Let so many bytes pass; nothing at all is the end of the stream."""
+        self._conn.receive_data(self._take(size))
+
+    def _take(self, size: int) -> bytes:
+        data = self._data
+        if size == len(data):
+            self._data = b""
+        else:
+            data, self._data = data[:size], data[size:]
+        return data
+
+    def leave_http(self) -> bytes:
+        """After a 101: what has come behind the HTTP, in whatever protocol."""
+        rest, self._data = self._data, b""
+        # No message is complete any more, and the old connection would keep its buffer.
+        self._conn = h11.Connection(self._conn.our_role)
+        return rest
+
+    def _next_part(self) -> bytes | Signal:
+        """The next piece of a body.
+
+        Raises:
+            Violation: it is malformed.
+            h11.RemoteProtocolError: it was broken off.
+        """
+        conn, body = self._conn, self._body
+        while True:
+            size = 0
+            if self._data and (size := body.advance(self._data)):
+                passed = self._take(size)
+                # Of trailers, h11 would refuse what looks like framing, and that is left out later.
+                conn.receive_data(passed if body.trailers is None else b"\r\n")
+            elif self._ended:
+                conn.receive_data(b"")
+            event = conn.next_event()
+            if type(event) is h11.Data:
+                return event.data
+            if type(event) is h11.EndOfMessage:
+                self.trailers = body.trailers or []
+                return END
+            if not self._ended and not (size and self._data):
+                return NEED_DATA
+
+
+class ClientSide(_Side):
     """The connection with a client, seen from here: requests in, responses out.
 
     Args:
@@ -64,85 +133,80 @@ class ClientSide:
 
     __slots__ = (
         "_chunking",
-        "_conn",
         "_field_limit",
+        "_gate",
         "_head_limit",
-        "_method",
-        "_target_limit",
-        "_version",
         "ends_by_closing",
-        "trailers",
     )
 
     def __init__(self, head_limit: int, target_limit: int, field_limit: int) -> None:
-        self._conn = h11.Connection(h11.SERVER, max_incomplete_event_size=head_limit)
+        super().__init__(h11.Connection(h11.SERVER))
+        self._gate = RequestGate(head_limit, target_limit, field_limit)
         self._head_limit = head_limit
-        self._target_limit = target_limit
         self._field_limit = field_limit
-        self._method = self._version = b""
         self._chunking = False
         #: The response under way has no framing of its own: nothing but closing ends it.
         self.ends_by_closing = False
-        self.trailers: list[FieldLine] = []
 
-    def feed(self, data: bytes) -> None:
-        """Take in what was received; `b""` for the end of the stream."""
-        self._conn.receive_data(data)
-
-    @property
-    def unread(self) -> bytes:
-        """Bytes that were fed and not read yet."""
-        return self._conn.trailing_data[0]
+    def take_unread(self) -> bytes:
+        """Between two messages: give up what was fed of the next one, for somebody else to read."""
+        unread, self._data = self._data, b""
+        return unread
 
     @property
     def begun(self) -> bool:
         """Bytes have come of a request whose head isn't complete yet."""
-        return bool(self._conn.trailing_data[0])
+        return bool(self._data)
 
     def read_head(self) -> RequestHead | Signal:
         """The next request's head.
 
         Raises:
-            ClientError: malformed (400), too large (414, 431), unknown coding (501).
+            ClientError: malformed (400), too large (414, 431), an unknown coding (501) or
+                version (505).
         """
+        if self._data.startswith(b"\r\n"):
+            self._data = self._gate.skip(self._data)
+        size = self._gate.end(self._data)
+        if not size:
+            if not self._ended:
+                return NEED_DATA
+            if self._data:
+                raise ClientError("the request head is incomplete")
+        self._let(size)
         try:
             event = self._conn.next_event()
         except h11.RemoteProtocolError as exc:
-            raise self._head_error(exc) from exc
-        if event is h11.NEED_DATA:
-            return NEED_DATA
-        if type(event) is h11.Request:
-            head = RequestHead(event.method, event.target, event.http_version, _fields(event))
-            self._method, self._version = head.method, head.version
-            self.trailers = []
-            self._check_size(head)
-            return head
-        return END  # h11.ConnectionClosed
+            raise ClientError("the request is malformed", exc.error_status_hint) from exc
+        if type(event) is not h11.Request:
+            return END  # h11.ConnectionClosed
+        self._body = self._body_gate()
+        self.trailers = []
+        return RequestHead(event.method, event.target, event.http_version, _fields(event))
+
+    def _body_gate(self) -> BodyGate:
+        length, chunked = self._gate.framing
+        if chunked:
+            return Chunked(self._head_limit, self._field_limit)
+        return Sized(length) if length else _NO_BODY
 
     def read_body(self) -> bytes | Signal:
         """The next piece of the request's body; after END, `trailers` are known.
 
         Raises:
-            ClientError: the framing is broken.
+            ClientError: the framing is broken (400), or the trailers are too large (431).
             ClientGone: the stream ended in the middle of the body.
         """
-        conn = self._conn
         try:
-            event = conn.next_event()
+            return self._next_part()
+        except Violation as exc:
+            raise ClientError(exc.reason, exc.status) from exc
         except h11.RemoteProtocolError as exc:
-            if conn.trailing_data[1]:
-                raise ClientGone("the client left while it sent a body") from exc
-            raise ClientError("the request body is malformed") from exc
-        if type(event) is h11.Data:
-            return event.data
-        if type(event) is h11.EndOfMessage:
-            self.trailers = event.headers.raw_items() if event.headers else []
-            return END
-        return NEED_DATA
+            raise ClientGone("the client left while it sent a body") from exc
 
     def informational(self, status: int, reason: bytes, lines: list[FieldLine]) -> bytes:
         """The bytes of a 1xx response; none for an HTTP/1.0 client (RFC 9110 section 15.2)."""
-        if self._version != b"1.1":
+        if self._gate.version != b"1.1":
             return b""
         event = h11.InformationalResponse(status_code=status, headers=lines, reason=reason)
         return self._conn.send(event)
@@ -158,10 +222,13 @@ class ClientSide:
         """
         length = next((value for name, value in lines if name.lower() == b"content-length"), None)
         framed = length is not None or self.head_only or status in (204, 304)
-        self._chunking = not framed and self._version == b"1.1"
+        self._chunking = not framed and self._gate.version == b"1.1"
         self.ends_by_closing = not framed and not self._chunking
         close = close or self._conn.their_state in _LAST
-        self._conn.send(_response_skeleton(status, length, self._chunking, close))
+        shown = b"0" if self.head_only else length  # h11 doesn't know a HEAD that was refused
+        self._conn.send(_response_skeleton(status, shown, self._chunking, close))
+        # An offer to switch hides what the client wants until now that it is declined.
+        close = close or self._conn.their_state in _LAST
         if self._chunking:
             lines = [*lines, (b"Transfer-Encoding", b"chunked")]
         if close:
@@ -180,7 +247,8 @@ class ClientSide:
     @property
     def head_only(self) -> bool:
         """The request is a HEAD: its response has no body, whatever its fields say."""
-        return self._method == b"HEAD"
+        method = self._gate.method
+        return method == b"HEAD" or (not method and self._data.startswith(b"HEAD "))
 
     @property
     def may_go_on(self) -> bool:
@@ -195,51 +263,29 @@ class ClientSide:
     def start_next_cycle(self) -> None:
         """Make ready for the next request; only where `may_go_on`."""
         self._conn.start_next_cycle()
-        self._method = self._version = b""
-
-    def _check_size(self, head: RequestHead) -> None:
-        """h11 bounds incomplete heads only; one that arrives whole is measured here."""
-        if len(head.target) > self._target_limit:
-            raise ClientError("the request target is too long", 414)
-        if len(head.fields) > self._field_limit:
-            raise ClientError("the request has too many fields", 431)
-        size = len(head.method) + len(head.target) + 12
-        for name, _, value in head.fields:
-            size += len(name) + len(value) + 4
-        if size > self._head_limit:
-            raise ClientError("the request head is too large", 431)
-
-    def _head_error(self, exc: h11.RemoteProtocolError) -> ClientError:
-        received, ended = self._conn.trailing_data
-        if exc.error_status_hint == 431:
-            if b"\n" not in received[: self._target_limit + 32]:
-                return ClientError("the request target is too long", 414)
-            return ClientError("the request head is too large", 431)
-        if exc.error_status_hint == 501:
-            return ClientError("the only transfer coding known here is chunked", 501)
-        if ended:
-            return ClientError("the request head is incomplete", 400)
-        return ClientError("the request is malformed", 400)
+        self._gate.reset()
 
 
-class ServerSide:
+class ServerSide(_Side):
     """The connection with a server for one request: the request out, the response in."""
 
-    __slots__ = ("_conn", "_fed", "_interim", "trailers")
+    __slots__ = ("_fed", "_gate", "_interim", "_method")
 
     def __init__(self) -> None:
-        self._conn = h11.Connection(h11.CLIENT, max_incomplete_event_size=RESPONSE_HEAD_LIMIT)
+        super().__init__(h11.Connection(h11.CLIENT))
+        self._gate = ResponseGate(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT)
+        self._method = b""
         self._fed = False
         self._interim = 0
-        self.trailers: list[FieldLine] = []
 
     def request(self, method: bytes, target: bytes, lines: list[FieldLine]) -> bytes:
         """The bytes of the request's head."""
-        framing = [line for line in lines if line[0].lower() in _FRAMING]
-        skeleton = None if framing else _BODILESS.get(method)
+        shown = [line for line in lines if line[0].lower() in _SHOWN]
+        skeleton = None if shown else _BODILESS.get(method)
         if skeleton is None:
-            skeleton = h11.Request(method=method, target=b"/", headers=[*_ANY_HOST, *framing])
+            skeleton = h11.Request(method=method, target=b"/", headers=[*_ANY_HOST, *shown])
         self._conn.send(skeleton)
+        self._method = method
         return serialise.request_head(method, target, lines)
 
     def body(self, data: bytes) -> bytes:
@@ -251,10 +297,9 @@ class ServerSide:
         return self._conn.send(h11.EndOfMessage(headers=trailers) if trailers else _NO_TRAILERS)
 
     def feed(self, data: bytes) -> None:
-        """Take in what was received; `b""` for the end of the stream."""
         if data:
             self._fed = True
-        self._conn.receive_data(data)
+        super().feed(data)
 
     @property
     def answered(self) -> bool:
@@ -268,22 +313,34 @@ class ServerSide:
             ResponseBroken: the stream ended before a whole head, it is malformed, or there are
                 too many interim ones.
         """
-        conn = self._conn
+        size = self._gate.end(self._data)
+        if not size:
+            if self._ended:
+                raise ResponseBroken("the server closed the connection without a response")
+            return NEED_DATA
+        self._let(size)
         try:
-            event = conn.next_event()
+            event = self._conn.next_event()
         except h11.RemoteProtocolError as exc:
-            if conn.trailing_data[1]:
-                raise ResponseBroken("the server closed the connection without a response") from exc
             raise ResponseBroken("the server sent a malformed response") from exc
-        if type(event) is h11.InformationalResponse:
+        assert type(event) is h11.Response or type(event) is h11.InformationalResponse
+        head = ResponseHead(event.status_code, event.reason, event.http_version, _fields(event))
+        if head.status < 200:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:
                 raise ResponseBroken("the server sent too many interim responses")
-        if type(event) is h11.Response or type(event) is h11.InformationalResponse:
-            return ResponseHead(event.status_code, event.reason, event.http_version, _fields(event))
-        if event is h11.NEED_DATA:
-            return NEED_DATA
-        raise ResponseBroken("the server closed the connection without a response")
+        else:
+            self._body = self._body_gate(head.status)
+        return head
+
+    def _body_gate(self, status: int) -> BodyGate:
+        """RFC 9112 section 6.3."""
+        if self._method == b"HEAD" or status in (204, 304):
+            return _NO_BODY
+        length, chunked = self._gate.framing
+        if chunked:
+            return Chunked(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT, padded=True)
+        return UntilClose() if length is None else Sized(length)
 
     def read_body(self) -> bytes | Signal:
         """The next piece of the response's body; after END, `trailers` are known.
@@ -292,15 +349,9 @@ class ServerSide:
             ResponseBroken: the stream ended early or the framing is broken.
         """
         try:
-            event = self._conn.next_event()
-        except h11.RemoteProtocolError as exc:
+            return self._next_part()
+        except (Violation, h11.RemoteProtocolError) as exc:
             raise ResponseBroken("the server broke its response off") from exc
-        if type(event) is h11.Data:
-            return event.data
-        if type(event) is h11.EndOfMessage:
-            self.trailers = event.headers.raw_items() if event.headers else []
-            return END
-        return NEED_DATA
 
     @property
     def reusable(self) -> bool:
@@ -309,8 +360,14 @@ class ServerSide:
         return (
             conn.our_state is h11.DONE
             and conn.their_state is h11.DONE
-            and conn.trailing_data == (b"", False)
+            and not self._data
+            and not self._ended
         )
+
+    @property
+    def switched(self) -> bool:
+        """A 101 was read, after the end of a request that offered another protocol."""
+        return self._conn.our_state is h11.SWITCHED_PROTOCOL
 
 
 @lru_cache(maxsize=1024)

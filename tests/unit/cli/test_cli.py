@@ -243,7 +243,7 @@ def test_start_puts_the_command_line_over_the_profile(
     arguments = "start -p x.yaml -u http://:81 --address http://a:82 -a wlc -w 3 -rr -s out.jsonl"
     assert main([*arguments.split(), "--log-level", "trio_lb.test_cli=debug:error"]) == 0
     ((profile, report, save),) = started
-    assert [str(address) for address in profile.listen] == ["http://*:81", "http://a:82"]
+    assert [str(each.address) for each in profile.listen] == ["http://*:81", "http://a:82"]
     assert profile.algorithm == "weighted_least_connections"
     assert profile.workers == 3
     assert profile.servers == parse_profile(RIGHT).servers

@@ -191,7 +191,7 @@ def test_profile_and_words_of_the_demo_fit() -> None:
     servers = [DemoServer("red", 3001), DemoServer("green", 40002)]
     profile = demo_profile(servers)
     assert parse_profile(dump_profile(profile)) == profile
-    words = what_to_try(profile.listen[0], servers)
+    words = what_to_try(profile.listen[0].address, servers)
     assert "red on port 3001, green on port 40002" in words
-    assert f"curl {profile.listen[0]}\n" in words
+    assert f"curl {profile.listen[0].address}\n" in words
     assert "http://127.0.0.1:3001/stop" in words

@@ -20,6 +20,7 @@ from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
+from trio_lb.wire.proxy_protocol import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -231,11 +232,14 @@ async def test_no_connection_in_time(autojump_clock: MockClock) -> None:
     ("script", "problem"),
     [
         (scripts.garbage_head(), "the server sent a malformed response"),
-        (scripts.endless_head(), "the server sent a malformed response"),
+        (scripts.endless_head(), "the server's response head is too large"),
         (scripts.raw(b"", reset=False), "the server closed the connection without a response"),
         (scripts.raw(b"HTTP/1.1 200 OK\r\nX:", reset=False), "the server closed the connection"),
         (scripts.raw(b"", reset=True), "connection broke: Connection reset by peer"),
-        (scripts.raw(b"SSH-2.0-OpenSSH_9.2\r\n", reset=False), "the server closed the connection"),
+        (
+            scripts.raw(b"SSH-2.0-OpenSSH_9.2\r\n", reset=False),
+            "the server's response is not HTTP/1",
+        ),
         (
             scripts.raw(b"HTTP/1.1 102 Processing\r\n\r\n" * 5000, reset=False),
             "the server sent too many interim responses",
@@ -380,3 +384,18 @@ async def test_a_server_that_cannot_be_reached_at_all() -> None:
             "first health check: connect: No such file or directory",
             "first health check: connect: no-such-host.invalid does not resolve",
         ]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_check_announces_itself_and_no_client(
+    version: str, autojump_clock: MockClock
+) -> None:
+    async with open_backend(scripts.answer()) as backend:
+        backend.proxy_protocol = True
+        server = {"url": backend.url, "send_proxy": version}
+        async with checking(server) as checked:
+            assert checked.pool.state(0) is ALIVE
+        [connection] = backend.connections
+        assert connection.announced == LOCAL
+        start = b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n\x20"
+        assert bytes(connection.received).startswith(start)

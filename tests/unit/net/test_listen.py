@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -15,7 +16,7 @@ from tests.support.net import dial, free_port, http_url
 from trio_lb.errors import ListenError
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.listen import UNIX_MODE, Listener, open_listeners
-from trio_lb.profile.address import parse_listen_address
+from trio_lb.profile import Listen, parse_listen_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     from trio_lb.net.transport import SocketTransport
 
 
+def listen(url: str) -> Listen:
+    return Listen(address=parse_listen_address(url))
+
+
 @contextlib.asynccontextmanager
 async def opened(*urls: str) -> AsyncIterator[list[Listener]]:
     """Listeners on these addresses, closed in the end."""
-    listeners = await open_listeners(tuple(map(parse_listen_address, urls)))
+    listeners = await open_listeners(map(listen, urls))
     try:
         yield listeners
     finally:
@@ -61,7 +66,7 @@ async def test_all_or_none_is_bound() -> None:
         in_use = taken.getsockname()[1]
         addresses = (f"http://127.0.0.1:{port}", f"http://127.0.0.1:{in_use}")
         with pytest.raises(ListenError) as caught:
-            await open_listeners(tuple(map(parse_listen_address, addresses)))
+            await open_listeners(map(listen, addresses))
     assert str(caught.value) == f"cannot listen on {addresses[1]}: Address already in use"
     with socket.socket() as probe:  # the first one was closed again
         probe.bind(("127.0.0.1", port))
@@ -69,7 +74,7 @@ async def test_all_or_none_is_bound() -> None:
 
 async def test_an_address_that_is_not_ours() -> None:
     with pytest.raises(ListenError, match=r"^cannot listen on http://192\.0\.2\.1:80\d\d: "):
-        await open_listeners((parse_listen_address("http://192.0.2.1:8080"),))
+        await open_listeners([listen("http://192.0.2.1:8080")])
 
 
 async def test_a_unix_socket_and_its_end(tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ async def test_a_stale_unix_socket_is_replaced_but_a_living_one_is_not(tmp_path:
         dead.bind(os.fspath(path))
     async with opened(f"unix:{path}"):
         with pytest.raises(ListenError, match="Address already in use"):
-            await open_listeners((parse_listen_address(f"unix:{path}"),))
+            await open_listeners([listen(f"unix:{path}")])
         (await trio.open_unix_socket(str(path))).socket.close()
 
 
@@ -94,7 +99,7 @@ async def test_a_file_is_never_removed(tmp_path: Path) -> None:
     path = tmp_path / "lb.sock"
     path.write_text("precious")
     with pytest.raises(ListenError, match="Address already in use"):
-        await open_listeners((parse_listen_address(f"unix:{path}"),))
+        await open_listeners([listen(f"unix:{path}")])
     assert path.read_text() == "precious"
 
 
@@ -151,3 +156,85 @@ async def test_errors_of_accept_pause_or_are_passed_over(
         f"{address}: accepting is paused: Too many open files",
         f"{address}: accepting again",
     ]
+
+
+class _Scarce(socket.socket):
+    """A listening socket in a process whose descriptors come and go.
+
+    Attributes:
+        left: descriptors that there are.
+        asked: how often `accept` was called.
+    """
+
+    left = 0
+    asked = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        self.asked += 1
+        if not self.left:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        taken = super().accept()
+        self.left -= 1
+        return taken
+
+
+@contextlib.asynccontextmanager
+async def scarce(clients: int) -> AsyncIterator[tuple[_Scarce, list[SocketTransport]]]:
+    """A socket that accepts as far as there are descriptors, so many clients in its queue, and
+    those that were accepted.
+    """
+    accepted: list[SocketTransport] = []
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(_Scarce())
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(clients)
+        address = parse_listen_address(f"http://127.0.0.1:{sock.getsockname()[1]}")
+        for _ in range(clients):
+            stack.callback((await dial(str(address))).socket.close)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Listener(sock, address).accept_forever, accepted.append, Deadlines())
+            yield sock, accepted
+            nursery.cancel_scope.cancel()
+        for transport in accepted:
+            transport.close()
+
+
+async def test_row_13_out_of_descriptors_costs_no_work_and_one_line(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Scale: 60 s, virtual, with clients in the queue all the time."""
+    caplog.set_level("INFO")
+    async with scarce(clients=3) as (sock, accepted):
+        await trio.sleep(60)
+        assert 60 <= sock.asked <= 60 * 11, "a busy loop, or none"
+        assert len(caplog.records) == 1
+        assert not accepted
+        sock.left = 100
+        await trio.sleep(1)
+        assert len(accepted) == 3
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "accepting is paused: Too many open files",
+        "accepting again",
+    ]
+
+
+async def test_row_13_descriptors_that_come_and_go_do_not_flood_the_log(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Scale: 40 s, virtual; each of 100 clients finds none, and some a moment later."""
+    caplog.set_level("INFO")
+    async with contextlib.AsyncExitStack() as stack:
+        sock, accepted = await stack.enter_async_context(scarce(clients=0))
+        for number in range(100):
+            client = await dial(http_url(*sock.getsockname()))
+            stack.callback(client.socket.close)
+            await trio.sleep(0.2)
+            assert len(accepted) == number
+            sock.left = 2  # accept(2) wants one also to find that nobody is there
+            await trio.sleep(0.2)
+            assert len(accepted) == number + 1
+            sock.left = 0
+    messages = [record.message.partition(": ")[2].partition(":")[0] for record in caplog.records]
+    assert 4 <= len(messages) <= 40
+    assert messages == ["accepting is paused", "accepting again"] * (len(messages) // 2)

@@ -91,6 +91,24 @@ async def test_bytes_go_both_ways_in_order(kind: str) -> None:
         assert right.receive_nowait(1) is None
 
 
+async def test_the_ends_of_a_connection() -> None:
+    deadlines = Deadlines()
+    left, right = (SocketTransport(s, "127.0.0.1", deadlines) for s in _sockets("tcp"))
+    (peer, ours), (their_peer, theirs) = left.ends(), right.ends()
+    assert (peer, ours) == (theirs, their_peer)
+    assert peer is not None
+    assert peer[0] == "127.0.0.1"
+    assert peer[1] > 0
+    right.reset()
+    await left.wait_readable(NEVER)
+    assert left.ends() == (("127.0.0.1", 0), ours)  # its port can't be told any more
+    left.close()
+    unix = [SocketTransport(s, "unix:", deadlines) for s in _sockets("unix")]
+    for each in unix:
+        assert each.ends() == (None, None)
+        each.close()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_full_buffer_takes_no_more_until_it_is_read(
     kind: str, autojump_clock: MockClock

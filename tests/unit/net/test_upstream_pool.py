@@ -31,11 +31,11 @@ async def test_last_in_is_first_out_and_servers_are_apart() -> None:
     assert pool.take(1, 2.0) is other
 
 
-async def test_over_the_limit_a_connection_is_closed() -> None:
+async def test_over_the_limit_the_oldest_connection_is_closed() -> None:
     pool = _pool(limit=1)
-    (kept, _), (closed, _) = _pairs(2)
-    pool.put(0, kept, 1.0)
+    (closed, _), (kept, _) = _pairs(2)
     pool.put(0, closed, 1.0)
+    pool.put(0, kept, 2.0)
     assert (kept.closed, closed.closed, len(pool)) == (False, True, 1)
     none = _pool(limit=0)
     none.put(0, kept, 1.0)
@@ -77,6 +77,20 @@ async def test_what_its_server_closed_or_talked_on_is_closed_and_passed_over() -
     assert ended.closed
     assert talking.closed
     assert reset.closed
+
+
+async def test_a_connection_that_has_told_of_a_client_is_for_no_other() -> None:
+    pool = _pool()
+    (a, _), (plain, _), (b, _) = _pairs(3)
+    pool.put(0, a, 1.0, b"PROXY a")
+    pool.put(0, plain, 2.0)
+    pool.put(0, b, 3.0, b"PROXY b")
+    assert pool.take(0, 3.0, announced=b"PROXY c") is None
+    assert pool.take(0, 3.0) is plain
+    assert pool.take(0, 3.0) is None
+    assert pool.take(0, 3.0, announced=b"PROXY a") is a
+    assert pool.take(0, 3.0, announced=b"PROXY a") is None
+    assert pool.take(0, 3.0, announced=b"PROXY b") is b
 
 
 async def test_expire_closes_what_its_server_closed() -> None:

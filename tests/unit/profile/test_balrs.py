@@ -10,6 +10,7 @@ from trio_lb.profile import (
     Address,
     Algorithm,
     HealthCheck,
+    Listen,
     Profile,
     ProfileError,
     Server,
@@ -29,7 +30,7 @@ def _server(port: int, weight: int = 1, max_connections: int = 0) -> Server:
 
 def test_the_file_of_the_article() -> None:
     assert load_profile(ARTICLE) == Profile(
-        listen=(Address(host="127.0.0.1", port=8000),),
+        listen=(Listen(address=Address(host="127.0.0.1", port=8000)),),
         algorithm=Algorithm.ROUND_ROBIN,
         servers=(_server(3001, 20, 1000), _server(3002, 30, 1000), _server(3003, 10, 1000)),
         timeout=10.0,
@@ -39,7 +40,8 @@ def test_the_file_of_the_article() -> None:
 
 def test_what_is_missing_has_our_defaults_and_is_never_0() -> None:
     profile = parse_profile("load balancer: http://127.0.0.1:9000\nservers: http://127.0.0.1:1")
-    assert profile == Profile(listen=(Address(host="127.0.0.1", port=9000),), servers=(_server(1),))
+    listen = Listen(address=Address(host="127.0.0.1", port=9000))
+    assert profile == Profile(listen=(listen,), servers=(_server(1),))
     assert min(profile.timeout, profile.health_check.interval, profile.health_check.timeout) > 0
 
 

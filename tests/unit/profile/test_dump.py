@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Literal
 
 from hypothesis import given
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from trio_lb.profile import (
     Address,
     Algorithm,
+    ForwardedField,
     HealthCheck,
     Limits,
+    Listen,
     Profile,
     Server,
     Timeouts,
@@ -39,6 +42,13 @@ _SOCKETS = st.from_regex(r"/[!-~]{1,30}", fullmatch=True).filter(
 )
 _AUTO: Literal["auto"] = "auto"
 _WORKERS = st.just(_AUTO) | st.integers(1, 256)
+_UNIX: Literal["unix"] = "unix"
+_NETWORKS = st.just(_UNIX) | st.builds(
+    lambda address, length: ipaddress.ip_network((address, length), strict=False),
+    st.ip_addresses(),
+    st.integers(0, 32),
+)
+_SEND_PROXY: list[Literal["v1", "v2"] | None] = [None, "v1", "v2"]
 _STATUSES = st.tuples(st.integers(100, 599), st.integers(0, 100)).map(
     lambda pair: range(pair[0], min(pair[0] + pair[1], 599) + 1)
 )
@@ -72,18 +82,26 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 weight=draw(st.integers(1, 65535)),
                 max_connections=draw(st.integers(0, 1_000_000)),
                 name=f"{name}{index}" if name else "",
+                send_proxy=draw(st.sampled_from(_SEND_PROXY)),
             )
         )
+    trusted = draw(st.none() | st.lists(_NETWORKS, min_size=1, max_size=3).map(tuple))
+    listen = draw(
+        st.sampled_from(
+            [
+                (Address(host="*", port=0),),
+                (Address(host="192.0.2.1", port=0), Address(host="2001:db8::1", port=0)),
+                (Address(unix="./here.sock"),),
+            ]
+        )
+    )
     return Profile(
-        listen=draw(
-            st.sampled_from(
-                [
-                    (Address(host="*", port=0),),
-                    (Address(host="192.0.2.1", port=0), Address(host="2001:db8::1", port=0)),
-                    (Address(unix="./here.sock"),),
-                ]
-            )
+        listen=tuple(
+            Listen(address=each, proxy_protocol=trusted is not None and draw(st.booleans()))
+            for each in listen
         ),
+        trusted_proxies=trusted,
+        forwarded=draw(st.sampled_from(ForwardedField)),
         servers=tuple(servers),
         algorithm=draw(st.sampled_from(Algorithm)),
         timeout=draw(_DURATIONS),
@@ -94,6 +112,7 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 client_head=_DURATIONS,
                 body=_DURATIONS,
                 keep_alive=_DURATIONS_OR_ZERO,
+                tunnel=_DURATIONS,
                 drain=_DURATIONS_OR_ZERO,
             )
         ),

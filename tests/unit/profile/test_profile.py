@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from trio_lb.profile import (
     Address,
     Algorithm,
+    ForwardedField,
     HealthCheck,
     Limits,
+    Listen,
     Profile,
     ProfileError,
     Server,
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
     profile = parse_profile("servers: http://127.0.0.1:3001")
     assert profile == Profile(
-        listen=(Address(host="127.0.0.1", port=8000),),
+        listen=(Listen(address=Address(host="127.0.0.1", port=8000)),),
         servers=(
             Server(
                 address=Address(host="127.0.0.1", port=3001),
@@ -39,7 +42,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         ),
         algorithm=Algorithm.ROUND_ROBIN,
         timeout=10,
-        timeouts=Timeouts(connect=2, client_head=10, body=30, keep_alive=60, drain=30),
+        timeouts=Timeouts(connect=2, client_head=10, body=30, keep_alive=60, tunnel=3600, drain=30),
         limits=Limits(head=16384, headers=100, target=8192, body=None),
         retries=2,
         replay_body=65536,
@@ -57,6 +60,8 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         workers="auto",
         pid_file=None,
         user=None,
+        trusted_proxies=None,
+        forwarded=ForwardedField.OFF,
         unavailable_status=503,
         access_log=None,
         engine="plain",
@@ -70,15 +75,20 @@ def test_every_key_can_be_written() -> None:
     profile = parse_profile(
         """\
 # where clients come
-listen: [http://*:80, "http://[::1]:8080", unix:/run/trio-lb.sock]
+listen:
+  - http://*:80
+  - {url: "http://[::1]:8080", proxy_protocol: on}
+  - unix:/run/trio-lb.sock
 algorithm: wlc
 servers:
   - http://app.example:3001/v1/
-  - {url: "http://[::1]:3002", weight: 3, max_connections: 500, name: two}
+  - {url: "http://[::1]:3002", weight: 3, max_connections: 500, name: two, send_proxy: V2}
   - url: unix:/run/app.sock
     max_connections: 5
+trusted_proxies: [10.0.0.0/8, "2001:db8::1", UNIX]
+forwarded: only
 timeout: 250ms
-timeouts: {connect: 500ms, client_head: 1m, body: 1.5, keep_alive: 0, drain: 1h}
+timeouts: {connect: 500ms, client_head: 1m, body: 1.5, keep_alive: 0, tunnel: 1d, drain: 1h}
 limits:
   head: 32KiB
   headers: 50
@@ -108,20 +118,28 @@ log_level: DEBUG
     )
     assert profile == Profile(
         listen=(
-            Address(host="*", port=80),
-            Address(host="::1", port=8080),
-            Address(unix="/run/trio-lb.sock"),
+            Listen(address=Address(host="*", port=80)),
+            Listen(address=Address(host="::1", port=8080), proxy_protocol=True),
+            Listen(address=Address(unix="/run/trio-lb.sock")),
         ),
         servers=(
             Server(address=Address(host="app.example", port=3001, path="/v1")),
             Server(
-                address=Address(host="::1", port=3002), weight=3, max_connections=500, name="two"
+                address=Address(host="::1", port=3002),
+                weight=3,
+                max_connections=500,
+                name="two",
+                send_proxy="v2",
             ),
             Server(address=Address(unix="/run/app.sock"), max_connections=5),
         ),
         algorithm=Algorithm.WEIGHTED_LEAST_CONNECTIONS,
+        trusted_proxies=(IPv4Network("10.0.0.0/8"), IPv6Network("2001:db8::1"), "unix"),
+        forwarded=ForwardedField.ONLY,
         timeout=0.25,
-        timeouts=Timeouts(connect=0.5, client_head=60, body=1.5, keep_alive=0, drain=3600),
+        timeouts=Timeouts(
+            connect=0.5, client_head=60, body=1.5, keep_alive=0, tunnel=86400, drain=3600
+        ),
         limits=Limits(head=32768, headers=50, target=4000, body=1_000_000),
         retries=0,
         replay_body=0,
@@ -246,9 +264,27 @@ def test_load_profile_reads_a_file_with_a_byte_order_mark(tmp_path: Path) -> Non
 def test_override_replaces_listen_and_algorithm_and_nothing_else() -> None:
     profile = parse_profile("servers: http://a\nretries: 1")
     changed = override(profile, listen=["http://:9000", Address(host="::1", port=1)])
-    assert changed.listen == (Address(host="*", port=9000), Address(host="::1", port=1))
+    assert [str(each.address) for each in changed.listen] == ["http://*:9000", "http://[::1]:1"]
     assert changed.retries == 1
     assert override(profile) == profile
+
+
+def test_an_address_of_the_command_line_is_nothing_but_an_address() -> None:
+    profile = parse_profile(
+        "servers: http://a\ntrusted_proxies: 10.0.0.1\n"
+        "listen: {url: 'http://:80', proxy_protocol: on}"
+    )
+    assert override(profile) == profile
+    (listen,) = override(profile, listen=["http://:80"]).listen
+    assert not listen.proxy_protocol
+
+
+def test_trusted_proxies_may_come_from_the_environment() -> None:
+    text = "servers: http://a\ntrusted_proxies: ${PROXIES:-off}"
+    assert parse_profile(text, environ={}).trusted_proxies is None
+    assert parse_profile(text, environ={"PROXIES": "10.0.0.0/8"}).trusted_proxies == (
+        IPv4Network("10.0.0.0/8"),
+    )
 
 
 def test_override_replaces_the_number_of_workers() -> None:

@@ -29,7 +29,7 @@ ORDERS = Orders(
     row=3,
     slots=[4, 0],
     number=1,
-    listen=[[ListenOrder(8, "http://*:80")], [ListenOrder(9, "unix:/run/x y.sock")]],
+    listen=[[ListenOrder(8, "http://*:80", True)], [ListenOrder(9, "unix:/run/x y.sock")]],
     log_level="info",
     log_levels=[(None, "DEBUG"), ("trio_lb.proxy", "ERROR")],
 )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.net import free_port
 from trio_lb.errors import ListenError
-from trio_lb.profile import parse_listen_address
+from trio_lb.profile import Listen, parse_listen_address
 from trio_lb.supervise.sockets import ListeningSockets
 
 if TYPE_CHECKING:
@@ -55,6 +55,33 @@ async def test_no_socket_is_without_a_worker(counts: tuple[int, ...]) -> None:
             fds = [listener.fileno() for each in lists for listener in each]
             assert len(fds) == len(set(fds)) == max(counts[: counts.index(workers) + 1])
             assert all(lists)
+
+
+async def test_which_begin_with_a_proxy_header() -> None:
+    one = parse_listen_address(f"http://127.0.0.1:{free_port()}")
+    two = parse_listen_address(f"http://127.0.0.1:{free_port()}")
+    plain, proxied = Listen(address=one), Listen(address=two, proxy_protocol=True)
+    with listening() as sockets:
+        await sockets.open((one, two), 2)
+        theirs = {
+            listener for worker in range(2) for listener in sockets.of_worker((two,), worker, 2)
+        }
+        assert len(theirs) == 2
+        assert sockets.with_proxy_header((plain, proxied)) == theirs
+        # Another profile on the same sockets.
+        assert not sockets.with_proxy_header((plain, Listen(address=two)))
+
+
+async def test_a_passed_socket_begins_with_a_proxy_header_if_its_very_address_does() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        address = parse_listen_address(f"http://127.0.0.1:{sock.getsockname()[1]}")
+        sockets = ListeningSockets([(sock, address)])
+        [listener] = sockets.of_worker((ANY,), 0, 1)
+        for said, expected in ((address, {listener}), (ANY, set())):
+            assert (
+                sockets.with_proxy_header([Listen(address=said, proxy_protocol=True)]) == expected
+            )
+        sockets.close()
 
 
 async def test_a_unix_socket_is_one_for_all(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_lb.errors import ClientError
+from trio_lb.errors import AnsweredHere, ClientError
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.h11_codec import ClientSide
 from trio_lb.wire.heads import RequestHead
@@ -30,7 +30,14 @@ def parse(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> RequestHead:
     ("first", "lines", "status"),
     [
         pytest.param(b"GET / HTTP/2.0", [HOST], 505, id="version 2"),
-        pytest.param(b"GET / HTTP/0.9", [HOST], 505, id="version 0.9"),
+        pytest.param(b"GET / HTTP/1.2", [HOST], 505, id="version 1.2"),
+        pytest.param(b"PRI * HTTP/2.0", [], 505, id="HTTP/2 with prior knowledge"),
+        pytest.param(b"GET / HTTP/0.9", [HOST], 400, id="version 0.9"),
+        pytest.param(b"GET / HTTP/1.1", [], 400, id="no Host"),
+        pytest.param(b"GET http://a/ HTTP/1.1", [], 400, id="no Host beside an absolute target"),
+        pytest.param(b"GET / HTTP/1.1", [HOST, HOST], 400, id="two Hosts"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host:"], 400, id="empty Host"),
+        pytest.param(b"GET / HTTP/1.0", [b"Host:"], 400, id="empty Host in HTTP/1.0"),
         pytest.param(b"CONNECT a:1 HTTP/1.1", [HOST], 501, id="CONNECT"),
         pytest.param(
             b"POST / HTTP/1.1",
@@ -66,6 +73,24 @@ def parse(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> RequestHead:
         pytest.param(b"GET ftp://a/ HTTP/1.1", [HOST], 400, id="other scheme"),
         pytest.param(b"GET http:///x HTTP/1.1", [HOST], 400, id="absolute without authority"),
         pytest.param(b"GET http://u@h/ HTTP/1.1", [HOST], 400, id="user in authority"),
+        pytest.param(b"GET http://a:99999/ HTTP/1.1", [HOST], 400, id="port in authority"),
+        pytest.param(b"GET http://[::g]/ HTTP/1.1", [HOST], 400, id="no IPv6 in authority"),
+        pytest.param(b"GET http://a,b/ HTTP/1.1", [HOST], 400, id="comma in authority"),
+        pytest.param(b"GET http://:80/ HTTP/1.1", [HOST], 400, id="port alone in authority"),
+        pytest.param(b"GET http://a/ HTTP/1.1", [b"Host: u@b"], 400, id="user in unused Host"),
+        pytest.param(b"OPTIONS http://a#b HTTP/1.1", [HOST], 400, id="fragment of an authority"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:65536"], 400, id="port above 65535"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:000080"], 400, id="port of six digits"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:-1"], 400, id="negative port"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a:80:80"], 400, id="two ports"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: :80"], 400, id="port alone"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: ::1"], 400, id="IPv6 without brackets"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [1:2]"], 400, id="no IPv6 in brackets"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [127.0.0.1]"], 400, id="IPv4 in brackets"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [fe80::1%eth0]"], 400, id="IPv6 zone"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: [v1.a]"], 400, id="future address"),
+        pytest.param(b"GET / HTTP/1.1", [b"Host: a%zz"], 400, id="bad escape in Host"),
+        pytest.param(b"GET / HTTP/1.1", [b'Host: a"b'], 400, id="quote in Host"),
         pytest.param(b"GET / HTTP/1.1", [b"Host: a b"], 400, id="space in Host"),
         pytest.param(b"GET / HTTP/1.1", [b"Host: a/b"], 400, id="path in Host"),
         pytest.param(b"GET / HTTP/1.1", [b"Host: u@a"], 400, id="user in Host"),
@@ -84,7 +109,20 @@ def test_refused(first: bytes, lines: list[bytes], status: int) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["a", "a:80", "a:", "a.b-c_d~", "[::1]", "[::1]:8080", "127.0.0.1:1", "xn--4ca.example", ""],
+    [
+        "a",
+        "a:80",
+        "a:0",
+        "a:65535",
+        "a:",
+        "a.b-c_d~",
+        "a%20b",
+        "[::1]",
+        "[::1]:8080",
+        "[::ffff:1.2.3.4]",
+        "127.0.0.1:1",
+        "xn--4ca.example",
+    ],
 )
 def test_hosts(host: str) -> None:
     assert request(b"Host: " + host.encode()).host == host.encode()
@@ -106,6 +144,7 @@ def test_http_1_0_needs_no_host() -> None:
         (b"https://other", b"/", b"other"),
         (b"http://other?q", b"/?q", b"other"),
         (b"http://[::1]:80/", b"/", b"[::1]:80"),
+        (b"http://other:/", b"/", b"other:"),
     ],
 )
 def test_targets(target: bytes, admitted: bytes, host: bytes) -> None:
@@ -130,6 +169,8 @@ def test_what_ends_at_this_hop_is_left_out() -> None:
         b"Proxy-Connection: keep-alive",
         b"TE: gzip",
         b"Upgrade: websocket",
+        b"Proxy-Authorization: Basic eDp5",
+        b"Proxy: http://evil/",
         b"X-One: 1",
         b"x-one: 2",
         b"X-Two: 3",
@@ -151,6 +192,69 @@ def test_connection_cannot_name_away_what_matters() -> None:
     assert admitted.content_length == 3
     assert admitted.via == b"1.1 other"
     assert admitted.request_id == b"abc"
+
+
+def test_connection_cannot_name_away_what_is_for_the_far_end() -> None:
+    lines = [
+        b"Authorization: Basic eDp5", b"Cookie: a=b", b"Cache-Control: no-store",
+        b"Content-Type: text/plain", b"Range: bytes=0-1", b"If-Match: x", b"Origin: null",
+    ]  # fmt: skip
+    names = b", ".join(line.partition(b":")[0].lower() for line in lines)
+    admitted = request(HOST, b"Connection: close, x-one, " + names, b"X-One: 1", *lines)
+    assert [name + b": " + value for name, value in admitted.lines] == lines
+
+
+def test_twins_of_what_this_hop_says_itself_are_dropped() -> None:
+    names = (
+        b"X_Forwarded_For", b"x_forwarded-HOST", b"X-Real_IP", b"X_Request_ID", b"Keep_Alive",
+        b"Proxy_Authorization", b"Max_Forwards",
+    )  # fmt: skip
+    kept = b"X_Other: 1"
+    admitted = request(HOST, *(name + b": forged" for name in names), kept)
+    assert (admitted.lines, admitted.request_id) == ([(b"X_Other", b"1")], None)
+
+
+@pytest.mark.parametrize("name", [b"Content_Length", b"transfer_encoding", b"CONTENT_LENGTH"])
+def test_twins_of_framing_are_refused(name: bytes) -> None:
+    with pytest.raises(ClientError, match="underscore"):
+        request(HOST, name + b": 5")
+
+
+@pytest.mark.parametrize(
+    ("first", "value", "sent"),
+    [
+        (b"OPTIONS / HTTP/1.1", b"1", b"0"),
+        (b"TRACE / HTTP/1.1", b"10", b"9"),
+        (b"OPTIONS * HTTP/1.1", b"007", b"6"),
+        (b"GET / HTTP/1.1", b"0", b"0"),
+        (b"GET / HTTP/1.1", b"many", b"many"),
+    ],
+)
+def test_max_forwards_counts_down(first: bytes, value: bytes, sent: bytes) -> None:
+    lines = request(HOST, b"A: b", b"Max-Forwards: " + value, first=first).lines
+    assert lines == [(b"A", b"b"), (b"Max-Forwards", sent)]
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"OPTIONS", 200), (b"TRACE", 501)])
+def test_max_forwards_ends_here(method: bytes, status: int) -> None:
+    with pytest.raises(AnsweredHere) as caught:
+        request(HOST, b"Max-Forwards: 0", first=method + b" / HTTP/1.1")
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"+1", b"1, 2", b"1.0", b"x", b"1" * 10])
+def test_max_forwards_that_is_no_number(value: bytes) -> None:
+    with pytest.raises(ClientError, match="Max-Forwards"):
+        request(HOST, b"Max-Forwards: " + value, first=b"OPTIONS / HTTP/1.1")
+    with pytest.raises(ClientError, match="Max-Forwards"):
+        request(HOST, *[b"Max-Forwards: 1"] * 2, first=b"TRACE / HTTP/1.1")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1", b"Transfer-Encoding: chunked"])
+def test_a_trace_has_no_body(framing: bytes) -> None:
+    with pytest.raises(ClientError, match="TRACE"):
+        request(HOST, framing, first=b"TRACE / HTTP/1.1")
+    assert request(HOST, b"Content-Length: 0", first=b"TRACE / HTTP/1.1").method == b"TRACE"
 
 
 def test_claims_about_identity_are_dropped() -> None:
@@ -261,3 +365,13 @@ def test_no_refusal_repeats_what_the_client_sent() -> None:
         with pytest.raises(ClientError) as caught:
             request(*([] if line.startswith(b"Host") else [HOST]), line)
         assert "script" not in caught.value.reason
+
+
+def test_an_offer_of_another_protocol() -> None:
+    offer = (b"Connection: keep-alive, Upgrade, HTTP2-Settings", b"Upgrade: h2c, websocket")
+    admitted = request(HOST, *offer, b"HTTP2-Settings: AAMA", b"Sec-WebSocket-Key: x")
+    assert admitted.upgrade == (b"websocket",)
+    assert admitted.lines == [(b"Sec-WebSocket-Key", b"x")]
+    assert not admitted.idempotent  # it may have begun a conversation
+    assert request(HOST, b"Connection: Upgrade", b"Upgrade: h2c").idempotent
+    assert request(*offer, first=b"GET / HTTP/1.0").upgrade == ()

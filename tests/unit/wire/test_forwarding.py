@@ -6,15 +6,17 @@ import pytest
 
 from trio_lb.wire.admission import AdmittedRequest
 from trio_lb.wire.forwarding import (
-    ClientIdentity,
     request_lines,
     request_target,
     response_lines,
+    switching_lines,
     trailer_lines,
 )
 from trio_lb.wire.heads import FieldLine, ResponseHead, find
+from trio_lb.wire.identity import ClientIdentity
+from trio_lb.wire.proxy_protocol import ProxyHeader
 
-CLIENT = ClientIdentity(b"192.0.2.7", b"http")
+CLIENT = ClientIdentity("192.0.2.7", [(b"X-Real-IP", b"192.0.2.7")], ProxyHeader())
 PLAIN = AdmittedRequest(
     method=b"GET",
     target=b"/",
@@ -42,18 +44,14 @@ def test_a_plain_request() -> None:
         (b"B", b"1"),
         (b"a", b"2"),
         (b"Via", b"1.1 trio-lb"),
-        (b"X-Forwarded-For", b"192.0.2.7"),
-        (b"X-Forwarded-Proto", b"http"),
-        (b"X-Forwarded-Host", b"example.org"),
         (b"X-Real-IP", b"192.0.2.7"),
         (b"X-Request-ID", b"id-1"),
     ]
 
 
-def test_without_host_the_servers_own_is_sent_and_none_is_claimed() -> None:
+def test_without_host_the_servers_own_is_sent() -> None:
     lines = dict(sent(PLAIN._replace(host=None, version=b"1.0")))
     assert lines[b"Host"] == b"127.0.0.1:3001"
-    assert b"X-Forwarded-Host" not in lines
     assert lines[b"Via"] == b"1.0 trio-lb"
 
 
@@ -122,17 +120,30 @@ def test_a_response_loses_what_ends_at_this_hop() -> None:
     assert lines == [(b"Trailer", b"X-Sum"), (b"Via", b"1.1 inner, 1.0 trio-lb")]
 
 
-def test_content_length_of_a_response_survives_unless_it_is_untrue() -> None:
+def test_connection_of_a_response_names_nothing_away_that_is_for_the_client() -> None:
+    lines = [(b"Set-Cookie", b"a=1"), (b"Content-Type", b"text/html"), (b"Cache-Control", b"x")]
+    named = (b"Connection", b"set-cookie, Content-Type, cache-control, x-private")
+    assert response(named, *lines, (b"X-Private", b"1"))[:-1] == lines
+
+
+def test_content_length_of_a_response_survives_where_it_may_be() -> None:
     length = (b"Content-Length", b"3")
-    assert length in response((b"Connection", b"content-length"), length)
-    assert length not in response(length, (b"Transfer-Encoding", b"chunked"))
+    fields = [
+        (b"Connection", b"connection", b"content-length"),
+        (length[0], b"content-length", length[1]),
+    ]
+    for status in (200, 304, 413):
+        assert length in response_lines(ResponseHead(status, b"", b"1.1", fields))
+    for status in (102, 103, 204):  # RFC 9110 section 8.6
+        assert length not in response_lines(ResponseHead(status, b"", b"1.1", fields))
 
 
 def test_trailers_cannot_say_again_what_heads_decide() -> None:
     kept = [(b"X-Checksum", b"1"), (b"Server-Timing", b"a;dur=1")]
     forged = (
         b"Content-Length", b"Transfer-Encoding", b"Host", b"connection", b"X-Forwarded-For",
-        b"x-real-ip", b"Forwarded", b"X-Request-ID", b"Via", b"TE", b"Expect",
+        b"x-real-ip", b"Forwarded", b"X-Request-ID", b"Via", b"TE", b"Expect", b"X_Real_IP",
+        b"content_length", b"Proxy-Authorization",
     )  # fmt: skip
     assert trailer_lines([kept[0], *((name, b"x") for name in forged), kept[1]]) == kept
 
@@ -141,3 +152,35 @@ def test_find_gives_the_first() -> None:
     fields = [(b"A", b"a", b"1"), (b"a", b"a", b"2")]
     assert find(fields, b"a") == b"1"
     assert find(fields, b"b") is None
+
+
+def test_an_offer_is_written_anew() -> None:
+    lines = sent(PLAIN._replace(upgrade=(b"websocket", b"other/2")))
+    assert [line for line in lines if line not in sent(PLAIN)] == [
+        (b"Upgrade", b"websocket, other/2"),
+        (b"Connection", b"Upgrade"),
+    ]
+    lines = sent(PLAIN._replace(upgrade=(b"websocket",), wants_trailers=True))
+    assert (b"Connection", b"TE, Upgrade") in lines
+
+
+def test_a_101_is_written_anew() -> None:
+    head = ResponseHead(
+        101,
+        b"Switching Protocols",
+        b"1.1",
+        [
+            (b"upgrade", b"upgrade", b"a"),
+            (b"Connection", b"connection", b"upgrade, X-Private"),
+            (b"X-Private", b"x-private", b"1"),
+            (b"Content-Length", b"content-length", b"0"),
+            (b"Sec-WebSocket-Accept", b"sec-websocket-accept", b"x="),
+            (b"Upgrade", b"upgrade", b"b"),
+        ],
+    )
+    assert switching_lines(head) == [
+        (b"Sec-WebSocket-Accept", b"x="),
+        (b"Via", b"1.1 trio-lb"),
+        (b"Connection", b"Upgrade"),
+        (b"Upgrade", b"a, b"),
+    ]

@@ -246,9 +246,9 @@ def test_a_refused_head_request_is_known_as_one() -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \xb2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", 400),
     ],
 )
@@ -492,3 +492,64 @@ def test_nothing_but_the_errors_that_are_said_comes_out(parts: list[bytes], spli
             pass
         except AssertionError:
             assert side.read_head() is END  # the connection ended before a message began
+
+
+OFFER = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+GRANTED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def test_a_client_that_is_granted_its_offer_leaves_http() -> None:
+    side = admit(OFFER + b"\x81\x05hello")
+    lines = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
+    assert side.informational(101, b"Switching Protocols", lines) == GRANTED
+    assert side.leave_http() == b"\x81\x05hello"
+    assert not side.may_go_on
+
+
+def test_a_client_that_is_not_granted_its_offer_goes_on_in_http() -> None:
+    side = admit(OFFER + b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    side.response(200, b"OK", [(b"Content-Length", b"0")])
+    side.end([])
+    assert side.may_go_on
+    side.start_next_cycle()
+    head = side.read_head()
+    assert isinstance(head, RequestHead)
+    assert head.target == b"/2"
+
+
+def offering_side(body: bytes = b"") -> ServerSide:
+    """A server's side that has sent the head of an offer."""
+    lines = [(b"Host", b"a"), (b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
+    side = ServerSide()
+    side.request(b"POST", b"/", [*lines, (b"Content-Length", b"%d" % len(body))])
+    return side
+
+
+def test_a_server_that_takes_up_an_offer_leaves_http() -> None:
+    side = offering_side()
+    side.end([])
+    side.feed(GRANTED + b"\x81\x02hi")
+    head = side.read_head()
+    assert isinstance(head, ResponseHead)
+    assert head.status == 101
+    assert side.switched
+    assert not side.reusable
+    assert side.leave_http() == b"\x81\x02hi"
+    assert not side.reusable
+
+
+def test_a_server_that_refuses_an_offer_is_reusable() -> None:
+    side = offering_side()
+    side.end([])
+    side.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert isinstance(side.read_head(), ResponseHead)
+    assert side.read_body() is END
+    assert not side.switched
+    assert side.reusable
+
+
+def test_a_server_cannot_switch_before_the_request_is_complete() -> None:
+    side = offering_side(b"body")
+    side.feed(GRANTED)
+    assert isinstance(side.read_head(), ResponseHead)
+    assert not side.switched

@@ -1,0 +1,29 @@
+"""How the gateway that the tables are held against is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.balancer import open_balancer
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.gateway.verdicts import OpenGateway
+    from trio_lb import LoadBalancer
+
+#: The roads that a request can take, and the settings that make it take them.
+ROADS: dict[str, dict[str, object]] = {"h11": {}}
+
+
+@pytest.fixture(scope="module", params=ROADS)
+def open_gateway(request: pytest.FixtureRequest) -> OpenGateway:
+    """A balancer over one server, which is asked once and never checked."""
+    settings = ROADS[request.param]
+
+    def open_one(url: str) -> AbstractAsyncContextManager[LoadBalancer]:
+        return open_balancer(url, health_check="off", retries=0, **settings)
+
+    return open_one

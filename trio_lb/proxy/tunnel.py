@@ -1,0 +1,188 @@
+"""A tunnel: after 101 (Switching Protocols), two connections are a stream of bytes each way.
+
+What the bytes mean is not known here, so nothing of ours is ever put between them: no message says
+why a tunnel ends early, only a reset, which nobody can take for an end in good order.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, Turns
+from trio_lb.wire.forwarding import switching_lines
+
+from .duplex import duplex
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio_lb.wire.heads import ResponseHead
+
+    from .exchange import Exchange
+    from .upstream import UpstreamConnection
+
+
+async def switch(
+    exchange: Exchange, upstream: UpstreamConnection, head: ResponseHead, idle: float
+) -> None:
+    """Pass a 101 on, and then bytes, until both sides have ended or one has broken the tunnel off.
+
+    How a tunnel ends is noted in the exchange, and is nobody's failure.
+
+    Args:
+        exchange: the request that made the offer.
+        upstream: the connection on which a server took it up.
+        head: the 101, of which is known that it takes up what was offered.
+        idle: seconds without a byte in either direction after which the tunnel is cut.
+
+    Raises:
+        ClientGone: the client left before it had the 101.
+    """
+    client = exchange.client
+    await client.send_informational(head.status, head.reason, switching_lines(head))
+    exchange.status = head.status
+    ours, theirs = End("client", client.transport), End("server", upstream.transport)
+    up = Direction(ours, theirs, client.leave_http())
+    down = Direction(theirs, ours, upstream.leave_http())
+    try:
+        exchange.ended = await relay(up, down, idle)
+    finally:
+        exchange.bytes_tunnelled = up.moved
+        exchange.bytes_sent = down.moved
+
+
+class End(NamedTuple):
+    """One end of a tunnel: what it is called, and its connection."""
+
+    name: str
+    transport: Transport
+
+
+class Direction:
+    """One direction of a tunnel.
+
+    Args:
+        source, target: its ends.
+        early: what has already come from the source.
+
+    Attributes:
+        moved: bytes that have gone through.
+        ended: the source has ended, and the target was told.
+    """
+
+    __slots__ = ("early", "ended", "moved", "source", "target")
+
+    def __init__(self, source: End, target: End, early: bytes = b"") -> None:
+        self.source = source
+        self.target = target
+        self.early = early
+        self.moved = 0
+        self.ended = trio.Event()
+
+
+class _Broken(Exception):  # noqa: N818
+    """The tunnel has to be cut; says why."""
+
+
+class _Refused(_Broken):
+    """The target of a direction takes no more."""
+
+
+async def relay(up: Direction, down: Direction, idle: float) -> str:
+    """Relay both directions, at the pace of who takes the bytes, with at most one buffer for each.
+
+    An end (EOF) is passed on, and the other direction goes on without it. When both have ended,
+    the connections are left open for their owners to close; however else the tunnel ends, they
+    have been reset.
+
+    Args:
+        up, down: the directions, which have the same two ends.
+        idle: seconds without a byte in either direction after which the tunnel is cut.
+
+    Returns:
+        `ok` when both directions have ended, else why the tunnel was cut.
+    """
+    relaying = _Relay(idle)
+
+    async def both() -> None:
+        await relaying.pump(down, up)
+        await up.ended.wait()
+
+    whole = False
+    try:
+        await duplex(both, lambda: relaying.pump(up, down))
+        whole = True
+    except _Broken as exc:
+        return str(exc)
+    finally:
+        if not whole:
+            for end in (up.source, up.target):
+                end.transport.reset()
+    return "ok"
+
+
+class _Relay:
+    """What the two directions share: when something last moved in either."""
+
+    __slots__ = ("_idle", "_moved")
+
+    def __init__(self, idle: float) -> None:
+        self._idle = idle
+        self._moved = trio.current_time()
+
+    async def pump(self, way: Direction, back: Direction) -> None:
+        """Pass everything on, and at last the end."""
+        try:
+            await self._pass_on(way)
+        except _Refused:
+            # Who has ended may close as well: what is sent to it then has no reader, and nothing
+            # that it sent is lost.
+            if not back.ended.is_set():
+                raise
+        way.target.transport.send_eof()
+        way.ended.set()
+
+    async def _pass_on(self, way: Direction) -> None:
+        turns = Turns()
+        if way.early:
+            await self._send(way, way.early)
+            way.early = b""
+        while data := await self._receive(way):
+            await self._send(way, data)
+            del data  # a tunnel that waits for bytes holds none
+            await turns.step()
+
+    async def _receive(self, way: Direction) -> bytes:
+        name, transport = way.source
+        try:
+            while (data := transport.receive_nowait(RECEIVE_SIZE)) is None:
+                await self._wait(transport.wait_readable)
+        except TransportBroken:
+            raise _Broken(f"the {name} broke the tunnel off") from None
+        self._moved = trio.current_time()
+        return data
+
+    async def _send(self, way: Direction, data: bytes) -> None:
+        name, transport = way.target
+        rest = memoryview(data)
+        try:
+            while rest:
+                if sent := transport.send_nowait(rest):
+                    way.moved += sent
+                    self._moved = trio.current_time()
+                    rest = rest[sent:]
+                else:
+                    await self._wait(transport.wait_writable)
+        except TransportBroken:
+            raise _Refused(f"the {name} broke the tunnel off") from None
+
+    async def _wait(self, wait: Callable[[float], Awaitable[None]]) -> None:
+        """Wait for a connection, for as long as something moves in either direction."""
+        with suppress(TimedOut):
+            await wait(self._moved + self._idle)
+            return
+        if self._moved + self._idle <= trio.current_time():
+            raise _Broken("the tunnel was idle for too long")
