@@ -10,10 +10,11 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
 
-.PHONY: help demo test lint types unit coverage bench bench-micro soak fuzz wheel clean
+.PHONY: help demo test lint types unit coverage sanitize fuzz bench bench-micro bench-instructions soak \
+	wheel clean
 
 help:  ## show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
 
 demo: $(BUILT)  ## balance over three demo servers, with a live report
 	@$(BIN)/trio-lb demo
@@ -23,7 +24,7 @@ test: lint types coverage  ## check everything: lint, types, stubs, tests, cover
 lint: $(BUILT)  ## ruff and cython-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cython-lint ext
+	$(BIN)/cython-lint ext benchmarks
 
 types: $(BUILT)  ## mypy --strict
 	$(BIN)/mypy
@@ -34,11 +35,18 @@ unit: $(BUILT)  ## all tests, and nothing else
 coverage: $(BUILT)  ## all tests, and the lines and branches that they reach, in .py and .pyx
 	$(BIN)/python scripts/coverage.py
 
+sanitize: $(BUILT)  ## tests of the compiled modules under AddressSanitizer and UBSan
+	$(BIN)/python scripts/sanitize.py
+
 bench: $(BUILT)  ## whole process against HAProxy and nginx (both and wrk must be installed)
 	$(BIN)/python -m benchmarks.macro
 
-bench-micro: $(BUILT)  ## cost of a pick and of the table's bookkeeping
+bench-micro: $(BUILT)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
 	$(BIN)/python -m benchmarks.micro.selection
+	$(BIN)/python -m benchmarks.micro.wire
+
+bench-instructions: $(BUILT)  ## instructions of the head codec and the framing (valgrind must be installed)
+	$(BIN)/python -m benchmarks.micro.wire --callgrind
 
 soak: $(BUILT)  ## a million mixed requests: does the balancer grow? (ten minutes)
 	$(BIN)/python -m benchmarks.soak
@@ -50,7 +58,7 @@ wheel: $(BUILT)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build
 
 clean:  ## remove what was built, the environment included
-	rm -rf $(VENV) build dist *.egg-info trio_lb/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) build dist *.egg-info trio_lb/*.so benchmarks/micro/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"trio-lb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'

@@ -3,6 +3,7 @@
 Switches for development, all off in a release:
     TRIO_LB_TRACE=1     line tracing in the compiled modules, for coverage
     TRIO_LB_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.py)
+    TRIO_LB_LOOPS=1     also the loops that benchmarks/micro measures
 """
 
 import os
@@ -15,13 +16,20 @@ trace = os.environ.get("TRIO_LB_TRACE") == "1"
 sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 
-EVERYWHERE = ("_table", "_select", "_wire", "_framing")
+EVERYWHERE = ("_table", "_select", "_wire", "_framing", "_heads")
 LINUX = ("_readiness", "_buffers", "_upstreams", "_road", "_exchange")  # the plain road
+
+sources = {
+    f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"
+    for name in (*EVERYWHERE, *(LINUX if sys.platform == "linux" else ()))
+}
+if os.environ.get("TRIO_LB_LOOPS") == "1":
+    sources["benchmarks.micro.wire_loops"] = "benchmarks/micro/wire_loops.pyx"
 
 extensions = [
     Extension(
-        f"trio_lb.{name}",
-        [f"ext/trio_lb/{name}.pyx"],
+        name,
+        [source],
         depends=["ext/trio_lb/_scan.h"],
         include_dirs=["ext/trio_lb"],
         define_macros=[("CYTHON_TRACE_NOGIL", "1")] if trace else [],
@@ -33,7 +41,7 @@ extensions = [
         ],
         extra_link_args=sanitizers,
     )
-    for name in (*EVERYWHERE, *(LINUX if sys.platform == "linux" else ()))
+    for name, source in sources.items()
 ]
 
 setup(

@@ -109,9 +109,9 @@ static inline const char *tlb_end_of_target(const char *p, const char *end) {
     return tlb_end_of(p, end, TLB_TARGET);
 }
 
-/* The `size` bytes at `p` in lower case are `word`: letters and dashes, 2 to 24 of them. Only for
+/* The `size` bytes at `p` in lower case are `word`: letters, digits and dashes, 2 to 32 of them. Only for
    bytes without controls: bit 0x20 makes lower case of upper, and would make a dash of CR. With a
-   constant word it is a load and a comparison or two (which overlap) for every eight bytes. */
+   constant word it is a load and a comparison for every eight bytes; the last ones overlap. */
 #define TLB_SAME(name, type)                                            \
     static inline int name(const char *p, const char *word) {           \
         type a, b;                                                      \
@@ -126,6 +126,7 @@ TLB_SAME(tlb_same8, uint64_t)
 static inline int tlb_is(const char *p, const char *word, size_t size) {
     if (size >= 8)
         return tlb_same8(p, word) && (size <= 16 || tlb_same8(p + 8, word + 8))
+            && (size <= 24 || tlb_same8(p + 16, word + 16))
             && tlb_same8(p + size - 8, word + size - 8);
     if (size >= 4)
         return tlb_same4(p, word) && tlb_same4(p + size - 4, word + size - 4);

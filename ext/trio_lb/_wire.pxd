@@ -15,6 +15,7 @@ that already look as they will be written are copied in runs.
 Nothing here allocates, keeps a pointer, or touches a Python object, unless its comment says so.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 cdef enum:
@@ -137,3 +138,12 @@ cdef size_t write_response(
 # (method, target, version, fields) and ResponseHead (status, reason, version, fields).
 cdef tuple request_parts(const char *data, const PlainRequest *head)
 cdef tuple response_parts(const char *data, const PlainResponse *head)
+
+
+cdef inline bytes span_bytes(const char *data, Span part):
+    return (data + part.start)[:part.length]
+
+
+cdef inline Slice slice_of(bytes data) noexcept:
+    """Borrowed: `data` has to outlive it."""
+    return Slice(PyBytes_AS_STRING(data), <size_t> len(data))

@@ -10,11 +10,10 @@ than one way is left to the general road, and so is what is rare.
 4. Requests                 parse_request
 5. Responses                parse_response
 6. Writing                  write_request, write_response
-7. For Python               request_parts, response_parts, ClientLines, Request, Response
+7. For Python               request_parts, response_parts, ClientLines
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy, strlen
@@ -46,8 +45,8 @@ cdef struct Name:
     FieldKind kind
 
 cdef enum:
-    NAMES = 24
-    LONGEST = 19
+    NAMES = 26
+    LONGEST = 25
 
 cdef Name[NAMES] names          # the shorter ones first
 cdef size_t[LONGEST + 2] first_of_length    # where in `names` those of this length begin
@@ -56,39 +55,48 @@ cdef size_t[LONGEST + 2] first_of_length    # where in `names` those of this len
 cdef uint32_t[LONGEST + 1] letters_of_length
 
 
-cdef void note(size_t place, const char *text, FieldKind kind) noexcept:
+cdef size_t noted = 0
+
+
+cdef void note(const char *text, FieldKind kind) noexcept:
+    """Add a name, at least as long as those before it."""
+    global noted
     cdef size_t length = strlen(text), longer
-    names[place] = Name(text, length, kind)
+    names[noted] = Name(text, length, kind)
+    noted += 1
     letters_of_length[length] |= <uint32_t> 1 << (text[0] & 31)
     for longer in range(length + 1, <size_t> LONGEST + 2):
-        first_of_length[longer] = place + 1
+        first_of_length[longer] = noted
 
 
-note(0, b"te", UNPLAIN)
-note(1, b"via", VIA)
-note(2, b"host", HOST)
+note(b"te", UNPLAIN)
+note(b"via", VIA)
+note(b"host", HOST)
 # Not a field that anybody has, but `Connection: close` would name it away.
-note(3, b"close", UNPLAIN)
-note(4, b"expect", UNPLAIN)
-note(5, b"trailer", UNPLAIN)
-note(6, b"upgrade", UNPLAIN)
-note(7, b"forwarded", IDENTITY)
-note(8, b"x-real-ip", IDENTITY)
-note(9, b"connection", CONNECTION)
-note(10, b"keep-alive", KEEP_ALIVE)
-note(11, b"max-forwards", UNPLAIN)
-note(12, b"x-request-id", REQUEST_ID)
-note(13, b"content-length", CONTENT_LENGTH)
-note(14, b"http2-settings", UNPLAIN)
-note(15, b"x-forwarded-for", IDENTITY)
-note(16, b"proxy-connection", UNPLAIN)
-note(17, b"x-forwarded-host", IDENTITY)
-note(18, b"x-forwarded-port", IDENTITY)
-note(19, b"transfer-encoding", TRANSFER_ENCODING)
-note(20, b"x-forwarded-proto", IDENTITY)
-note(21, b"proxy-authenticate", UNPLAIN)
-note(22, b"x-forwarded-server", IDENTITY)
-note(23, b"proxy-authorization", UNPLAIN)
+note(b"close", UNPLAIN)
+# To CGI this is HTTP_PROXY, which its own requests obey.
+note(b"proxy", UNPLAIN)
+note(b"expect", UNPLAIN)
+note(b"trailer", UNPLAIN)
+note(b"upgrade", UNPLAIN)
+note(b"forwarded", IDENTITY)
+note(b"x-real-ip", IDENTITY)
+note(b"connection", CONNECTION)
+note(b"keep-alive", KEEP_ALIVE)
+note(b"max-forwards", UNPLAIN)
+note(b"x-request-id", REQUEST_ID)
+note(b"content-length", CONTENT_LENGTH)
+note(b"http2-settings", UNPLAIN)
+note(b"x-forwarded-for", IDENTITY)
+note(b"proxy-connection", UNPLAIN)
+note(b"x-forwarded-host", IDENTITY)
+note(b"x-forwarded-port", IDENTITY)
+note(b"transfer-encoding", TRANSFER_ENCODING)
+note(b"x-forwarded-proto", IDENTITY)
+note(b"proxy-authenticate", UNPLAIN)
+note(b"x-forwarded-server", IDENTITY)
+note(b"proxy-authorization", UNPLAIN)
+note(b"proxy-authentication-info", UNPLAIN)
 
 
 cdef inline FieldKind kind_of(const char *name, size_t length) noexcept nogil:
@@ -288,7 +296,7 @@ cdef Verdict parse_request(
     if progress == ODD or not judge_request(data, &found, limits, head):
         return NOT_PLAIN
     head.length = <uint32_t> (at - data)
-    # The general road measures fields as they will be written, which may add a space to each.
+    # Within the limit as it came, and as it will be written, which may add a space to each field.
     return HEAD if head.length + head.count <= limits.head else NOT_PLAIN
 
 
@@ -590,10 +598,6 @@ cdef inline char *put_number(char *out, uint64_t number) noexcept nogil:
 
 # 7. For Python
 
-cdef bytes span_bytes(const char *data, Span part):
-    return (data + part.start)[:part.length]
-
-
 cdef list field_list(const char *data, const Field *fields, uint16_t count):
     cdef uint16_t place
     cdef list result = []
@@ -611,10 +615,6 @@ cdef tuple request_parts(const char *data, const PlainRequest *head):
 cdef tuple response_parts(const char *data, const PlainResponse *head):
     return (head.status, span_bytes(data, head.reason), b"1.1",
             field_list(data, head.fields, head.count))
-
-
-cdef Slice slice_of(bytes data) noexcept:
-    return Slice(PyBytes_AS_STRING(data), <size_t> len(data))
 
 
 @cython.final
@@ -636,158 +636,3 @@ cdef class ClientLines:
         for piece in pieces:
             self.pieces[self.count] = slice_of(piece)
             self.count += 1
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Request:
-    """The head of a plain request, parsed, for callers in Python: `read_request` makes it."""
-    cdef bytes data
-    cdef PlainRequest head
-
-    @property
-    def parts(self):
-        """The arguments of trio_lb.wire.heads.RequestHead."""
-        return request_parts(self.data, &self.head)
-
-    @property
-    def length(self):
-        """Bytes of the head; what comes behind it is the body."""
-        return self.head.length
-
-    @property
-    def content_length(self):
-        """Bytes of the body, or None if the head doesn't say."""
-        return None if self.head.content_length < 0 else self.head.content_length
-
-    @property
-    def chunked(self):
-        return bool(self.head.chunked)
-
-    @property
-    def close(self):
-        """The client wants no other request on this connection."""
-        return bool(self.head.close)
-
-    @property
-    def idempotent(self):
-        return bool(self.head.idempotent)
-
-    @property
-    def head_only(self):
-        """HEAD: its response has no body."""
-        return bool(self.head.head_only)
-
-    @property
-    def host(self):
-        return span_bytes(self.data, self.head.host)
-
-    @property
-    def request_id(self):
-        """The client's own, or None."""
-        return span_bytes(self.data, self.head.request_id) if self.head.request_id.length else None
-
-    def write(self, ClientLines client not None, bytes request_id not None, bytes prefix not None):
-        """The head as a server gets it.
-
-        Args:
-            client: what it is told about the client.
-            request_id: for a request that came without.
-            prefix: path of the server's URL, without a slash at its end.
-        """
-        cdef RequestAdditions additions
-        additions.prefix = slice_of(prefix)
-        additions.request_id = slice_of(request_id)
-        additions.pieces = client.pieces
-        additions.piece_count = client.count
-        cdef size_t room = request_room(&self.head, &additions)
-        cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> room)
-        cdef size_t length = write_request(
-            PyBytes_AS_STRING(out), room, self.data, &self.head, &additions)
-        return out[:length]
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Response:
-    """The head of a plain response, parsed, for callers in Python: `read_response` makes it."""
-    cdef bytes data
-    cdef PlainResponse head
-
-    @property
-    def parts(self):
-        """The arguments of trio_lb.wire.heads.ResponseHead."""
-        return response_parts(self.data, &self.head)
-
-    @property
-    def length(self):
-        """Bytes of the head; what comes behind it is the body."""
-        return self.head.length
-
-    @property
-    def content_length(self):
-        """What Content-Length says, or None."""
-        return None if self.head.content_length < 0 else self.head.content_length
-
-    @property
-    def chunked(self):
-        return bool(self.head.chunked)
-
-    @property
-    def bodiless(self):
-        """No body follows, whatever the fields say."""
-        return bool(self.head.bodiless)
-
-    @property
-    def close(self):
-        """The server wants no other request on this connection."""
-        return bool(self.head.close)
-
-    def write(self, bint close=False):
-        """The head as a client gets it; with `close`, as that of its connection's last response."""
-        cdef size_t room = response_room(&self.head)
-        cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> room)
-        cdef size_t length = write_response(
-            PyBytes_AS_STRING(out), room, self.data, &self.head, close)
-        return out[:length]
-
-
-def read_request(
-    bytes data not None, size_t seen=0, *, uint32_t head_limit, uint32_t target_limit,
-    uint32_t field_limit, int64_t body_limit=-1, bint trusted=False,
-):
-    """Parse the head at the beginning of `data`.
-
-    Args:
-        data: from the first byte of the request on.
-        seen: how long `data` was the last time, if this head was incomplete.
-        head_limit, target_limit: most bytes.
-        field_limit: most field lines.
-        body_limit: most bytes that Content-Length may say; -1 for any.
-        trusted: what the peer says about its own client counts.
-
-    Returns:
-        A Request; None if the head is incomplete; False if it is not plain.
-    """
-    cdef HeadLimits limits = HeadLimits(head_limit, target_limit, field_limit, body_limit, trusted)
-    cdef Request request = Request.__new__(Request)
-    cdef Verdict verdict = parse_request(data, <size_t> len(data), seen, &limits, &request.head)
-    request.data = data
-    return request if verdict == HEAD else None if verdict == NEED_MORE else False
-
-
-def read_response(bytes data not None, size_t seen=0, *, bint to_head=False):
-    """Parse the head at the beginning of `data`.
-
-    Args:
-        data: from the first byte of the response on.
-        seen: how long `data` was the last time, if this head was incomplete.
-        to_head: it answers a HEAD request.
-
-    Returns:
-        A Response; None if the head is incomplete; False if it is not plain.
-    """
-    cdef Response response = Response.__new__(Response)
-    cdef Verdict verdict = parse_response(data, <size_t> len(data), seen, to_head, &response.head)
-    response.data = data
-    return response if verdict == HEAD else None if verdict == NEED_MORE else False

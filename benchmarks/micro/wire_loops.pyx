@@ -1,0 +1,100 @@
+"""Loops over the head codec and the framing: what is measured contains no call from Python.
+
+Under callgrind each loop's instructions are dumped by themselves, under its name.
+"""
+
+from libc.stdint cimport uint32_t
+
+from trio_lb._framing cimport begin_body, Body, BODY_END, feed_body
+from trio_lb._wire cimport (
+    ClientLines, HEAD, HeadLimits, parse_request, parse_response, PlainRequest, PlainResponse,
+    RequestAdditions, write_request, write_response,
+)
+
+cdef extern from *:
+    """
+    #if __has_include(<valgrind/callgrind.h>)
+    #include <valgrind/callgrind.h>
+    #else
+    #define CALLGRIND_ZERO_STATS
+    #define CALLGRIND_DUMP_STATS_AT(name) (void) (name)
+    #endif
+    #define BEGIN_COUNT() do { CALLGRIND_ZERO_STATS; } while (0)
+    #define END_COUNT(name) do { CALLGRIND_DUMP_STATS_AT(name); } while (0)
+    """
+    void BEGIN_COUNT() nogil
+    void END_COUNT(const char *name) nogil
+
+cdef HeadLimits LIMITS = HeadLimits(16384, 8192, 100, -1, False)
+
+
+def parse_requests(bytes name, bytes data, uint32_t times):
+    cdef PlainRequest head
+    cdef const char *begin = data
+    cdef size_t length = len(data)
+    cdef uint32_t right = 0
+    BEGIN_COUNT()
+    for _ in range(times):
+        right += parse_request(begin, length, 0, &LIMITS, &head) == HEAD
+    END_COUNT(name)
+    assert right == times
+
+
+def write_requests(bytes name, bytes data, ClientLines client, bytes request_id, uint32_t times):
+    cdef PlainRequest head
+    cdef RequestAdditions additions
+    cdef char[4096] out
+    cdef const char *begin = data
+    cdef size_t written = 0
+    assert parse_request(begin, len(data), 0, &LIMITS, &head) == HEAD
+    additions.prefix.data = b""
+    additions.prefix.length = 0
+    additions.request_id.data = request_id
+    additions.request_id.length = len(request_id)
+    additions.pieces = client.pieces
+    additions.piece_count = client.count
+    BEGIN_COUNT()
+    for _ in range(times):
+        written += write_request(out, sizeof(out), begin, &head, &additions)
+    END_COUNT(name)
+    assert written
+
+
+def parse_responses(bytes name, bytes data, uint32_t times):
+    cdef PlainResponse head
+    cdef const char *begin = data
+    cdef size_t length = len(data)
+    cdef uint32_t right = 0
+    BEGIN_COUNT()
+    for _ in range(times):
+        right += parse_response(begin, length, 0, False, &head) == HEAD
+    END_COUNT(name)
+    assert right == times
+
+
+def write_responses(bytes name, bytes data, uint32_t times):
+    cdef PlainResponse head
+    cdef char[4096] out
+    cdef const char *begin = data
+    cdef size_t written = 0
+    assert parse_response(begin, len(data), 0, False, &head) == HEAD
+    BEGIN_COUNT()
+    for _ in range(times):
+        written += write_response(out, sizeof(out), begin, &head, False)
+    END_COUNT(name)
+    assert written
+
+
+def follow_bodies(bytes name, bytes data, uint32_t times):
+    """Chunked ones."""
+    cdef Body body
+    cdef size_t good
+    cdef const char *begin = data
+    cdef size_t length = len(data)
+    cdef uint32_t right = 0
+    BEGIN_COUNT()
+    for _ in range(times):
+        begin_body(&body, -1, True)
+        right += feed_body(&body, begin, length, &good) == BODY_END
+    END_COUNT(name)
+    assert right == times

@@ -1,0 +1,319 @@
+"""The compiled codec against the general road: request heads.
+
+The relation goes one way. Whatever the codec calls a head, h11 and `admit` accept and read the
+same; what it calls not plain is theirs to judge. That plain heads are called heads is tested too.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import h11
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.http_bytes import (
+    STRANGE_FIELDS,
+    UNPLAIN_FIELDS,
+    UNPLAIN_HOSTS,
+    cut,
+    mutated,
+    plain_requests,
+)
+from trio_lb._heads import Request, read_request
+from trio_lb._wire import ClientLines
+from trio_lb.errors import ClientError
+from trio_lb.profile import ForwardedField
+from trio_lb.wire import serialise
+from trio_lb.wire.admission import AdmittedRequest, admit
+from trio_lb.wire.forwarding import request_lines, request_target
+from trio_lb.wire.h11_codec import ClientSide
+from trio_lb.wire.heads import RequestHead
+from trio_lb.wire.identity import Identification
+from trio_lb.wire.plain import client_lines
+
+TOLD = Identification((), ForwardedField.OFF)
+PEER = TOLD.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
+CLIENT = client_lines(TOLD, PEER)
+SMALL = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def read(
+    data: bytes,
+    seen: int = 0,
+    *,
+    head: int = 16384,
+    target: int = 8192,
+    fields: int = 100,
+    body: int = -1,
+    trusted: bool = False,
+) -> Request | Literal[False] | None:
+    return read_request(
+        data,
+        seen,
+        head_limit=head,
+        target_limit=target,
+        field_limit=fields,
+        body_limit=body,
+        trusted=trusted,
+    )
+
+
+def general(
+    data: bytes, head: int = 16384, target: int = 8192, fields: int = 100
+) -> RequestHead | None:
+    """The head as the general road's parser reads it; None if there is none, or none yet."""
+    side = ClientSide(head, target, fields)
+    side.feed(data)
+    try:
+        part = side.read_head()
+    except ClientError:
+        return None
+    return part if isinstance(part, RequestHead) else None
+
+
+def written(head: RequestHead, request: AdmittedRequest, prefix: bytes) -> bytes:
+    """The head that the general road sends."""
+    client = TOLD.identify(PEER, head.fields, request.host)
+    lines = request_lines(request, client, request.request_id or b"ours-1", b"unused")
+    return serialise.request_head(request.method, request_target(request.target, prefix), lines)
+
+
+def check(data: bytes) -> Request | Literal[False] | None:
+    """What the codec says about `data`, after that was held against the general road."""
+    request = read(data)
+    if request is None:
+        assert general(data) is None
+    if not request:
+        return request
+    head = general(data)
+    assert head == RequestHead(*request.parts)
+    assert head is not None
+    admitted = admit(head)
+    assert admitted.host == request.host
+    assert admitted.content_length == request.content_length
+    assert admitted.chunked == request.chunked
+    assert admitted.request_id == request.request_id
+    assert admitted.idempotent == request.idempotent
+    assert (admitted.method == b"HEAD") == request.head_only
+    assert not admitted.expects_continue
+    assert not admitted.wants_trailers
+    assert not admitted.upgrade
+    assert CLIENT is not None
+    for prefix in (b"", b"/below/here"):
+        expected = written(head, admitted, prefix)
+        assert request.write(CLIENT, b"ours-1", prefix) == expected
+    check_connection(data, request)
+    return request
+
+
+def check_connection(data: bytes, request: Request) -> None:
+    """Where the head ends, and whether the connection goes on."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(data)
+    assert type(connection.next_event()) is h11.Request
+    assert connection.trailing_data[0] == data[request.length :]
+    if not request.chunked and not request.content_length:
+        assert type(connection.next_event()) is h11.EndOfMessage
+        assert request.close == (connection.their_state is h11.MUST_CLOSE)
+
+
+@given(plain_requests(), st.sampled_from([b"", b"GET", SMALL, b"\r\n", b"\x00\xff"]))
+@example(SMALL, b"")
+def test_plain_heads_are_read_like_the_general_road_does(head: bytes, behind: bytes) -> None:
+    request = check(head + behind)
+    assert request
+    assert request.length == len(head)
+
+
+@given(plain_requests(), st.lists(st.integers(0, 600), max_size=4))
+def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
+    head: bytes, places: list[int]
+) -> None:
+    for length in range(len(head)):
+        assert read(head[:length]) is None
+        assert read(head[:length], max(0, length - 1)) is None
+    request = read(head, len(head) - 1)
+    assert request
+    seen = 0
+    came = read(b"")
+    for piece in cut(head, places):
+        assert came is None
+        seen += len(piece)
+        came = read(head[:seen], seen - len(piece))
+    assert came
+    assert came.parts == request.parts
+
+
+@settings(max_examples=400)
+@given(mutated(plain_requests()))
+@example(b"GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n")
+@example(b"GET / HTTP/1.1\nHost: a\n\n")
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\r\n\r\n")
+@example(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+@example(b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n")
+@example(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n")
+@example(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+def test_whatever_is_called_a_head_the_general_road_reads_the_same(data: bytes) -> None:
+    check(data)
+
+
+@settings(max_examples=200)
+@given(mutated(plain_requests()), st.lists(st.integers(0, 600), max_size=4))
+def test_pieces_lead_to_the_same_verdict(data: bytes, places: list[int]) -> None:
+    whole = read(data)
+    seen = 0
+    came: Request | Literal[False] | None = None
+    for piece in cut(data, places):
+        came = read(data[: seen + len(piece)], seen)
+        seen += len(piece)
+        if came is not None:
+            break
+    if whole:
+        assert came
+        assert came.parts == whole.parts
+    else:
+        # Between two looks only whole lines count, so that one odd byte may be noticed later.
+        assert not came
+
+
+NOT_PLAIN = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
+    b"GET / http/1.1\r\nHost: a\r\n\r\n",
+    b"GET /\r\nHost: a\r\n\r\n",
+    b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GETS / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"PUSHY / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /#x HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /\x80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /\t HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"\x16\x03\x01\x02",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", NOT_PLAIN)
+def test_not_plain(data: bytes) -> None:
+    assert read(data) is False
+
+
+@pytest.mark.parametrize("field", UNPLAIN_FIELDS)
+@pytest.mark.parametrize("before", [b"", b"Accept: x\r\n"])
+def test_fields_that_are_not_plain(field: bytes, before: bytes) -> None:
+    assert read(b"GET / HTTP/1.1\r\nHost: a\r\n%b%b\r\n\r\n" % (before, field)) is False
+
+
+@pytest.mark.parametrize("host", UNPLAIN_HOSTS)
+def test_hosts_that_are_not_plain(host: bytes) -> None:
+    assert read(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host) is False
+
+
+@pytest.mark.parametrize("field", STRANGE_FIELDS)
+def test_fields_that_are_only_strange(field: bytes) -> None:
+    assert check(b"POST / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % field)
+
+
+@pytest.mark.parametrize(
+    "field", [b"Via: a", b"Connection: close", b"X-Request-ID: a", b"Content-Length: 5"]
+)
+def test_fields_that_are_plain_only_once(field: bytes) -> None:
+    assert read(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n%b\r\n\r\n" % (field, field)) is False
+
+
+NAME = set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+TARGET = set(range(0x21, 0x7F)) - set(b"#")
+VALUE = {0x09, *range(0x20, 0x7F), *range(0x80, 0x100)}
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "allowed"),
+    [
+        (b"GET /", b" HTTP/1.1\r\nHost: a\r\n\r\n", TARGET),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX", b": y\r\n\r\n", NAME | set(b":")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"y\r\n\r\n", VALUE),
+    ],
+)
+def test_every_byte_wherever_it_is(before: bytes, behind: bytes, allowed: set[int]) -> None:
+    """Sixteen bytes at a time or one by one, the same are let through."""
+    for byte in range(256):
+        for place in (0, 1, 7, 15, 16, 17, 30, 31, 32):
+            run = b"x" * place + bytes([byte]) + b"x" * (32 - place)
+            assert bool(read(before + run + behind)) == (byte in allowed)
+
+
+@given(plain_requests(), st.integers(20, 400), st.integers(1, 70), st.integers(1, 12))
+def test_limits_are_at_least_as_strict(head: bytes, size: int, target: int, fields: int) -> None:
+    request = read(head, head=size, target=target, fields=fields)
+    assert request is not None
+    if request:
+        assert general(head, size, target, fields) is not None
+    else:
+        count = head.count(b"\r\n") - 2
+        assert (
+            len(head) + count > size
+            or len(head.split(b" ")[1]) > target
+            or count > fields
+        )  # fmt: skip
+
+
+def test_a_head_is_within_its_limit_as_it_came_and_as_it_will_be_written() -> None:
+    head = b"GET / HTTP/1.1\r\nHost:a\r\nA:b\r\nC:\r\n\r\n"
+    assert read(head, head=len(head) + 3)
+    assert read(head, head=len(head) + 2) is False
+    assert general(head, head=len(head) + 3) is not None
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 63, 64])
+def test_a_limit_is_met_before_the_head_is_whole(length: int) -> None:
+    """Nobody has to wait for an end that can't be plain any more."""
+    assert read(b"GET /" + b"a" * length, target=length) is False
+    assert read(b"GET /" + b"a" * length, target=length + 1) is None
+    assert read(b"GET /" + b"a" * length, head=length + 5) is False
+    assert read(b"GET /" + b"a" * length, head=length + 6) is None
+    many = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * length
+    assert read(many, fields=length + 1) is (None if length < 64 else False)
+    assert read(many + b"A", fields=length + 1) is False
+
+
+def test_the_largest_head() -> None:
+    """A span has sixteen bits; so no plain head is longer than they reach."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\nY: z\r\n\r\n"
+    room = 65535 - len(head) + 2
+    request = read(head % (b"x" * room), head=100_000)
+    assert request
+    assert request.parts[3][2] == (b"Y", b"y", b"z")
+    assert read(head % (b"x" * (room + 1)), head=100_000) is False
+    assert read(head[:28] + b"x" * 65535, head=100_000) is False
+
+
+def test_a_peer_that_may_speak_for_its_client_is_not_plain_when_it_does() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"
+    assert read(head)
+    assert read(head, trusted=True) is False
+    assert read(SMALL, trusted=True)
+
+
+def test_a_declared_body_over_the_limit_is_not_plain() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+    assert read(head, body=10)
+    assert read(head, body=9) is False
+    assert read(SMALL, body=0)
+
+
+@pytest.mark.parametrize("pieces", [(), (b"",) * 5])
+def test_client_lines_have_one_to_four_pieces(pieces: tuple[bytes, ...]) -> None:
+    with pytest.raises(ValueError, match=f"1 to 4 pieces, not {len(pieces)}"):
+        ClientLines(*pieces)

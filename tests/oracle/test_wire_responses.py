@@ -1,0 +1,174 @@
+"""The compiled codec against the general road: response heads.
+
+As with requests: what the codec calls a head, the general road reads and writes the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.http_bytes import cut, mutated, plain_responses
+from trio_lb._heads import Response, read_response
+from trio_lb.errors import ResponseBroken
+from trio_lb.wire.forwarding import response_lines
+from trio_lb.wire.h11_codec import END, ClientSide, ServerSide
+from trio_lb.wire.heads import ResponseHead
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def server_side(data: bytes, method: bytes) -> tuple[ServerSide, ResponseHead | None]:
+    """The general road after it has read a head, and that head if it is whole and accepted."""
+    side = ServerSide()
+    side.request(method, b"/", [(b"Host", b"a")])
+    side.end([])
+    side.feed(data)
+    try:
+        part = side.read_head()
+    except ResponseBroken:
+        return side, None
+    return side, part if isinstance(part, ResponseHead) else None
+
+
+def written(head: ResponseHead, method: bytes, close: bool) -> bytes:
+    """The head that the general road sends to a client that asked with this method."""
+    side = ClientSide(1000, 100, 10)
+    side.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
+    side.read_head()
+    assert side.read_body() is END
+    return side.response(head.status, head.reason, response_lines(head), close=close)
+
+
+def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | None:
+    """What the codec says about `data`, after that was held against the general road."""
+    response = read_response(data, to_head=method == b"HEAD")
+    if response is None:
+        assert server_side(data, method)[1] is None
+    if not response:
+        return response
+    whole, head = server_side(data[: response.length], method)
+    assert head == ResponseHead(*response.parts)
+    assert head is not None
+    assert server_side(data, method)[1] == head
+    for close in (False, True):
+        assert response.write(close) == written(head, method, close)
+    check_framing(whole, response)
+    return response
+
+
+def check_framing(side: ServerSide, response: Response) -> None:
+    """`side` has seen the head, and no byte behind it."""
+    if response.bodiless:
+        assert not response.chunked
+    elif response.chunked:
+        side.feed(b"0\r\n\r\n")
+    elif response.content_length and response.content_length < 1000:
+        side.feed(b"x" * response.content_length)
+        assert side.read_body() == b"x" * response.content_length
+    if response.bodiless or response.chunked or (response.content_length or 0) < 1000:
+        assert side.read_body() is END
+        assert side.reusable == (not response.close)
+
+
+METHODS = st.sampled_from([b"GET", b"HEAD", b"POST"])
+
+
+@given(plain_responses(), METHODS, st.sampled_from([b"", b"x", OK, b"\r\n", b"\x00\xff"]))
+@example(OK, b"GET", b"")
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"HEAD", b"")
+@example(b"HTTP/1.1 200 OK\r\n\r\n", b"HEAD", b"")
+def test_plain_heads_are_read_like_the_general_road_does(
+    head: bytes, method: bytes, behind: bytes
+) -> None:
+    response = check(head, method)
+    assert response
+    assert response.length == len(head)
+    again = read_response(head + behind, to_head=method == b"HEAD")
+    assert again
+    assert again.parts == response.parts
+    assert again.length == len(head)
+
+
+@given(plain_responses(), st.lists(st.integers(0, 600), max_size=4))
+def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
+    head: bytes, places: list[int]
+) -> None:
+    for length in range(len(head)):
+        assert read_response(head[:length]) is None
+        assert read_response(head[:length], max(0, length - 1)) is None
+    seen = 0
+    came = read_response(b"")
+    for piece in cut(head, places):
+        assert came is None
+        seen += len(piece)
+        came = read_response(head[:seen], seen - len(piece))
+    assert came
+
+
+@settings(max_examples=400)
+@given(mutated(plain_responses()), METHODS)
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n X: b\r\n\r\n", b"GET")
+@example(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"GET")
+@example(b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", b"GET")
+def test_whatever_is_called_a_head_the_general_road_reads_the_same(
+    data: bytes, method: bytes
+) -> None:
+    check(data, method)
+
+
+NOT_PLAIN = [
+    b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 199 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1  200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 O\x01K\r\nContent-Length: 0\r\n\r\n",
+    b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0, 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: upgrade\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nUpgrade: h2c\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTrailer: X-Sum\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX_Y: z\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 64 + b"Content-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nA: " + b"b" * 65536,
+    b"<html>",
+]
+
+
+@pytest.mark.parametrize("data", NOT_PLAIN)
+def test_not_plain(data: bytes) -> None:
+    assert read_response(data) is False
+
+
+@pytest.mark.parametrize(
+    ("data", "content_length", "chunked", "bodiless", "close"),
+    [
+        (OK, 0, False, False, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", 7, False, False, False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None, True, False, False),
+        (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", None, False, True, True),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 7, False, True, False),
+    ],
+)
+def test_framing(
+    data: bytes, content_length: int | None, chunked: bool, bodiless: bool, close: bool
+) -> None:
+    response = check(data)
+    assert response
+    assert response.content_length == content_length
+    assert (response.chunked, response.bodiless, response.close) == (chunked, bodiless, close)

@@ -1,0 +1,38 @@
+"""What servers are told about clients on the plain road."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_lb._heads import read_request
+from trio_lb.profile import ForwardedField
+from trio_lb.wire.heads import RequestHead
+from trio_lb.wire.identity import Identification, Peer
+from trio_lb.wire.plain import client_lines
+
+TOLD = Identification((), ForwardedField.OFF)
+TCP = TOLD.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
+UNIX = TOLD.peer(None, None)
+
+
+@pytest.mark.parametrize("peer", [TCP, TCP._replace(trusted=True), UNIX])
+@pytest.mark.parametrize("host", [b"example.com", b"example.com:8080"])
+def test_they_are_told_the_same_as_on_the_general_road(peer: Peer, host: bytes) -> None:
+    request = read_request(
+        b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host,
+        head_limit=1000,
+        target_limit=100,
+        field_limit=10,
+    )
+    assert request
+    lines = client_lines(TOLD, peer)
+    assert lines is not None
+    fields = RequestHead(*request.parts).fields
+    expected = TOLD.identify(peer, fields, host).lines
+    written = request.write(lines, b"id", b"").split(b"\r\n")
+    assert written[3:-3] == [b"%b: %b" % line for line in expected]
+
+
+@pytest.mark.parametrize("field", [ForwardedField.ON, ForwardedField.ONLY])
+def test_forwarded_quotes_some_hosts_and_others_not(field: ForwardedField) -> None:
+    assert client_lines(Identification((), field), TCP) is None
