@@ -34,8 +34,9 @@ from trio_lb._sockets cimport (
 )
 from trio_lb._upstreams cimport attend, discard, release, Server, Upstream
 from trio_lb._wire cimport (
-    ClientLines, HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, PlainRequest, PlainResponse,
-    request_parts, RequestAdditions, Verdict, write_request as wire_request, write_response,
+    ClientLines, HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, PlainRequest,
+    PlainResponse, request_parts, RequestAdditions, Verdict, write_request as wire_request,
+    write_response,
 )
 
 import trio
@@ -650,12 +651,13 @@ cdef class PlainClient(Watched):
         ending.began = time_or_none(self.began)
         ending.started = time_or_none(self.started)
         ending.connect_error = self.connect_error
+        ending.request_id = ending.unsent = ending.received = b""
         ending.collected = self.request_length - self.head.length if self.server is not None else 0
         ending.status = self.status
         ending.passed = self.framing.payload if self.status else 0
         if self.server is not None:
             ending.place = self.server.place
-            ending.request_id = self.own_id[:self.own_id_length]
+            ending.request_id = self.id_given()
         if self.upstream is not None:
             ending.reused = self.upstream.reused
             ending.sent = self.sent

@@ -85,7 +85,7 @@ cdef class Handover:
         unread: the client's bytes, from the beginning of the request under way.
         began: when the first of them came, or None.
         started: when the request's head was complete, or None.
-        request_id: that the request was given, empty if it brought its own or needs none yet.
+        request_id: that its server knows the request by; empty before one was picked.
         place: of the server whose slot is held and has to be given back, or None.
         transport: with `odd`, the server's connection if there is one; it has to be closed.
         reused: it was used before.

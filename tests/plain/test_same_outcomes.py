@@ -15,7 +15,7 @@ from tests.support.client import open_client
 from tests.support.net import free_port, http_url
 from tests.support.rig import get, post
 from trio_lb.load_balancer import open_load_balancer
-from trio_lb.profile import Address, HealthCheck, Profile, Server
+from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server
 from trio_lb.profile.address import parse_server_address
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ async def outcome(case: Case, engine: Literal["plain", "h11"]) -> dict[str, obje
             http_url("127.0.0.1", free_port()) if each is None else each.url for each in backends
         ]
         profile = Profile(
-            listen=(Address(host="127.0.0.1", port=0),),
+            listen=(Listen(address=Address(host="127.0.0.1", port=0)),),
             servers=tuple(Server(address=parse_server_address(url + case.path)) for url in urls),
             health_check=HealthCheck(enabled=False),
             engine=engine,

@@ -33,7 +33,7 @@ class Begun:
     Attributes:
         reservation: as above; it is given back at the end of the block at the latest.
         failure: why there is no connection to the server, or None.
-        request_id: that its server knows the request by; empty: the client's own.
+        request_id: that its server knows the request by.
         status: of a response that the client has seen a part of, or 0.
         passed: bytes of the response's body that the client has already got.
     """

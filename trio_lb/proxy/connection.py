@@ -225,7 +225,7 @@ class Proxy:
         begun: Begun | None,
     ) -> Exchange:
         body = RequestBody(client, self._profile.replay_body, self._profile.limits.body)
-        request_id = request.request_id or (begun and begun.request_id)
+        request_id = begun.request_id if begun is not None else request.request_id
         request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
         exchange = Exchange(client, request, body, request_id, started)
         if begun is not None:

@@ -32,9 +32,10 @@ class Try(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What is known of a request that the plain road has served: see `Exchange`."""
+    """What is known of a request that the plain road has had: see `Exchange`."""
 
     tries: list[Try]
+    status: int
     bytes_sent: int
     bytes_received: int
     request_id: bytes

@@ -83,9 +83,7 @@ class Plain:
             if client.draining:
                 client.plain.drain()
 
-    async def serve(
-        self, client: ClientConnection, plain: PlainClient, peer: Peer
-    ) -> Handover:
+    async def serve(self, client: ClientConnection, plain: PlainClient, peer: Peer) -> Handover:
         """Serve a client's requests as long as they are plain; what ended that."""
         try:
             await plain.run(*client.leave())
@@ -116,7 +114,9 @@ class Plain:
                 if handover.why == "cut":
                     self._forwarder.blame(reservation, ResponseCut(why))
         status = CLIENT_GONE if handover.why == "gone" else handover.status
-        account = Account(tries, handover.passed, handover.collected, handover.request_id)
+        account = Account(
+            tries, handover.status, handover.passed, handover.collected, handover.request_id
+        )
         self._ended(peer.address, client.head_again(), account, handover.started, status, why)
 
     def _served(
@@ -133,5 +133,5 @@ class Plain:
     ) -> None:
         assert self._recorded is not None
         tries = [Try(place, "ok", trio.current_time() - started, reused)]
-        account = Account(tries, bytes_sent, bytes_received, request_id)
+        account = Account(tries, status, bytes_sent, bytes_received, request_id)
         self._recorded(peer.address, RequestHead(*head), account, started, status, "ok")
