@@ -2,7 +2,8 @@
 
 cdef enum:
     SMALL = 32 * 1024           # a head, and what comes with it; most whole messages
-    LARGE = 256 * 1024          # for relaying bodies that are larger
+    LARGE = 512 * 1024          # for relaying bodies that are larger
+    MOST_LARGE = 64             # lent at a time: readers may be slow, and many
 
 cdef struct Buffer:
     char *data                  # NULL: nothing is borrowed
@@ -11,14 +12,15 @@ cdef struct Buffer:
     size_t end
 
 cdef class Buffers:
-    """The free buffers of a process. Keeps so many of each size, whatever was borrowed at most."""
+    """The free buffers of a process; keeps some of each size."""
     cdef void *free_small       # a list: the first bytes of each point to the next
     cdef void *free_large
     cdef int small_count
     cdef int large_count
-    cdef readonly int borrowed
+    cdef int lent_large
+    cdef readonly int borrowed          # all together
 
-    # Get an empty buffer that holds at least `size` bytes, up to LARGE; false without memory.
+    # Get an empty buffer that holds at least `size` bytes, up to LARGE; false if there is none.
     cdef bint borrow(self, Buffer *buffer, size_t size) noexcept nogil
     # May be called without one.
     cdef void give_back(self, Buffer *buffer) noexcept nogil

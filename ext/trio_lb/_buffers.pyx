@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memmove
 
 cdef enum:
     KEPT_SMALL = 256            # free buffers that are kept: 8 MiB
-    KEPT_LARGE = 32             # likewise
+    KEPT_LARGE = 16             # likewise
 
 
 @cython.final
@@ -33,6 +33,8 @@ cdef class Buffers:
             if block is not NULL:
                 self.free_small = (<void **> block)[0]
                 self.small_count -= 1
+        elif self.lent_large == MOST_LARGE:
+            return False
         else:
             buffer.size = LARGE
             block = self.free_large
@@ -44,6 +46,7 @@ cdef class Buffers:
             if block is NULL:
                 return False
         self.borrowed += 1
+        self.lent_large += buffer.size == LARGE
         buffer.data = <char *> block
         buffer.start = buffer.end = 0
         return True
@@ -53,6 +56,7 @@ cdef class Buffers:
         if block is NULL:
             return
         self.borrowed -= 1
+        self.lent_large -= buffer.size == LARGE
         buffer.data = NULL
         buffer.start = buffer.end = 0
         if buffer.size == SMALL and self.small_count < KEPT_SMALL:

@@ -178,14 +178,15 @@ cdef class PlainClient(Watched):
         self.served = served
         self.state = READING
         self.credit = road.patience.body
-        if length:
-            if not road.buffers.reserve(&self.request, length):
-                raise MemoryError
+        if not length:
+            self.await_request()
+        elif not road.buffers.reserve(&self.request, length):
+            self.end("odd")
+            self.ending.unread = unread
+        else:
             memcpy(self.request.data, <char *> unread, length)
             self.request.end = length
             self.parse()
-        else:
-            self.await_request()
         return 0
 
     cdef void await_request(self) noexcept:
@@ -512,7 +513,7 @@ cdef class PlainClient(Watched):
     cdef void relay(self) noexcept:
         """Send what is there to be sent; if that was all, receive more, and send that."""
         cdef Buffer *buffer = &self.response
-        cdef size_t held_back, good
+        cdef size_t good
         cdef ssize_t count
         if self.blocked:
             return
@@ -521,9 +522,9 @@ cdef class PlainClient(Watched):
             return
         if not self.upstream.readable:
             return
-        held_back = held(buffer)        # of a chunk's line
-        count = self.receive_response(
-            LARGE if self.flooding and buffer.size == SMALL else held_back + 1)
+        if self.flooding and buffer.size == SMALL:
+            self.road.buffers.reserve(buffer, LARGE)
+        count = self.receive_response(held(buffer) + 1)     # held back: of a chunk's line
         if count == NOTHING:
             return
         if count <= 0:

@@ -183,11 +183,10 @@ LATE_ENDS = {
 async def test_too_late(state: str, mock_clock: MockClock) -> None:
     seconds, classes, failed = LATE_ENDS[state]
     async with at(state, mock_clock) as stage:
-        if state == "slow client":
-            await trio.sleep(seconds - LATE)
-            assert stage.balancer.statistics().client_connections
-            await trio.sleep(2 * LATE)
-            assert not stage.balancer.statistics().client_connections
+        if state == "slow client":  # its system may take some more first
+            while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            assert seconds <= trio.current_time() - stage.began + LATE <= 2 * seconds + 2 * LATE
         else:
             if state != "idle" and state not in ("new", "relaying", "relaying chunks"):
                 assert (await stage.client.read_response()).status in (408, 503, 504)

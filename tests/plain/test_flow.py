@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+import socket
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
 from tests.support import scripts
 from tests.support.backend import open_backend
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from tests.support.backend import Exchange, Script
 
 SMALL = 32 * 1024  # bytes of the first buffer; see ext/trio_lb/_buffers.pxd
-LARGE = 256 * 1024
+LARGE = 512 * 1024
+MOST_LARGE = 64
+ODD = get("/odd", "TE: trailers")
 DATA = random.Random(1).randbytes(3_000_000)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %7d\r\n\r\n"
 FIRST = SMALL - len(HEAD % 0)
@@ -182,3 +187,37 @@ async def test_many_large_responses_are_what_was_sent() -> None:
             for seed in range(16):
                 nursery.start_soon(ask, balancer.addresses[0], seed)
         assert balancer.statistics().servers[0].bytes_received == 160_000_000
+
+
+async def test_many_slow_readers_take_little_memory() -> None:
+    """Large buffers are lent to so many at a time; the others get on without."""
+    size = 3_000_000
+
+    async def slow(url: str, *, task_status: trio.TaskStatus[None]) -> None:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            parts = urlsplit(url)
+            await stream.socket.connect((parts.hostname, parts.port))
+            await stream.send_all(get())
+            task_status.started()
+            await trio.sleep_forever()
+
+    async with (
+        open_backend(scripts.answer(DATA[:size])) as backend,
+        open_balancer(backend.url, health_check="off", upstream={"idle_connections": 0}) as lb,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(MOST_LARGE + 10):
+            await nursery.start(slow, lb.addresses[0])
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert lb.statistics().total_active == MOST_LARGE + 10
+        async with open_client(lb.addresses[0]) as client:
+            await client.send(get())
+            assert (await client.read_response()).body == DATA[:size]
+            # Behind so much that a large buffer is needed for it, and there is none.
+            await client.send(ODD + get("/" + "a" * 8000) * 7)
+            for _ in range(8):
+                assert (await client.read_response()).body == DATA[:size]
+        nursery.cancel_scope.cancel()
