@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
 
 .PHONY: help demo test lint types unit coverage sanitize fuzz bench bench-micro bench-instructions soak \
-	wheel clean
+	idle wheel clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
@@ -47,6 +47,9 @@ bench-micro: $(BUILT)  ## cost of a pick, of the table's bookkeeping, of the hea
 
 bench-instructions: $(BUILT)  ## instructions of the head codec and the framing (valgrind must be installed)
 	$(BIN)/python -m benchmarks.micro.wire --callgrind
+
+idle: $(BUILT)  ## memory of 10,000 idle connections, beside HAProxy and nginx if installed
+	$(BIN)/python -m benchmarks.idle
 
 soak: $(BUILT)  ## a million mixed requests: does the balancer grow? (ten minutes)
 	$(BIN)/python -m benchmarks.soak

@@ -8,9 +8,6 @@ about.
 from __future__ import annotations
 
 import logging
-import os
-import resource
-import sys
 import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -19,11 +16,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.balance import ServerPool, State, StateChange
+from trio_lb.errors import ConnectFailed
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
+from trio_lb.net.listen import BACKLOG
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.net.upstream_pool import UpstreamPool
 from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.proxy.door import Door
 from trio_lb.proxy.road import pave
 from trio_lb.report.access_log import AccessLog, open_access_log
 from trio_lb.report.access_record import AccessRecord, Attempt
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
     from trio_lb.net.upstream_pool import IdleConnections
-    from trio_lb.profile import ErrorPage, Profile
+    from trio_lb.profile import Address, ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.service")
 
-#: Descriptors kept for what is neither a client nor a server: logs, lookups of names.
-_RESERVE = 16
-
 #: How often idle upstream connections are looked through, seconds.
 _SWEEP = 1.0
+
+#: Until connections that were told to go have gone, seconds.
+_BREATH = 0.01
 
 
 def log_change(servers: ServerPool, change: StateChange) -> None:
@@ -82,7 +82,7 @@ class Service:
         self.servers = servers
         self.access_log = access_log
         self.deadlines = Deadlines()
-        self.dial = partial(dial, deadlines=self.deadlines)
+        self.dial = self._dial
         settings = profile.upstream
         on_ended = None if access_log is None else self._record
         self._plain = pave(profile, servers, self.deadlines)
@@ -93,7 +93,7 @@ class Service:
         )
         road = None if self._plain is None else self._plain.road
         self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended, road)
-        self._most_clients = _most_clients()
+        self._door = Door(profile, servers, self._upstreams, self._proxy)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
@@ -157,6 +157,8 @@ class Service:
                 if self._plain is not None:
                     nursery.start_soon(self._plain.readiness.watch_forever)
                     nursery.start_soon(self._plain.readiness.sweep_forever)
+                if self.profile.limits.clients is not None:
+                    nursery.start_soon(self._door.make_room_for_others)
                 while True:
                     await trio.sleep(_SWEEP)
                     self._upstreams.expire(trio.current_time())
@@ -174,20 +176,27 @@ class Service:
     async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:
         with scope or nullcontext():
             welcome = partial(self._welcome, listener)
-            await listener.accept_forever(welcome, self.deadlines, self._room)
-
-    def _room(self) -> int:
-        return self._most_clients - len(self._clients.child_tasks)
+            await listener.accept_forever(welcome, self.deadlines, self._door)
 
     def _welcome(self, listener: Listener, transport: SocketTransport) -> None:
-        self._clients.start_soon(self._proxy.serve, transport, listener.proxy_protocol)
+        self._clients.start_soon(self._door.serve, transport, listener.proxy_protocol)
+
+    async def _dial(self, address: Address, seconds: float) -> SocketTransport:
+        """Connect to a server; without descriptors or ports once more, when some are free again."""
+        try:
+            return await dial(address, seconds, self.deadlines)
+        except ConnectFailed as exc:
+            if not (exc.local and self._door.free_descriptors()):
+                raise
+        await trio.sleep(_BREATH)
+        return await dial(address, seconds, self.deadlines)
 
     def _take_queue(self, listener: Listener) -> None:
-        try:
-            while (transport := listener.accept_nowait(self.deadlines)) is not None:
-                self._welcome(listener, transport)
-        except OSError as exc:
-            log.warning("%s: clients in the queue are lost: %s", listener.address, exc.strerror)
+        """Accept those who are in the queue already, as far as there are places."""
+        welcome = partial(self._welcome, listener)
+        want = listener.accept_some(welcome, self.deadlines, self._door, BACKLOG)
+        if want is not None:
+            log.warning("%s: clients in the queue are lost: %s", listener.address, want.of)
 
     def _record(self, ended: Ended) -> None:
         assert self.access_log is not None
@@ -253,14 +262,6 @@ async def open_service(
     finally:
         for listener in (*listeners, *spare):
             listener.close()
-
-
-def _most_clients() -> int:
-    """How many clients this process may have, so that each can have a server's connection too."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(1, (limit - len(os.listdir("/dev/fd")) - _RESERVE) // 2)
 
 
 def _access_log(

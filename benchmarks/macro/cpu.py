@@ -1,4 +1,4 @@
-"""CPU time of a process and its children, from /proc (Linux)."""
+"""A process and its children, and their CPU time, from /proc (Linux)."""
 
 from __future__ import annotations
 
@@ -27,20 +27,30 @@ def parse_stat(text: str) -> Stat:
     return Stat(int(pid), int(fields[1]), sum(int(ticks) for ticks in fields[11:15]))
 
 
-def tree_ticks(root: int, stats: Iterable[Stat]) -> int:
-    """Returns the ticks of the process `root` and all its descendants together."""
+def family(root: int, stats: Iterable[Stat]) -> list[Stat]:
+    """Returns what there is of the process `root` and all its descendants."""
     by_parent: dict[int, list[Stat]] = {}
-    total = 0
+    found = []
     for stat in stats:
         by_parent.setdefault(stat.parent, []).append(stat)
         if stat.pid == root:
-            total += stat.ticks
+            found.append(stat)
     parents = [root]
     while parents:
         children = by_parent.get(parents.pop(), [])
-        total += sum(child.ticks for child in children)
+        found += children
         parents += [child.pid for child in children]
-    return total
+    return found
+
+
+def tree_ticks(root: int, stats: Iterable[Stat]) -> int:
+    """Returns the ticks of the process `root` and all its descendants together."""
+    return sum(stat.ticks for stat in family(root, stats))
+
+
+def tree(pid: int) -> list[int]:
+    """Returns the numbers of a process and of all that it has started."""
+    return [stat.pid for stat in family(pid, _all_stats())]
 
 
 def tree_seconds(pid: int) -> float:

@@ -105,7 +105,7 @@ def _nginx(site: Site) -> list[str]:
     )
 
 
-def nginx(directory: Path, http: str) -> list[str]:
+def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
     """Configures an nginx with one worker and without an access log; returns its command."""
     user = "user root;\n" if os.geteuid() == 0 else ""  # its files are in a private directory
     temporary = "".join(
@@ -115,7 +115,7 @@ def nginx(directory: Path, http: str) -> list[str]:
     configuration = directory / "nginx.conf"
     configuration.write_text(
         f"daemon off;\n{user}worker_processes 1;\npid {directory}/nginx.pid;\n"
-        "events {\n  worker_connections 4096;\n}\n"
+        f"events {{\n  worker_connections {connections};\n}}\n"
         "http {\n  access_log off;\n  keepalive_timeout 3600;\n  keepalive_requests 1000000000;\n"
         f"{temporary}{http}}}\n"
     )

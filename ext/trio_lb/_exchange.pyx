@@ -91,6 +91,7 @@ cdef class PlainClient(Watched):
     cdef bint blocked           # the last send said that there is no room
     cdef bint hung_up           # the client has sent its last byte
     cdef bint draining
+    cdef double idle_from       # the last request had ended
     cdef readonly uint64_t served       # requests on this connection, on both roads
     # The request
     cdef Buffer request         # from its first byte, and what came behind it
@@ -167,6 +168,16 @@ cdef class PlainClient(Watched):
             set_deadline(readiness, self, min(
                 readiness.deadlines[self.place], readiness.now + LAST_REQUEST))
 
+    @property
+    def idle_since(self):
+        """From when on it has been waiting for a request; NEVER while it has one, or is away."""
+        return self.idle_from if self.state == READING and self.began == NEVER else NEVER
+
+    def let_go(self):
+        """Give up waiting for a request; one that has come meanwhile is served all the same."""
+        if self.state == READING and self.began == NEVER and silent(self.fd):
+            self.end("left")
+
     def detach(self):
         """The socket will be closed now."""
         self.road.readiness.forget(self, False)
@@ -192,6 +203,7 @@ cdef class PlainClient(Watched):
     cdef void await_request(self) noexcept:
         cdef PlainRoad road = self.road
         cdef double patience = road.patience.client_head
+        self.idle_from = road.readiness.now
         if self.served:
             patience = road.patience.keep_alive
         if self.draining:

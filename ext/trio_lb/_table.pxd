@@ -9,6 +9,7 @@ One block of memory, in any writable buffer, 64-byte aligned, in native byte ord
         Counters  [capacity]                1 line each
         Histogram [capacity]                16 lines each
         sightings [capacity][rows]          4 bytes each, whole lines per server
+    Addresses [rows]                        2048 lines each, which only `_places` uses
 
 A line is a cache line of 64 bytes. Row 0 belongs to the *owner*, the process that made the block;
 the others to workers, one each. Who writes what:
@@ -64,6 +65,10 @@ cdef extern from *:
     static inline void tlb_store64(uint64_t *p, uint64_t value) {
         __atomic_store_n(p, value, __ATOMIC_RELEASE);
     }
+    /* What was stored before it is seen by all before anything is loaded after it. */
+    static inline void tlb_barrier(void) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
     static inline int tlb_swap32(uint32_t *p, uint32_t seen, uint32_t value) {
         return __atomic_compare_exchange_n(
             p, &seen, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
@@ -92,6 +97,7 @@ cdef extern from *:
     uint64_t load64 "tlb_load64"(const uint64_t *p) noexcept nogil
     void store32 "tlb_store32"(uint32_t *p, uint32_t value) noexcept nogil
     void store64 "tlb_store64"(uint64_t *p, uint64_t value) noexcept nogil
+    void barrier "tlb_barrier"() noexcept nogil
     # Compare and swap: true when `*p` was `seen` and is now `value`.
     bint swap32 "tlb_swap32"(uint32_t *p, uint32_t seen, uint32_t value) noexcept nogil
     bint swap64 "tlb_swap64"(uint64_t *p, uint64_t seen, uint64_t value) noexcept nogil
@@ -111,6 +117,8 @@ cdef enum:
     MAX_NUMBER = 0xFFFFFFF      # of an operation: 28 bits
     CURSORS = 15                # what fills a line
     CLASSES = 6                 # of statuses: 1xx to 5xx, and 0 for no answer
+    DEPTH = 4                   # counters that an address has; see _places.pyx
+    WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
 
 cdef enum ServerState:          # 0, a slot without a server, is eligible for nothing
@@ -126,7 +134,8 @@ cdef struct Header:
     uint32_t rows
     uint32_t spare0
     uint64_t size               # bytes of the whole block
-    uint8_t spare1[32]
+    uint64_t seed               # of the choice of counters for an address, so that none can aim
+    uint8_t spare1[24]
     # line 1: shared
     # Slot picked last; 0xFFFFFFFF before the first pick. All who pick from the same servers have
     # one cursor together, others have another (nearly always): see Selection.
@@ -157,7 +166,12 @@ cdef struct RowHeader:          # one writer
     uint64_t clients_total      # client connections accepted
     uint64_t ended[CLASSES]     # requests by the first digit of their status; 0: no answer
     uint64_t log_dropped        # access log entries lost
-    uint8_t spare[40]
+    uint32_t places             # clients let in, or about to be: see _places.pyx
+    uint32_t addressed          # whether there ever was something in our Addresses
+    uint64_t wanting            # ms of the clock when we last lacked a place, + 1; or 0
+    uint64_t refused            # clients closed at once, since their address had too many
+    uint64_t let_go             # idle clients closed early, to make room for others
+    uint64_t pauses             # of accepting, for want of a place or of descriptors
 
 cdef struct Counters:           # of one server in one row; one writer
     uint64_t held               # number of the last operation completed << 32 | slots held
@@ -170,6 +184,9 @@ cdef struct Counters:           # of one server in one row; one writer
     uint64_t bytes_received     # from the server
     uint64_t bytes_sent         # to the server
     uint8_t spare1[8]
+
+cdef struct Addresses:          # of the clients let in by one row; one writer
+    uint32_t count[DEPTH][WIDTH]
 
 cdef struct Histogram:          # response times of one server in one row; one writer
     uint64_t count[BUCKETS]     # see bucket_of in _table.pyx
@@ -250,6 +267,7 @@ cdef class Table:
     cdef Counters *counters_of(self, uint32_t row) noexcept nogil
     cdef Histogram *histograms_of(self, uint32_t row) noexcept nogil
     cdef uint32_t *sightings_of(self, uint32_t row) noexcept nogil
+    cdef Addresses *addresses_of(self, uint32_t row) noexcept nogil
     cdef uint32_t slot_of(self, object slot) except? 0xFFFFFFFF
     cdef uint32_t row_of(self, object row) except? 0xFFFFFFFF
     cdef object rows_named(self, object row)

@@ -11,11 +11,13 @@ ValueError.
 2. Servers and their state          add, adjust, free, move
 3. Connection slots                 acquire, release
 4. Results                          answered, completed, failed
-5. This process and its clients     enter, beat, client_opened, client_closed, request_ended,
-                                    log_dropped
+5. This process and its clients     enter, beat, client_opened, client_closed, client_refused,
+                                    client_let_go, accepting_paused, request_ended, log_dropped
 6. The dead                         retire
 7. Reading                          read, quantile, work, clients, process, heartbeat_age
 """
+
+import os
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -27,7 +29,7 @@ DEAD = <int> STATE_DEAD
 DRAINING = <int> STATE_DRAINING
 
 cdef enum:
-    LAYOUT = 3                      # raised with every change of the memory map
+    LAYOUT = 4                      # raised with every change of the memory map
     MAX_MICROS = 0xFFFFFFFF         # longest response time told apart: 71 minutes
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
@@ -47,7 +49,8 @@ cdef uint64_t row_bytes(uint64_t capacity, uint64_t rows) noexcept nogil:
 
 
 cdef uint64_t block_bytes(uint64_t capacity, uint64_t rows) noexcept nogil:
-    return sizeof(Header) + capacity * sizeof(Server) + rows * row_bytes(capacity, rows)
+    return sizeof(Header) + capacity * sizeof(Server) + rows * (
+        row_bytes(capacity, rows) + sizeof(Addresses))
 
 
 def table_size(Py_ssize_t servers, Py_ssize_t rows=1):
@@ -96,6 +99,7 @@ def format_table(object buffer, Py_ssize_t servers, Py_ssize_t rows=1):
         header.capacity = <uint32_t> servers
         header.rows = <uint32_t> rows
         header.size = size
+        header.seed = int.from_bytes(os.urandom(8))
         memset(header.cursors, 0xFF, sizeof(header.cursors))
         store64(&header.magic, MAGIC)       # last: what has it is complete
     finally:
@@ -176,6 +180,9 @@ cdef class Table:
 
     cdef uint32_t *sightings_of(self, uint32_t row) noexcept nogil:
         return <uint32_t *> (self.histograms_of(row) + self.capacity)
+
+    cdef Addresses *addresses_of(self, uint32_t row) noexcept nogil:
+        return <Addresses *> self.header_of(self.rows) + row        # behind the last row
 
     cdef uint32_t now_ms(self, double now) except? 0xFFFFFFFF:
         """The time of a caller's clock as the table's milliseconds, modulo 2**32."""
@@ -443,6 +450,18 @@ cdef class Table:
         """Count a client connection that has ended."""
         add_own64(&self.own.clients, <uint64_t> -1)
 
+    def client_refused(self):
+        """Count a client that was closed at once, since its address had too many connections."""
+        add_own64(&self.own.refused, 1)
+
+    def client_let_go(self):
+        """Count an idle client connection that was closed early to make room for others."""
+        add_own64(&self.own.let_go, 1)
+
+    def accepting_paused(self):
+        """Count a pause of accepting, for want of room."""
+        add_own64(&self.own.pauses, 1)
+
     def request_ended(self, uint32_t status):
         """Count a request that is over, by its answer's status; 0 for no answer at all."""
         self.record_request(status)
@@ -484,7 +503,14 @@ cdef class Table:
             self.own.ended[status] += left.ended[status]
             left.ended[status] = 0
         self.own.log_dropped += left.log_dropped
+        self.own.refused += left.refused
+        self.own.let_go += left.let_go
+        self.own.pauses += left.pauses
         left.heartbeat = left.pid = left.clients = left.clients_total = left.log_dropped = 0
+        left.places = left.wanting = left.refused = left.let_go = left.pauses = 0
+        if left.addressed:
+            memset(self.addresses_of(dead), 0, sizeof(Addresses))
+            left.addressed = 0
         return given_back
 
     cdef bint happened(self, uint32_t row, uint32_t slot, uint32_t number) noexcept nogil:
@@ -608,9 +634,10 @@ cdef class Table:
 
         Returns:
             Connections open, those ever accepted, a tuple of the requests ended by status class
-            (no answer, 1xx, ... 5xx), and access log entries lost.
+            (no answer, 1xx, ... 5xx), access log entries lost, connections refused, idle ones let
+            go, and pauses of accepting.
         """
-        cdef uint64_t opened = 0, total = 0, dropped = 0
+        cdef uint64_t opened = 0, total = 0, dropped = 0, refused = 0, let_go = 0, pauses = 0
         cdef RowHeader *header
         cdef int status
         ended = [0] * CLASSES
@@ -619,9 +646,12 @@ cdef class Table:
             opened += header.clients
             total += header.clients_total
             dropped += header.log_dropped
+            refused += header.refused
+            let_go += header.let_go
+            pauses += header.pauses
             for status in range(CLASSES):
                 ended[status] += header.ended[status]
-        return opened, total, tuple(ended), dropped
+        return opened, total, tuple(ended), dropped, refused, let_go, pauses
 
     def process(self, row):
         """Process id (0: none) and incarnation of whoever has a row."""

@@ -12,5 +12,8 @@ CORPUS = Path(__file__).parent / "corpus"
 def seeds(name: str) -> list[bytes]:
     """The inputs that a target begins with."""
     kept = [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
-    cases = {"requests": test_requests.CASES, "responses": test_responses.CASES}.get(name, [])
-    return [*kept, *(case.raw for case in cases)]
+    if "requests" in name:
+        kept += [case.raw for case in test_requests.CASES]
+    elif "responses" in name:
+        kept += [case.raw for case in test_responses.CASES]
+    return kept

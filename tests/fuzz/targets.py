@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from tests.oracle import test_framing, test_wire_requests, test_wire_responses
 from tests.support.strict_http import Fields, read_requests, read_response
 from trio_lb.errors import ClientError, ClientGone, RequestError, ResponseBroken
 from trio_lb.profile import ForwardedField
@@ -128,10 +129,34 @@ def _proxy_header(data: bytes) -> object:
         return str(exc)
 
 
+def plain_requests(data: bytes) -> None:
+    """The compiled codec: what it calls a request's head, the general road reads the same."""
+    head = test_wire_requests.check(data)
+    for size in range(0, len(data), max(1, len(data) // 8)):
+        part = test_wire_requests.check(data[:size])
+        if part:
+            assert head
+            assert part.length == head.length
+
+
+def plain_responses(data: bytes) -> None:
+    """The same for the heads of responses, to GET and to HEAD."""
+    for method in (b"GET", b"HEAD"):
+        test_wire_responses.check(data, method)
+
+
+def plain_chunks(data: bytes) -> None:
+    """The compiled framing: what it lets pass of a chunked body, others read the same."""
+    test_framing.check(data)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "requests": requests,
     "responses": responses,
     "proxy_headers": proxy_headers,
+    "plain_requests": plain_requests,
+    "plain_responses": plain_responses,
+    "plain_chunks": plain_chunks,
 }
 
 

@@ -48,6 +48,7 @@ WHOLE_CASES = [
     passed(
         "length-of-100000", LENGTH, ok("Content-Length: 100000", body="b" * 100_000), "b" * 100_000
     ),
+    passed("length-with-zeros", LENGTH, ok("Content-Length: 0005", body="hello"), "hello"),
     passed("chunks", CHUNK, chunks("2\r\nhe\r\n3\r\nllo\r\n" + END), "hello"),
     passed("chunks-none", CHUNK, chunks(END)),
     passed("chunks-with-zeros", CHUNK, chunks("0005\r\nhello\r\n00\r\n\r\n"), "hello"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,7 +17,7 @@ from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks
 from tests.support.client import open_client, request
 from tests.support.load import Load
-from tests.support.process import cpu_seconds, needs, run_nginx, run_process
+from tests.support.process import cpu_seconds, needs, process_usage, run_nginx, run_process
 from tests.support.supervised import GET, open_supervisor, run_supervisor, until
 
 if TYPE_CHECKING:
@@ -156,6 +159,7 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
             through=["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"],
             options=("-s", "x.jsonl"),
             report_interval="200ms",
+            timeouts={"client_head": "1m"},
         ) as balancer,
         trio.open_nursery() as nursery,
     ):
@@ -169,15 +173,16 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
         leave = trio.Event()
         answered = 0
 
-        async def ask(client: Client) -> None:
+        async def ask(client: Client, data: bytes = GET) -> None:
             nonlocal answered
-            await client.send(GET)
+            await client.send(data)
             assert (await client.read_response()).status == 200
             answered += 1
 
         async def stay() -> None:
             async with open_client(balancer.url) as client:
                 await ask(client)
+                await client.send(GET[:5])  # or it would be idle, and have to go
                 inside.append(client)
                 await leave.wait()
 
@@ -195,7 +200,7 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
         assert len(inside) == reports()[-1]["client_connections"] == let_in
         async with trio.open_nursery() as again:  # all of them at a time
             for client in inside:
-                again.start_soon(ask, client)
+                again.start_soon(ask, client, GET[5:])
         assert answered == 2 * let_in
         leave.set()
         await until(lambda: answered == let_in + 100)
@@ -204,3 +209,138 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
         assert balancer.child.output.count("accepting") <= 4
         await until(lambda: len(nursery.child_tasks) == 0)
         assert pid in balancer.pids
+
+
+async def test_clients_are_limited_over_all_workers() -> None:
+    script = besides_checks(scripts.delayed(0.3, scripts.answer()))
+    async with (
+        open_backend(script) as backend,
+        open_supervisor(backend.url, workers=3, limits={"clients": 6}) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+        statuses: list[int] = []
+        seen: list[int] = []
+
+        async def ask() -> None:
+            statuses.append((await request(balancer.url)).status)
+
+        def all_answered() -> bool:
+            seen.append(balancer.statistics().client_connections)
+            return len(statuses) == 30
+
+        for _ in range(30):
+            nursery.start_soon(ask)
+        await until(all_answered)
+        assert statuses == [200] * 30
+        assert max(seen) == 6
+        assert balancer.statistics().accepting_pauses > 0
+
+
+async def test_idle_clients_of_any_worker_go_for_who_comes() -> None:
+    async with (
+        open_backend(besides_checks(scripts.answer())) as backend,
+        open_supervisor(backend.url, workers=3, limits={"clients": 6}) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def stay() -> None:
+            async with open_client(balancer.url) as client:
+                await client.send(GET)
+                await client.read_response()
+                await trio.sleep_forever()
+
+        for _ in range(6):
+            nursery.start_soon(stay)
+        await until(lambda: balancer.statistics().requests_total == 6)
+        await trio.sleep(1.1)
+        async with trio.open_nursery() as others:
+            for _ in range(6):
+                # Wherever they come, and whoever has the idle ones.
+                others.start_soon(request, balancer.url)
+        statistics = balancer.statistics()
+        assert statistics.responses_by_class["2xx"] == 12
+        assert 1 <= statistics.client_connections_let_go <= 6
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_address_is_limited_over_all_workers() -> None:
+    async with (
+        open_backend(besides_checks(scripts.hang())) as backend,
+        open_supervisor(
+            backend.url, workers=3, limits={"clients_per_address": 5}, health_check="off"
+        ) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def stay() -> None:
+            async with open_client(balancer.url) as client:
+                await client.read_until_close()
+
+        def come(so_many: int) -> bool:
+            return balancer.statistics().client_connections_total == so_many
+
+        for so_many in range(1, 13):
+            nursery.start_soon(stay)
+            await until(partial(come, so_many))
+        await until(lambda: balancer.statistics().client_connections_refused == 7)
+        statistics = balancer.statistics()
+        assert statistics.client_connections == 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_is_killed_takes_its_clients_places_along() -> None:
+    async with (
+        open_backend(besides_checks(scripts.answer())) as backend,
+        open_supervisor(
+            backend.url, workers=2, limits={"clients": 4, "clients_per_address": 4}
+        ) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def stay() -> None:
+            async with open_client(balancer.url) as client:
+                await client.read_until_close()
+
+        for _ in range(4):
+            nursery.start_soon(stay)
+        await until(lambda: balancer.statistics().client_connections == 4)
+        for pid in balancer.pids:
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: balancer.statistics().client_connections == 0)
+        for _ in range(3):
+            assert (await request(balancer.url)).status == 200
+        nursery.cancel_scope.cancel()
+
+
+async def test_out_of_descriptors_idle_clients_go(tmp_path: Path) -> None:
+    """Row 13: as many as there are descriptors for come again and again, and all get in."""
+    async with (
+        open_backend(besides_checks(scripts.answer())) as backend,
+        run_supervisor(
+            tmp_path,
+            backend.url,
+            workers=1,
+            through=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"],
+        ) as balancer,
+        trio.open_nursery() as nursery,
+    ):
+        (pid,) = balancer.pids
+        served = 0
+
+        async def stay() -> None:
+            nonlocal served
+            async with open_client(balancer.url) as client:
+                await client.send(GET)
+                assert (await client.read_response()).status == 200
+                served += 1
+                await trio.sleep_forever()
+
+        for wave in range(1, 5):
+            for _ in range(60):
+                nursery.start_soon(stay)
+            await until(partial(lambda wave: served == 60 * wave, wave), within=3)
+            await trio.sleep(1.1)
+        assert process_usage(pid).descriptors < 256
+        assert cpu_seconds(pid) < 3
+        assert balancer.child.output.count("accepting is paused") <= 2
+        nursery.cancel_scope.cancel()

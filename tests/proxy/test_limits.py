@@ -104,6 +104,17 @@ async def test_no_body_at_all_may_be_allowed() -> None:
         assert [(await client.read_response()).status for _ in range(3)] == [200, 200, 413]
 
 
+async def test_the_last_request_that_a_connection_may_have_says_so() -> None:
+    limits = Limits(requests_per_connection=3)
+    async with open_rig(scripts.answer(), limits=limits) as rig, rig.client() as client:
+        await client.send((get() + post(b"x") + get()) + get())
+        answers = [await client.read_response() for _ in range(3)]
+        assert [answer.header("connection") for answer in answers] == [None, None, "close"]
+        await client.finish()
+        assert await client.read_until_close() == (b"", End.EOF)
+        assert rig.served == [3]
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [

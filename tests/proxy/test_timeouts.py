@@ -10,7 +10,7 @@ import trio
 from tests.support import scripts
 from tests.support.client import End
 from tests.support.rig import get, open_rig, post
-from trio_lb.profile import Timeouts
+from trio_lb.profile import Limits, Timeouts
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LATE = 0.3
 
 CHUNKED = "Transfer-Encoding: chunked"
+
+ANY_RATE = Limits(min_rate=None)
 
 
 async def test_a_client_that_says_nothing_is_closed_silently(autojump_clock: MockClock) -> None:
@@ -65,7 +67,8 @@ async def test_a_head_in_time_is_served_however_slow(autojump_clock: MockClock) 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Content-Length: 1000000", CHUNKED])
 async def test_a_body_that_stalls_is_a_408(framing: str, autojump_clock: MockClock) -> None:
-    async with open_rig(scripts.answer(), scripts.answer()) as rig, rig.client() as client:
+    scripted = (scripts.answer(), scripts.answer())
+    async with open_rig(*scripted, limits=ANY_RATE) as rig, rig.client() as client:
         await client.send(get("/", framing, method="POST"))
         await trio.sleep(20)
         await client.send(b"5\r\nabcde\r\n")  # progress: the time begins anew
@@ -87,7 +90,7 @@ async def test_a_small_body_that_stalls_occupies_no_server(autojump_clock: MockC
 async def test_the_time_to_answer_begins_with_the_end_of_the_request(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_rig(scripts.hang()) as rig, rig.client() as client:
+    async with open_rig(scripts.hang(), limits=ANY_RATE) as rig, rig.client() as client:
         await client.send(get("/", CHUNKED, method="POST"))
         for _ in range(5):
             await client.send(scripts.chunk(b"more"))

@@ -26,8 +26,9 @@ CAPACITY = 64 * 1024
 class _Pipe:
     """Bytes on their way in one direction."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, low_water: int) -> None:
         self.capacity = capacity
+        self.low_water = low_water  # room that there must be before a writer is told of it
         self.data = bytearray()
         self.ended = False  # the writer sends no more
         self.abandoned = False  # the reader is gone
@@ -106,7 +107,7 @@ class MemoryTransport:
         self.write_by = deadline
         try:
             await trio.lowlevel.checkpoint()
-            while len(outgoing.data) >= outgoing.capacity:
+            while outgoing.capacity - len(outgoing.data) < outgoing.low_water:
                 if outgoing.broken or outgoing.abandoned:
                     return
                 await outgoing.writers.park()
@@ -164,15 +165,16 @@ class MemoryTransport:
 
 
 def memory_pair(
-    ours: Deadlines, theirs: Deadlines, capacity: int = CAPACITY
+    ours: Deadlines, theirs: Deadlines, capacity: int = CAPACITY, low_water: int = 1
 ) -> tuple[MemoryTransport, MemoryTransport]:
     """Connects two ends.
 
     Args:
         ours, theirs: who looks after the waits of the first and of the second end.
         capacity: bytes that each direction holds.
+        low_water: bytes of room that there must be before a waiting sender is told of it.
     """
-    there, back = _Pipe(capacity), _Pipe(capacity)
+    there, back = _Pipe(capacity, low_water), _Pipe(capacity, low_water)
     return (
         MemoryTransport(back, there, "192.0.2.1", ours),
         MemoryTransport(there, back, "192.0.2.2", theirs),
@@ -270,6 +272,7 @@ class MemoryNetwork:
         deadlines: those of the ends that are not a server's; its length counts open connections.
         black_holes: ports to which connecting never ends.
         dialled: ports in the order in which they were dialled.
+        low_water: of connections made from now on; see `memory_pair`.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -277,6 +280,7 @@ class MemoryNetwork:
         self.black_holes: set[int] = set()
         self.dialled: list[int] = []
         self.to_servers: list[MemoryTransport] = []
+        self.low_water = 1
         self._capacity = capacity
         self._backends: dict[int, MemoryBackend] = {}
         self._peers = Deadlines()
@@ -291,7 +295,7 @@ class MemoryNetwork:
 
     def pair(self, peer: str = "192.0.2.1") -> tuple[MemoryTransport, MemoryTransport]:
         """A connection: the load balancer's end, where `peer` is the other's address; the other."""
-        ours, theirs = memory_pair(self.deadlines, self._peers, self._capacity)
+        ours, theirs = memory_pair(self.deadlines, self._peers, self._capacity, self.low_water)
         ours.peer = peer
         return ours, theirs
 

@@ -4,6 +4,7 @@ The work is done by the compiled table and algorithms (`trio_lb._table`, `trio_l
 package joins them with the profile and makes their use hard to get wrong.
 """
 
+from trio_lb._places import Places
 from trio_lb.balance.health import HealthTracker
 from trio_lb.balance.pool import ServerPool
 from trio_lb.balance.reservation import Reservation
@@ -15,6 +16,7 @@ __all__ = [
     "ClientCounters",
     "HealthTracker",
     "NoRoom",
+    "Places",
     "Reservation",
     "ServerCounters",
     "ServerPool",

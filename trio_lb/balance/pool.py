@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
+from trio_lb._places import Places
 from trio_lb._table import Table, format_table, table_size
 from trio_lb.balance.algorithms import ALGORITHMS
 from trio_lb.balance.reservation import Reservation
@@ -35,6 +36,7 @@ class ServerPool:
     Attributes:
         servers: as passed in.
         tally: what the clients of this process have asked for and got.
+        places: for connections of clients.
         notify: as passed in; may be set later.
     """
 
@@ -51,6 +53,7 @@ class ServerPool:
             table, slots = _private_table(servers)
         self.servers = tuple(servers)
         self.tally = Tally(table)
+        self.places = Places(table)
         self._table = table
         self.notify = notify
         self._slots = tuple(slots)

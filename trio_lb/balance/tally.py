@@ -18,12 +18,18 @@ class ClientCounters:
         connections_total: client connections ever accepted.
         classes: requests ended by the first digit of their status; index 0 for no answer at all.
         log_dropped: access log entries lost.
+        refused: connections closed at once, since their address had too many.
+        let_go: idle connections closed early, to make room for others.
+        pauses: of accepting, for want of room.
     """
 
     connections: int
     connections_total: int
     classes: tuple[int, ...]
     log_dropped: int
+    refused: int
+    let_go: int
+    pauses: int
 
     @property
     def requests(self) -> int:
@@ -38,9 +44,14 @@ class Tally:
         opened: call it for each client connection accepted. `closed`: when it has ended.
         ended: call it with the status of each request that is over; 0 for no answer at all.
         log_dropped: call it with how many access log entries were lost.
+        refused: call it for each connection closed at once since its address had too many.
+        let_go: call it for each idle connection closed early.
+        paused: call it for each pause of accepting for want of room.
     """
 
-    __slots__ = ("_table", "closed", "ended", "log_dropped", "opened")
+    __slots__ = (
+        "_table", "closed", "ended", "let_go", "log_dropped", "opened", "paused", "refused",
+    )  # fmt: skip
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -48,6 +59,9 @@ class Tally:
         self.closed = table.client_closed
         self.ended = table.request_ended
         self.log_dropped = table.log_dropped
+        self.refused = table.client_refused
+        self.let_go = table.client_let_go
+        self.paused = table.accepting_paused
 
     @property
     def connections(self) -> int:
@@ -56,10 +70,13 @@ class Tally:
 
     def read(self, row: int | None = None) -> ClientCounters:
         """What was counted by all processes together, or by that of one row."""
-        connections, total, classes, dropped = self._table.clients(row)
+        connections, total, classes, dropped, refused, let_go, pauses = self._table.clients(row)
         return ClientCounters(
             connections=connections,
             connections_total=total,
             classes=classes,
             log_dropped=dropped,
+            refused=refused,
+            let_go=let_go,
+            pauses=pauses,
         )

@@ -8,9 +8,10 @@ import errno
 import logging
 import math
 import os
+import select
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
@@ -34,8 +35,10 @@ UNIX_MODE = 0o660
 #: Clients accepted in one go.
 _TURN = 64
 
-#: Out of descriptors or buffers: time for other connections to end; seconds.
+#: Out of descriptors, buffers or places: time for other connections to end, seconds; and where
+#: idle ones are about to.
 _PAUSE = 0.1
+_BREATH = 0.01
 
 #: A pause that begins sooner than this after the last one that was told of goes without saying.
 _QUIET = 5.0
@@ -45,6 +48,26 @@ _PASSING = (
     errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN,
     errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM, errno.ETIMEDOUT,
 )  # fmt: skip
+
+
+class Door(Protocol):
+    """Who has the places for clients."""
+
+    def take_place(self) -> str | None:
+        """Keep a place for the next client; if there is none, say why."""
+
+    def give_place_back(self) -> None:
+        """Nobody came for the place."""
+
+    def make_room(self, *, descriptors: bool) -> bool:
+        """Close what is idle; whether there will be room, or a descriptor, at once."""
+
+
+class Want(NamedTuple):
+    """What a client could not be accepted for want of."""
+
+    of: str
+    descriptors: bool
 
 
 class Listener:
@@ -94,47 +117,69 @@ class Listener:
             return SocketTransport(sock, _name(peer), deadlines)
 
     async def accept_forever(
-        self,
-        handle: Callable[[SocketTransport], None],
-        deadlines: Deadlines,
-        room: Callable[[], int] = lambda: _TURN,
+        self, handle: Callable[[SocketTransport], None], deadlines: Deadlines, door: Door
     ) -> None:
         """Hand every client to `handle`, which must not block, until cancelled.
 
-        Running out of descriptors pauses accepting for a moment, and is logged from time to time;
-        nothing else ends the loop.
+        Want of room, of descriptors say, pauses accepting for a moment, and is logged from time to
+        time; nothing else ends the loop.
 
         Args:
             handle: gets the clients.
             deadlines: of their waits.
-            room: how many more there may be; 0 is like being out of descriptors.
+            door: has the places for them.
         """
         paused = told = False
         last_told = -math.inf
         while True:
             await trio.lowlevel.wait_readable(self._sock)
-            try:
-                if (left := room()) <= 0:
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-                # Those who came together are taken together, but other tasks get their turn.
-                for _ in range(min(left, _TURN)):
-                    transport = self.accept_nowait(deadlines)
-                    if transport is None:
-                        break
-                    handle(transport)
-            except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
-                    raise
+            want = self.accept_some(handle, deadlines, door)
+            if want is not None and door.make_room(descriptors=want.descriptors):
+                await trio.sleep(_BREATH)
+            elif want is not None:
                 if not paused:
                     paused, told = True, trio.current_time() - last_told >= _QUIET
                     if told:
                         last_told = trio.current_time()
-                        log.warning("%s: accepting is paused: %s", self.address, exc.strerror)
+                        log.warning("%s: accepting is paused: %s", self.address, want.of)
                 await trio.sleep(_PAUSE)
             else:
                 if paused and told:
                     log.info("%s: accepting again", self.address)
                 paused = False
+
+    def accept_some(
+        self,
+        handle: Callable[[SocketTransport], None],
+        deadlines: Deadlines,
+        door: Door,
+        most: int = _TURN,
+    ) -> Want | None:
+        """Hand those who are in the queue to `handle`, up to so many: other tasks want their turn.
+
+        Returns:
+            What kept us from going on; None if nothing did.
+        """
+        for _ in range(most):
+            if (reason := door.take_place()) is not None:
+                return Want(reason, descriptors=False) if self._has_queue() else None
+            try:
+                transport = self.accept_nowait(deadlines)
+            except OSError as exc:
+                door.give_place_back()
+                if exc.errno not in _EXHAUSTED:
+                    raise
+                return Want(os.strerror(exc.errno), descriptors=True)
+            if transport is None:
+                door.give_place_back()
+                return None
+            handle(transport)
+        return None
+
+    def _has_queue(self) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def another(self) -> Listener:
         """One more socket on the same address, with a queue of its own.

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from typing import Protocol, TypeAlias
 
 import trio
 
 from .deadlines import NEVER, Deadlines
+from .pace import Pace
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -77,6 +81,10 @@ class Transport(Protocol):
     def wake(self) -> None:
         """Have the waits under way look at their deadlines now."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were sent here and that have not reached the peer's system yet."""
+
     def peek(self) -> bytes | None:
         """The next unread byte, `b""` if the stream has ended or broken, None if nothing came."""
 
@@ -116,12 +124,30 @@ async def send(transport: Transport, data: Buffer, progress: float) -> None:
         TimedOut: the peer took nothing for `progress` seconds.
         TransportBroken: the connection is no more.
     """
+    await send_at_pace(transport, data, Pace(progress))
+
+
+async def send_at_pace(transport: Transport, data: Buffer, pace: Pace) -> None:
+    """Send all of `data` to a peer that has to take it at some pace.
+
+    What counts is what reaches the peer, and not what there is room for here: a system that holds
+    megabytes for a slow peer asks for more only when a good part of them is gone.
+
+    Raises:
+        TimedOut: the peer was too slow.
+        TransportBroken: the connection is no more.
+    """
     sent = transport.send_nowait(data)
     if sent == len(data):
         return
     rest = memoryview(data)[sent:]
     while rest:
-        await transport.wait_writable(trio.current_time() + progress)
+        began, unsent = trio.current_time(), transport.unsent
+        with contextlib.suppress(TimedOut):
+            await transport.wait_writable(began + pace.left)
+        pace.moved(unsent - transport.unsent, trio.current_time() - began)
+        if pace.left <= 0:
+            raise TimedOut
         rest = rest[transport.send_nowait(rest) :]
 
 
@@ -240,6 +266,10 @@ class SocketTransport:
         # The name means another purpose, but this is what it does: it ends the waits for a socket.
         trio.lowlevel.notify_closing(self._sock)
 
+    @property
+    def unsent(self) -> int:
+        return _unsent(self._sock) if self._sock.fileno() >= 0 else 0
+
     def peek(self) -> bytes | None:
         try:
             return self._sock.recv(1, socket.MSG_PEEK)
@@ -262,6 +292,15 @@ class SocketTransport:
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Bytes that the system still holds for a socket, unsent or not acknowledged."""
+    if sys.platform == "darwin":
+        return sock.getsockopt(socket.SOL_SOCKET, 0x1024)  # SO_NWRITE, which Python has no name for
+    count = bytearray(4)
+    fcntl.ioctl(sock, termios.TIOCOUTQ, count)
+    return int.from_bytes(count, sys.byteorder)
 
 
 def tune(sock: socket.socket, *, unsent_limit: float | None = None) -> None:

@@ -34,6 +34,9 @@ class IdleConnections(Protocol):
     def close(self) -> None:
         """See `UpstreamPool`."""
 
+    def __len__(self) -> int:
+        """How many there are, to all servers."""
+
 
 class _Idle(NamedTuple):
     transport: Transport

@@ -213,7 +213,10 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 10.0
     body: Annotated[
         Duration,
-        Meta(description="Without any progress of a body, in either direction, on either side."),
+        Meta(
+            description="Without any progress of a body, in either direction, on either side; for "
+            "a client, also how long it may be slower than `limits.min_rate`."
+        ),
     ] = 30.0
     keep_alive: Annotated[
         DurationOrZero,
@@ -230,13 +233,38 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How large a client's request may be."""
+    """How much a client may ask for, and how slowly."""
 
     head: Annotated[Size, Meta(description="Request line and headers together.")] = 16 * 1024
     headers: Annotated[int, Meta(ge=1, le=10_000, description="Number of headers.")] = 100
     target: Annotated[Size, Meta(description="The request's target (path and query).")] = 8 * 1024
     body: Annotated[
         SizeOrZero | None, Meta(description="The request's body; off means any size.")
+    ] = None
+    min_rate: Annotated[
+        Size | None,
+        Meta(
+            description="Bytes per second at which a client sends or takes a body at least, "
+            "counting only the time in which it is waited for; off means at any rate."
+        ),
+    ] = 240
+    clients: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | None,
+        Meta(
+            description="Client connections at one time, over all workers; off means as many as "
+            "each worker has file descriptors for."
+        ),
+    ] = None
+    clients_per_address: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)] | None,
+        Meta(
+            description="Client connections at one time from one IPv4 address or one /64 network "
+            "of IPv6, over all workers; off means any number."
+        ),
+    ] = None
+    requests_per_connection: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000_000)] | None,
+        Meta(description="After so many a client's connection is closed; off means never."),
     ] = None
 
 
@@ -319,7 +347,9 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeouts: Annotated[Timeouts, Meta(description="How long the other steps may take.")] = (
         Timeouts()
     )
-    limits: Annotated[Limits, Meta(description="How large a request may be.")] = Limits()
+    limits: Annotated[
+        Limits, Meta(description="How much a client may ask for, and how slowly.")
+    ] = Limits()
     retries: Annotated[
         int,
         Meta(ge=0, le=100, description="How many other servers are tried after a failure."),

@@ -32,7 +32,7 @@ class Begun:
 
     Attributes:
         reservation: as above; it is given back at the end of the block at the latest.
-        failure: why there is no connection to the server, or None.
+        failure: why the server can't be connected to, or None.
         request_id: that its server knows the request by.
         status: of a response that the client has seen a part of, or 0.
         passed: bytes of the response's body that the client has already got.
@@ -41,6 +41,8 @@ class Begun:
     def __init__(self, handover: Handover, reservation: Reservation, profile: Profile) -> None:
         self.reservation = reservation
         self.failure = _connect_failure(handover.connect_error, profile.timeouts.connect)
+        if self.failure is not None and self.failure.local:
+            self.failure = None  # the general road has ways to find room
         self.request_id = handover.request_id
         self.status = handover.status
         self.passed = handover.passed

@@ -6,14 +6,22 @@ Whatever breaks here is the client's: `ClientGone` when there is nobody left to 
 
 from __future__ import annotations
 
-import contextlib
+import math
 from typing import TYPE_CHECKING
 
 import trio
 
 from trio_lb.errors import ClientError, ClientGone
 from trio_lb.net.deadlines import NEVER
-from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive, send
+from trio_lb.net.pace import Pace
+from trio_lb.net.transport import (
+    RECEIVE_SIZE,
+    TimedOut,
+    Transport,
+    TransportBroken,
+    receive,
+    send_at_pace,
+)
 from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
 
@@ -44,21 +52,34 @@ class ClientConnection:
         plain: where this connection is when it is on the plain road.
     """
 
+    __slots__ = (
+        "_began", "_codec", "_idle_since", "_most_requests", "_sends", "_served", "_takes",
+        "_timeouts", "answering", "draining", "plain", "transport",
+    )  # fmt: skip
+
     def __init__(self, transport: Transport, profile: Profile) -> None:
         self.transport = transport
         limits = profile.limits
         self._codec = ClientSide(limits.head, limits.target, limits.headers)
         self._timeouts = profile.timeouts
-        self._waiting = False
+        self._sends = Pace(profile.timeouts.body, limits.min_rate)
+        self._takes = Pace(profile.timeouts.body, limits.min_rate)
+        self._most_requests = limits.requests_per_connection or math.inf
         self._served = 0
         self._began: float | None = None
+        self._idle_since = NEVER
         self.answering = False
         self.draining = False
         self.plain: PlainClient | None = None
 
     def __repr__(self) -> str:
-        state = "answering" if self.answering else "idle" if self._waiting else "reading"
+        state = "answering" if self.answering else "idle" if self.idle_since < NEVER else "reading"
         return f"<ClientConnection {self.transport!r} {state} served={self._served}>"
+
+    @property
+    def idle_since(self) -> float:
+        """From when on it has been waiting for a request; `NEVER` while it has one."""
+        return self._idle_since if self.plain is None else self.plain.idle_since
 
     # Requests
 
@@ -98,11 +119,13 @@ class ClientConnection:
             patience = min(patience, _LAST_REQUEST)
         data = self._receive_nowait()
         if data is None:
-            self._waiting = True
-            # Also after a drain or the deadline has ended the wait, what came meanwhile is served.
-            with contextlib.suppress(TimedOut, TransportBroken):
-                await self.transport.wait_readable(trio.current_time() + patience)
-            self._waiting = False
+            self._idle_since = now = trio.current_time()
+            try:
+                await self.transport.wait_readable(now + patience)
+            except (TimedOut, TransportBroken):
+                pass  # what came meanwhile is served all the same, also after a drain
+            finally:
+                self._idle_since = NEVER
             data = self._receive_nowait()
         if not data:
             return False
@@ -120,10 +143,18 @@ class ClientConnection:
         self.draining = True
         if self.plain is not None:
             self.plain.drain()
-        if self._waiting:
+        if self._idle_since < NEVER:
             # Not at once: a request may be on its way, and would be met by a reset.
             last = trio.current_time() + _LAST_REQUEST
             self.transport.read_by = min(self.transport.read_by, last)
+
+    def let_go(self) -> None:
+        """Give up waiting for a request; one that has come meanwhile is served all the same."""
+        if self.plain is not None:
+            self.plain.let_go()
+        self._idle_since = NEVER
+        self.transport.read_by = trio.current_time()
+        self.transport.wake()
 
     def body_nowait(self) -> bytes | None:
         """The next piece of the request's body that is already here.
@@ -144,15 +175,17 @@ class ClientConnection:
         """Receive more of the request's body, for `body_nowait`.
 
         Raises:
-            ClientError: nothing came for too long (408).
+            ClientError: nothing came for too long, or too little (408).
             ClientGone: the client left.
         """
+        began = trio.current_time()
         try:
-            data = await receive(self.transport, trio.current_time() + self._timeouts.body)
+            data = await receive(self.transport, began + self._sends.left)
         except TransportBroken:
             raise ClientGone("the client reset its connection") from None
         except TimedOut:
             raise ClientError("the request body took too long", 408) from None
+        self._sends.moved(len(data), trio.current_time() - began)
         self._codec.feed(data)
 
     @property
@@ -192,7 +225,7 @@ class ClientConnection:
             parts: pieces of the body.
             trailers: where the response ends with `parts`, its trailers; None if more is to come.
         """
-        close = self.draining or not self._timeouts.keep_alive
+        close = self.draining or self._last_request
         head = self._codec.response(status, reason, lines, close=close)
         # The plain road may have sent the head already, and a part of the body.
         out = [] if self.answering else [head]
@@ -222,11 +255,11 @@ class ClientConnection:
 
     async def _send(self, data: bytes) -> None:
         try:
-            await send(self.transport, data, self._timeouts.body)
+            await send_at_pace(self.transport, data, self._takes)
         except TransportBroken:
             raise ClientGone("the client closed its connection before it had its answer") from None
         except TimedOut:
-            raise ClientGone("the client took nothing of its answer for too long") from None
+            raise ClientGone("the client took its answer too slowly") from None
 
     # The plain road
 
@@ -249,23 +282,31 @@ class ClientConnection:
 
     def head_again(self) -> RequestHead | None:
         """The head of a request that was read on the plain road, for who wants to know it."""
-        with contextlib.suppress(ClientError):
+        try:
             part = self._codec.read_head()
-            return part if isinstance(part, RequestHead) else None
-        return None
+        except ClientError:
+            return None
+        return part if isinstance(part, RequestHead) else None
 
     def leave_http(self) -> bytes:
         """After a 101: what the client has already sent of the other protocol."""
         return self._codec.leave_http()
 
+    @property
+    def _last_request(self) -> bool:
+        """The profile allows no other request after the one that is being answered."""
+        return not self._timeouts.keep_alive or self._served + 1 >= self._most_requests
+
     # Ends
 
     def next_cycle(self) -> bool:
         """Make ready for the next request; False if this connection has to end."""
-        if self.draining or not self._timeouts.keep_alive or not self._codec.may_go_on:
+        if self.draining or self._last_request or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
         self._began = None
+        self._sends.restart()
+        self._takes.restart()
         self._served += 1
         return True
 

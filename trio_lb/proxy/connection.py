@@ -6,7 +6,9 @@ import logging
 import math
 import os
 from contextlib import nullcontext
+from heapq import nsmallest
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -18,6 +20,7 @@ from trio_lb.wire.answers import error_answer
 from trio_lb.wire.heads import RequestHead, find
 from trio_lb.wire.identity import Identification, Peer
 
+from .address_limit import AddressLimit
 from .body import RequestBody
 from .client import ClientConnection
 from .exchange import CLIENT_GONE, Account, Exchange
@@ -37,6 +40,12 @@ if TYPE_CHECKING:
     from .begun import Begun
 
 log = logging.getLogger("trio_lb.proxy")
+
+#: Who has just come, or was just served, is not idle yet; seconds.
+_SETTLED = 1.0
+
+#: Idle connections that are closed at one time for want of room.
+_MOST_LET_GO = 32
 
 
 class Ended(NamedTuple):
@@ -90,6 +99,7 @@ class Proxy:
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
         self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
         self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
+        self._address_limit = AddressLimit(servers.places, profile.limits.clients_per_address)
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
@@ -123,8 +133,10 @@ class Proxy:
         client.draining = self._draining
         self._clients.add(client)
         self.tally.opened()
+        peer: Peer | None = None
         try:
-            if (peer := await self._meet(client, proxy_protocol)) is not None:
+            peer = await self._meet(client, proxy_protocol)
+            if peer is not None:
                 await self._serve_requests(client, peer)
         except ClientGone:
             pass
@@ -134,12 +146,28 @@ class Proxy:
             client.cut()
             self._clients.discard(client)
             self.tally.closed()
+            if peer is not None:
+                self._address_limit.left(peer)
 
     def drain(self) -> None:
         """Make the answers under way the last ones, and let idle clients go."""
         self._draining = True
         for client in self._clients:
             client.drain()
+
+    def let_idle_go(self) -> int:
+        """Close connections of clients that have been idle longest: an eighth, and not too many.
+
+        Returns:
+            How many those are; they end in a moment.
+        """
+        latest = trio.current_time() - _SETTLED
+        idle = [client for client in self._clients if client.idle_since <= latest]
+        number = min(-(-len(idle) // 8), _MOST_LET_GO)
+        for client in nsmallest(number, idle, key=attrgetter("idle_since")):
+            client.let_go()
+            self.tally.let_go()
+        return number
 
     async def _meet(self, client: ClientConnection, proxy_protocol: bool) -> Peer | None:
         """Find out who is there; None if it is nobody who is served."""
@@ -151,34 +179,41 @@ class Proxy:
             peer, rest = introduced
             if rest:
                 client.feed(rest)
-        return peer
+        if self._address_limit.let_in(peer):
+            return peer
+        self.tally.refused()
+        return None
 
     async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
         turns = Turns()
         if self._plain is not None:
             self._plain.attach(client, peer)
-        while True:
-            begun = None
-            if self._plain is not None and client.plain is not None:
-                handover = await self._plain.serve(client, client.plain, peer)
-                if handover.why == "served":
-                    await client.end(complete=True)
-                if handover.why != "odd":
-                    return
-                begun = self._plain.begun(client, handover)
-            with begun or nullcontext():
-                try:
-                    head = await client.next_request()
-                except ClientError as exc:
-                    await self._refuse_head(client, peer, exc)
-                    break
-                if head is None:
-                    return
-                await self._serve_request(client, peer, head, begun)
-            if not client.next_cycle():
-                break
+        while await self._serve_some(client, peer):
             await turns.step()
+
+    async def _serve_some(self, client: ClientConnection, peer: Peer) -> bool:
+        """Serve all that is plain, and then one request on the general road; False at the end."""
+        begun: Begun | None = None
+        if self._plain is not None and client.plain is not None:
+            handover = await self._plain.serve(client, client.plain, peer)
+            if handover.why == "served":
+                await client.end(complete=True)
+            if handover.why != "odd":
+                return False
+            begun = self._plain.begun(client, handover)
+        with begun or nullcontext():
+            try:
+                head = await client.next_request()
+            except ClientError as exc:
+                await self._refuse_head(client, peer, exc)
+            else:
+                if head is None:
+                    return False
+                await self._serve_request(client, peer, head, begun)
+                if client.next_cycle():
+                    return True
         await client.end()
+        return False
 
     async def _refuse_head(self, client: ClientConnection, peer: Peer, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""

@@ -78,5 +78,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
         connect=timeouts.connect,
         response=profile.timeout,
         idle=upstream.idle_timeout,
+        min_rate=limits.min_rate,
+        most_requests=limits.requests_per_connection,
     )
     return Paving(readiness, WatchedPool(compiled, upstream.idle_timeout), road)

@@ -103,6 +103,9 @@ class Statistics:
         requests_total: requests read from clients since the start.
         responses_by_class: responses sent to clients, by class: {"2xx": 10, "5xx": 1}.
         access_log_dropped: access log entries lost to a slow, full or unwritable destination.
+        client_connections_refused: those closed at once, since their address had too many.
+        client_connections_let_go: idle ones closed early, to make room for others.
+        accepting_pauses: how often a worker let clients wait for want of room, for 0.1 s each.
         workers: its processes, those that drain first; none in a balancer that is embedded.
     """
 
@@ -115,6 +118,9 @@ class Statistics:
     requests_total: int
     responses_by_class: Mapping[str, int]
     access_log_dropped: int
+    client_connections_refused: int = 0
+    client_connections_let_go: int = 0
+    accepting_pauses: int = 0
     workers: tuple[WorkerStatistics, ...] = ()
 
     @property
@@ -186,6 +192,9 @@ def statistics_from(
     requests_total: int,
     responses_by_class: Mapping[str, int],
     access_log_dropped: int = 0,
+    client_connections_refused: int = 0,
+    client_connections_let_go: int = 0,
+    accepting_pauses: int = 0,
     workers: Sequence[WorkerStatistics] = (),
 ) -> Statistics:
     """Join the table's counters with what the profile says of each server.
@@ -201,6 +210,9 @@ def statistics_from(
         requests_total: read since the start.
         responses_by_class: sent since the start; copied.
         access_log_dropped: since the start.
+        client_connections_refused: since the start.
+        client_connections_let_go: since the start.
+        accepting_pauses: since the start.
         workers: if there are any.
     """
     return Statistics(
@@ -213,6 +225,9 @@ def statistics_from(
         requests_total=requests_total,
         responses_by_class=dict(responses_by_class),
         access_log_dropped=access_log_dropped,
+        client_connections_refused=client_connections_refused,
+        client_connections_let_go=client_connections_let_go,
+        accepting_pauses=accepting_pauses,
         workers=tuple(workers),
     )
 
@@ -238,6 +253,9 @@ def statistics_of(
         requests_total=clients.requests,
         responses_by_class={f"{first}xx": clients.classes[first] for first in range(1, 6)},
         access_log_dropped=clients.log_dropped,
+        client_connections_refused=clients.refused,
+        client_connections_let_go=clients.let_go,
+        accepting_pauses=clients.pauses,
         workers=workers,
     )
 

@@ -95,6 +95,14 @@ def summary(statistics: Statistics, rates: Rates) -> list[tuple[str, str]]:
     ]
     if statistics.access_log_dropped:
         lines.append(("Access log dropped", units.count(statistics.access_log_dropped)))
+    room = {
+        "refused": statistics.client_connections_refused,
+        "idle closed": statistics.client_connections_let_go,
+        "pauses of accepting": statistics.accepting_pauses,
+    }
+    if any(room.values()):
+        told = ", ".join(f"{units.count(number)} {what}" for what, number in room.items() if number)
+        lines.append(("For want of room", told))
     return lines
 
 

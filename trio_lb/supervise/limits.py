@@ -45,9 +45,10 @@ def descriptors_needed(profile: Profile) -> int:
     how many requests they get.
     """
     requests = sum(server.max_connections for server in profile.servers)
+    clients = max(requests, profile.limits.clients or 0)
     idle = len(profile.servers) * profile.upstream.idle_connections
     listening = worker_count(profile) * len(profile.listen)  # each has those of all workers
-    return 2 * requests + idle + listening + _RESERVE
+    return clients + requests + idle + listening + _RESERVE
 
 
 def descriptor_warning(profile: Profile, limit: int) -> str | None:
@@ -57,5 +58,6 @@ def descriptor_warning(profile: Profile, limit: int) -> str | None:
         return None
     return (
         f"a worker may need {needed} open files, and {limit} are allowed: raise the limit "
-        "(LimitNOFILE= of systemd, ulimit -Hn) or lower max_connections or idle_connections"
+        "(LimitNOFILE= of systemd, ulimit -Hn) or lower max_connections, idle_connections or "
+        "limits.clients"
     )

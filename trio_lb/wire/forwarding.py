@@ -78,6 +78,8 @@ def response_lines(head: ResponseHead) -> list[FieldLine]:
     for name, lower, value in head.fields:
         if lower == b"via":
             via.append(value)
+        elif lower == b"content-length":
+            lines.append((name, b"%d" % int(value)))  # without zeros in front, as for requests
         elif lower not in HOP_BY_HOP:
             lines.append((name, value))
         elif lower == b"connection":

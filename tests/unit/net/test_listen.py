@@ -109,7 +109,7 @@ async def test_clients_are_handed_over_with_their_address(unix: bool, tmp_path: 
     deadlines = Deadlines()
     accepted: list[SocketTransport] = []
     async with opened(url) as [listener], trio.open_nursery() as nursery:
-        nursery.start_soon(listener.accept_forever, accepted.append, deadlines)
+        nursery.start_soon(listener.accept_forever, accepted.append, deadlines, Room())
         clients = [await dial(str(listener.address)) for _ in range(100)]
         while len(accepted) < 100:
             await trio.lowlevel.checkpoint()
@@ -121,6 +121,32 @@ async def test_clients_are_handed_over_with_their_address(unix: bool, tmp_path: 
             client.socket.close()
         nursery.cancel_scope.cancel()
     assert len(deadlines) == 0
+
+
+class Room:
+    """A door with so many places, which counts what it is asked."""
+
+    def __init__(self, places: int = 1_000_000, idle: int = 0) -> None:
+        self.places = places
+        self.idle = idle
+        self.asked: list[bool] = []
+
+    def take_place(self) -> str | None:
+        if not self.places:
+            return "there is no place"
+        self.places -= 1
+        return None
+
+    def give_place_back(self) -> None:
+        self.places += 1
+
+    def make_room(self, *, descriptors: bool) -> bool:
+        self.asked.append(descriptors)
+        if not self.idle:
+            return False
+        self.idle -= 1
+        self.places += 1
+        return True
 
 
 class _Exhausted(socket.socket):
@@ -149,7 +175,7 @@ async def test_errors_of_accept_pause_or_are_passed_over(
         accepted: list[SocketTransport] = []
         client = await dial(str(address))
         with trio.move_on_after(1):
-            await listener.accept_forever(accepted.append, Deadlines())
+            await listener.accept_forever(accepted.append, Deadlines(), Room())
         client.socket.close()
         accepted[0].close()
     assert [record.message for record in caplog.records] == [
@@ -193,7 +219,8 @@ async def scarce(clients: int) -> AsyncIterator[tuple[_Scarce, list[SocketTransp
         for _ in range(clients):
             stack.callback((await dial(str(address))).socket.close)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Listener(sock, address).accept_forever, accepted.append, Deadlines())
+            accept = Listener(sock, address).accept_forever
+            nursery.start_soon(accept, accepted.append, Deadlines(), Room())
             yield sock, accepted
             nursery.cancel_scope.cancel()
         for transport in accepted:
@@ -238,3 +265,60 @@ async def test_row_13_descriptors_that_come_and_go_do_not_flood_the_log(
     messages = [record.message.partition(": ")[2].partition(":")[0] for record in caplog.records]
     assert 4 <= len(messages) <= 40
     assert messages == ["accepting is paused", "accepting again"] * (len(messages) // 2)
+
+
+async def test_places_are_taken_for_clients_alone() -> None:
+    deadlines, room = Deadlines(), Room(5)
+    accepted: list[SocketTransport] = []
+    async with opened("http://127.0.0.1:0") as [listener]:
+        assert listener.accept_some(accepted.append, deadlines, room) is None
+        assert room.places == 5
+        clients = [await dial(str(listener.address)) for _ in range(7)]
+        assert listener.accept_some(accepted.append, deadlines, room, 2) is None
+        assert (len(accepted), room.places) == (2, 3)
+        want = listener.accept_some(accepted.append, deadlines, room)
+        assert want == ("there is no place", False)
+        assert (len(accepted), room.places) == (5, 0)
+        for transport in accepted:
+            transport.close()
+        for client in clients:
+            client.socket.close()
+
+
+async def test_without_places_clients_wait_until_idle_ones_have_gone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    room = Room(1, idle=1)
+    accepted: list[SocketTransport] = []
+    async with opened("http://127.0.0.1:0") as [listener], trio.open_nursery() as nursery:
+        nursery.start_soon(listener.accept_forever, accepted.append, Deadlines(), room)
+        clients = [await dial(str(listener.address)) for _ in range(3)]
+        await trio.sleep(1)
+        assert len(accepted) == 2
+        assert 10 <= len(room.asked) <= 12  # every 0.1 s, and not in a busy loop
+        room.places = 1
+        await trio.sleep(0.2)
+        assert len(accepted) == 3
+        for transport in accepted:
+            transport.close()
+        for client in clients:
+            client.socket.close()
+        nursery.cancel_scope.cancel()
+    assert [record.message for record in caplog.records] == [
+        f"{listener.address}: accepting is paused: there is no place",
+        f"{listener.address}: accepting again",
+    ]
+
+
+async def test_a_place_is_not_lost_with_a_client_that_could_not_be_accepted() -> None:
+    room = Room(5)
+    with _Exhausted() as sock:
+        sock.errors = [OSError(24, os.strerror(24)), OSError(9, os.strerror(9))]
+        sock.setblocking(False)
+        listener = Listener(sock, parse_listen_address("http://127.0.0.1:1"))
+        want = listener.accept_some(lambda _: None, Deadlines(), room)
+        assert want == ("Too many open files", True)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            listener.accept_some(lambda _: None, Deadlines(), room)
+    assert room.places == 5

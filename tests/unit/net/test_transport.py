@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.memory import memory_pair
 from tests.support.net import free_port
 from trio_lb.net.deadlines import NEVER, TICK, Deadlines
+from trio_lb.net.pace import Pace
 from trio_lb.net.transport import (
     SocketTransport,
     TimedOut,
@@ -21,6 +22,7 @@ from trio_lb.net.transport import (
     Turns,
     receive,
     send,
+    send_at_pace,
     tune,
 )
 
@@ -124,6 +126,43 @@ async def test_a_full_buffer_takes_no_more_until_it_is_read(
         assert got == sent
         await left.wait_writable(trio.current_time() + 1)
         assert left.send_nowait(b"x") == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_unsent_is_what_the_peer_has_not_got(kind: str, autojump_clock: MockClock) -> None:
+    async with open_pair(kind) as (left, right, _):
+        assert left.unsent == 0
+        sent = await fill(left)
+        full = left.unsent
+        assert full > 0
+        got = 0
+        while got < sent:
+            got += len(await receive(right, NEVER))
+        await left.wait_writable(trio.current_time() + 1)
+        assert left.unsent < full
+        left.close()
+        assert kind == "memory" or left.unsent == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rate", [None, 10_000])
+async def test_sending_at_a_pace(kind: str, rate: int | None, autojump_clock: MockClock) -> None:
+    async with open_pair(kind) as (left, right, _), trio.open_nursery() as nursery:
+        await fill(left)
+        began = trio.current_time()
+
+        async def sip() -> None:
+            for _ in range(100):
+                await trio.sleep(5)
+                await receive(right, NEVER, 20_000)
+
+        nursery.start_soon(sip)
+        with pytest.raises(TimedOut):
+            await send_at_pace(left, bytes(10_000_000), Pace(20, rate))
+        # As long as something moves; or at its pace, 2 s for each 5: 20 / 3 * 5.
+        assert trio.current_time() - began > (500 if rate is None else 25)
+        assert rate is None or trio.current_time() - began < 120
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -123,6 +123,10 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 headers=st.integers(1, 10_000),
                 target=_SIZES,
                 body=st.none() | st.just(0) | _SIZES,
+                min_rate=st.none() | _SIZES,
+                clients=st.none() | st.integers(1, 10_000_000),
+                clients_per_address=st.none() | st.integers(1, 10_000_000),
+                requests_per_connection=st.none() | st.integers(1, 1_000_000_000),
             )
         ),
         retries=draw(st.integers(0, 100)),

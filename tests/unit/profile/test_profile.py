@@ -43,7 +43,16 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         algorithm=Algorithm.ROUND_ROBIN,
         timeout=10,
         timeouts=Timeouts(connect=2, client_head=10, body=30, keep_alive=60, tunnel=3600, drain=30),
-        limits=Limits(head=16384, headers=100, target=8192, body=None),
+        limits=Limits(
+            head=16384,
+            headers=100,
+            target=8192,
+            body=None,
+            min_rate=240,
+            clients=None,
+            clients_per_address=None,
+            requests_per_connection=None,
+        ),
         retries=2,
         replay_body=65536,
         upstream=Upstream(idle_connections=64, idle_timeout=4),
@@ -94,6 +103,10 @@ limits:
   headers: 50
   target: 4kb
   body: 1 MB
+  min_rate: 1kB
+  clients: 10000
+  clients_per_address: 20
+  requests_per_connection: 1000
 retries: 0
 replay_body: 0
 upstream: {idle_connections: 0, idle_timeout: 0s}
@@ -140,7 +153,16 @@ log_level: DEBUG
         timeouts=Timeouts(
             connect=0.5, client_head=60, body=1.5, keep_alive=0, tunnel=86400, drain=3600
         ),
-        limits=Limits(head=32768, headers=50, target=4000, body=1_000_000),
+        limits=Limits(
+            head=32768,
+            headers=50,
+            target=4000,
+            body=1_000_000,
+            min_rate=1000,
+            clients=10_000,
+            clients_per_address=20,
+            requests_per_connection=1000,
+        ),
         retries=0,
         replay_body=0,
         upstream=Upstream(idle_connections=0, idle_timeout=0),

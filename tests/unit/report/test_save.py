@@ -97,6 +97,9 @@ async def test_json_lines(tmp_path: Path, mock_clock: MockClock, nursery: trio.N
         "requests_total": 40,
         "responses_by_class": {"2xx": 40},
         "access_log_dropped": 0,
+        "client_connections_refused": 0,
+        "client_connections_let_go": 0,
+        "accepting_pauses": 0,
         "servers": [server, server | dead | {"requests_per_s": 0.0}],
         "workers": [worker],
     }

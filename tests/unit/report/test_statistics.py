@@ -112,10 +112,16 @@ def test_responses_are_those_of_the_moment() -> None:
         requests_total=0,
         responses_by_class=responses,
         access_log_dropped=4,
+        client_connections_refused=5,
+        client_connections_let_go=6,
+        accepting_pauses=7,
     )
     responses["2xx"] += 1
     assert snapshot.responses_by_class == {"2xx": 1}
     assert snapshot.access_log_dropped == 4
+    assert snapshot.client_connections_refused == 5
+    assert snapshot.client_connections_let_go == 6
+    assert snapshot.accepting_pauses == 7
 
 
 def test_totals() -> None:

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.profile import override, parse_profile
+from msgspec import structs
+
+from trio_lb.profile import Limits, override, parse_profile
 from trio_lb.supervise.limits import descriptor_warning, descriptors_needed, worker_count
 
 if TYPE_CHECKING:
@@ -79,6 +81,10 @@ def test_what_a_profile_needs() -> None:
     # Each request has a client and a server, 10 idle connections for each server; 2 addresses, for
     # each of which 4 workers have a socket.
     assert descriptors_needed(limited) == 2 * 350 + 3 * 10 + 2 * 4 + reserve
+    # Clients that may be there, be they idle, count as well.
+    for clients, needed in ((1000, 1000), (200, 350)):
+        profile = structs.replace(limited, limits=Limits(clients=clients))
+        assert descriptors_needed(profile) == (needed + 350 + 3 * 10 + 2 * 4 + reserve)
 
 
 def test_a_limit_that_does_not_suffice_is_told() -> None:
