@@ -7,6 +7,7 @@ Switches for development, all off in a release:
 """
 
 import os
+import sys
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -15,9 +16,12 @@ trace = os.environ.get("TRIO_LB_TRACE") == "1"
 sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 
+EVERYWHERE = ("_table", "_select", "_places", "_wire", "_framing", "_heads")
+LINUX = ("_readiness", "_buffers", "_upstreams", "_road", "_exchange")  # the plain road
+
 sources = {
     f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"
-    for name in ("_table", "_select", "_places", "_wire", "_framing", "_heads")
+    for name in (*EVERYWHERE, *(LINUX if sys.platform == "linux" else ()))
 }
 if os.environ.get("TRIO_LB_LOOPS") == "1":
     sources["benchmarks.micro.wire_loops"] = "benchmarks/micro/wire_loops.pyx"

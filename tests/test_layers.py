@@ -45,6 +45,8 @@ class Row:
 SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
 OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
 COMPILED = "_table _select _places _wire _framing _heads"
+WAITING = "_readiness _buffers _sockets _upstreams"
+PLAIN_ROAD = "_road _exchange"
 
 TABLE = [
     Row(0, "errors garbage logs"),
@@ -52,12 +54,12 @@ TABLE = [
     Row(1, COMPILED, beside=COMPILED, never=OUR_PYTHON),
     Row(2, "wire", never=f"_table _select _places {SANS_IO}", outside="h11"),
     Row(2, "balance", never=f"_wire _framing _heads {SANS_IO}"),
-    Row(3, "_readiness", never=f"{OUR_PYTHON} {COMPILED}", outside="trio"),
-    Row(3, "net", beside="_readiness", never=f"balance wire {COMPILED}", outside="trio"),
-    Row(4, "_exchange", never=OUR_PYTHON, outside="trio"),
-    Row(4, "proxy", beside="_exchange", outside="trio h11"),
-    Row(4, "health", never="_exchange", outside="trio h11"),
-    Row(4, "report", never="_exchange", outside="trio rich msgspec"),
+    Row(3, WAITING, beside=WAITING, never=f"{OUR_PYTHON} {COMPILED}", outside="trio"),
+    Row(3, "net", beside=WAITING, never=f"balance wire {COMPILED}", outside="trio"),
+    Row(4, PLAIN_ROAD, beside=PLAIN_ROAD, never=OUR_PYTHON, outside="trio"),
+    Row(4, "proxy", beside=PLAIN_ROAD, outside="trio h11"),
+    Row(4, "health", never=PLAIN_ROAD, outside="trio h11"),
+    Row(4, "report", never=PLAIN_ROAD, outside="trio rich msgspec"),
     Row(5, "service load_balancer", beside="service", outside="trio"),
     Row(6, "supervise", outside="trio msgspec"),
     Row(6, "__init__"),

@@ -24,6 +24,7 @@ from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.net.upstream_pool import UpstreamPool
 from trio_lb.proxy.connection import Ended, Proxy
 from trio_lb.proxy.door import Door
+from trio_lb.proxy.road import pave
 from trio_lb.report.access_log import AccessLog, open_access_log
 from trio_lb.report.access_record import AccessRecord, Attempt
 from trio_lb.wire.heads import find
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
+    from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import Address, ErrorPage, Profile
 
 log = logging.getLogger("trio_lb.service")
@@ -82,11 +84,15 @@ class Service:
         self.deadlines = Deadlines()
         self.dial = self._dial
         settings = profile.upstream
-        self._upstreams = UpstreamPool(
-            len(profile.servers), settings.idle_connections, settings.idle_timeout
-        )
         on_ended = None if access_log is None else self._record
-        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended)
+        self._plain = pave(profile, servers, self.deadlines)
+        self._upstreams: IdleConnections = (
+            UpstreamPool(len(profile.servers), settings.idle_connections, settings.idle_timeout)
+            if self._plain is None
+            else self._plain.upstreams
+        )
+        road = None if self._plain is None else self._plain.road
+        self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended, road)
         self._door = Door(profile, servers, self._upstreams, self._proxy)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
@@ -148,6 +154,9 @@ class Service:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.deadlines.watch_forever)
+                if self._plain is not None:
+                    nursery.start_soon(self._plain.readiness.watch_forever)
+                    nursery.start_soon(self._plain.readiness.sweep_forever)
                 if self.profile.limits.clients is not None:
                     nursery.start_soon(self._door.make_room_for_others)
                 while True:
@@ -155,6 +164,8 @@ class Service:
                     self._upstreams.expire(trio.current_time())
         finally:
             self._upstreams.close()
+            if self._plain is not None:
+                self._plain.readiness.close()
 
     def state_changed(self, change: StateChange) -> None:
         """Say so, and keep no connections to the dead."""

@@ -9,16 +9,17 @@ the caller, at most MAX_HELD bytes, and given again in front of what comes next.
 ends in or right behind a chunk's data, or at a *boundary*: behind the CRLF of a complete chunk, in
 front of the next one's size. The last chunk is good only together with the empty line behind it.
 
-Thus everything out of the ordinary, be it legal (a chunk extension, a trailer) or not, is found at
-a boundary: BODY_ODD. Both sides of the exchange are in the middle of a chunked body there, between
-two chunks, where the general road can go on with data[good:] as the next line, or the exchange be
-cut. Only where a chunk's data isn't followed by CRLF no road can go on: BODY_BROKEN.
+Thus everything out of the ordinary, be it legal (a chunk extension, a trailer, a size with zeros
+before it) or not, is found at a boundary: BODY_ODD. Both sides of the exchange are in the middle of
+a chunked body there, between two chunks, where the general road can go on with data[good:] as the
+next line, or the exchange be cut. Only a chunk whose data isn't followed by CRLF can't be gone on
+with: BODY_BROKEN.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef enum:
-    MAX_HELD = 19               # bytes: the digits of a last chunk, CRLF and CR
+    MAX_HELD = 17               # bytes: the digits of a size, and CR
     MAX_CHUNK_DIGITS = 16
 
 cdef enum BodyState:

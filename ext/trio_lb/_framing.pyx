@@ -89,6 +89,8 @@ cdef BodyState feed_size(Body *body, const char **good, const char *end) noexcep
             break
         if p - good[0] == MAX_CHUNK_DIGITS:
             return BODY_ODD
+        if p > good[0] and not size:
+            return BODY_ODD     # a zero in front of other digits
         size = size << 4 | <uint64_t> digit
         p += 1
     if p == good[0] and p < end:

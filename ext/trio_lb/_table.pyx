@@ -464,6 +464,9 @@ cdef class Table:
 
     def request_ended(self, uint32_t status):
         """Count a request that is over, by its answer's status; 0 for no answer at all."""
+        self.record_request(status)
+
+    cdef void record_request(self, uint32_t status) noexcept nogil:
         add_own64(&self.own.ended[min(status // 100, <uint32_t> CLASSES - 1)], 1)
 
     def log_dropped(self, uint64_t entries):

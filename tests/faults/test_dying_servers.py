@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 SERVICE = 0.05  # seconds
+LATE = 0.11  # a tick of the watch over deadlines, with a margin
 WELL = besides_checks(scripts.delayed(SERVICE, scripts.answer(b"ok")))
 
 
@@ -110,7 +111,7 @@ async def test_row_5_no_connection_in_time(autojump_clock: MockClock) -> None:
             url = balancer.addresses[0]
             start = trio.current_time()
             assert (await request(url, "POST", body=b"x")).status == 200
-            assert trio.current_time() - start == pytest.approx(1, abs=0.01)
+            assert trio.current_time() - start == pytest.approx(1, abs=LATE)
             start = trio.current_time()
             for _ in range(10):
                 assert (await request(url)).status == 200
@@ -132,7 +133,7 @@ async def test_row_5_nobody_waits_longer_than_all_tries(autojump_clock: MockCloc
             start = trio.current_time()
             response = await request(balancer.addresses[0])
             assert (response.status, response.complete) == (504, True)
-            assert trio.current_time() - start == pytest.approx(3, abs=0.01)
+            assert trio.current_time() - start == pytest.approx(3, abs=LATE)
             assert (await request(balancer.addresses[0])).status == 503  # the fourth, and none
             assert balancer.statistics().total_active == 0
 

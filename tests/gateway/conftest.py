@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from trio_lb import LoadBalancer
 
 #: The roads that a request can take, and the settings that make it take them.
-ROADS: dict[str, dict[str, object]] = {"h11": {}}
+ROADS: dict[str, dict[str, object]] = {
+    "plain": {"engine": "plain"},
+    "h11": {"engine": "h11"},
+}
 
 
 @pytest.fixture(scope="module", params=ROADS)

@@ -90,7 +90,7 @@ async def test_every_request_is_told_of_when_it_ends() -> None:
         first, second, third = rig.ended
         assert first.exchange is not None
         assert (first.status, first.why, first.exchange.bytes_sent) == (200, "ok", 5)
-        assert (first.exchange.body.size, first.client) == (3, "192.0.2.1")
+        assert (first.exchange.bytes_received, first.client) == (3, "192.0.2.1")
         assert (second.status, second.why[:10]) == (502, "the server")
         assert (third.status, third.exchange) == (417, None)
         assert rig.servers.tally.read().requests == 3

@@ -15,6 +15,7 @@ from trio_lb.balance.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trio_lb._select import Selection
     from trio_lb.profile import Algorithm, Server
 
 
@@ -59,7 +60,8 @@ class ServerPool:
         self._places = {slot: place for place, slot in enumerate(self._slots)}
         if len(self._places) != len(self.servers):
             raise ValueError(f"{len(self.servers)} servers can't have the slots {self._slots}")
-        self._pick = ALGORITHMS[algorithm](table, self._slots).pick
+        self._selection = ALGORITHMS[algorithm](table, self._slots)
+        self._pick = self._selection.pick
 
     def __len__(self) -> int:
         return len(self.servers)
@@ -89,6 +91,14 @@ class ServerPool:
             return None
         slot = self._places[picked]
         return Reservation(self._table, picked, slot, self.servers[slot])
+
+    def adopt(self, slot: int) -> Reservation:
+        """The reservation of a connection slot that compiled code has taken; like `reserve`."""
+        return Reservation(self._table, self._table_slot(slot), slot, self.servers[slot])
+
+    def compiled(self) -> tuple[Table, Selection, tuple[int, ...]]:
+        """What compiled code picks from: table, algorithm, and where the servers are in it."""
+        return self._table, self._selection, self._slots
 
     def take_out(self, slot: int, reason: str, *, keep_last: bool = False) -> bool:
         """Make an alive server dead, until a health check brings it back.

@@ -15,6 +15,8 @@ from trio_lb.errors import ConnectFailed
 from .transport import SocketTransport, tune
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_lb.profile import Address
 
     from .deadlines import Deadlines
@@ -56,30 +58,79 @@ async def dial(address: Address, seconds: float, deadlines: Deadlines) -> Socket
         try:
             sock = await _connect(address)
         except OSError as exc:
-            reason = f"connect: {exc.strerror or exc}"
-            if exc.errno in _EXHAUSTED:
-                raise ConnectFailed(reason, 503, local=True) from exc
-            raise ConnectFailed(reason, refused=exc.errno in _NOBODY_THERE) from exc
+            raise connect_failed(exc) from exc
         return SocketTransport(sock, address.host or "unix:", deadlines)
-    raise ConnectFailed(f"connect: no answer within {seconds:g} s", 504)
+    raise connect_too_slow(seconds)
 
 
-async def _connect(address: Address) -> socket.socket:
+def connect_failed(exc: OSError) -> ConnectFailed:
+    """What an error of connect(2), or of making a socket for it, means for a request."""
+    reason = f"connect: {exc.strerror or exc}"
+    if exc.errno in _EXHAUSTED:
+        return ConnectFailed(reason, 503, local=True)
+    return ConnectFailed(reason, refused=exc.errno in _NOBODY_THERE)
+
+
+def connect_too_slow(seconds: float) -> ConnectFailed:
+    """What it means that there was no connection after `seconds`."""
+    return ConnectFailed(f"connect: no answer within {seconds:g} s", 504)
+
+
+def dial_at_once(
+    address: Address, deadlines: Deadlines
+) -> Callable[[], tuple[SocketTransport, int]] | None:
+    """How to begin to connect to a server without a wait; None if its name must be resolved.
+
+    Returns:
+        A function that gives a transport, and the error number of connect(2): 0, EINPROGRESS, or
+        what went wrong. It raises OSError where there can't be a socket.
+    """
+    where = _place(address)
+    if where is None:
+        return None
+    family, target = where
+    peer = address.host or "unix:"
+
+    def begin() -> tuple[SocketTransport, int]:
+        sock = _new_socket(family)
+        return SocketTransport(sock, peer, deadlines), sock.connect_ex(target)
+
+    return begin
+
+
+def _place(address: Address) -> tuple[int, str | tuple[str, int]] | None:
+    """Family and address for connect(2); None for a name."""
     if address.unix is not None:
-        return await _connect_one(socket.AF_UNIX, address.unix)
+        return socket.AF_UNIX, address.unix
     try:
         literal = ipaddress.ip_address(address.host)
     except ValueError:
-        return await _connect_name(address.host, address.port)
+        return None
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
-    return await _connect_one(family, (address.host, address.port))
+    return family, (address.host, address.port)
 
 
-async def _connect_one(family: int, target: str | tuple[str, int]) -> socket.socket:
+async def _connect(address: Address) -> socket.socket:
+    where = _place(address)
+    if where is None:
+        return await _connect_name(address.host, address.port)
+    return await _connect_one(*where)
+
+
+def _new_socket(family: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
     try:
         sock.setblocking(False)
         tune(sock, unsent_limit=_UNSENT_LIMIT)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _connect_one(family: int, target: str | tuple[str, int]) -> socket.socket:
+    sock = _new_socket(family)
+    try:
         # A unix socket whose backlog is full says EAGAIN, and nothing tells when it has room.
         while (code := sock.connect_ex(target)) == errno.EAGAIN:  # noqa: ASYNC110
             await trio.sleep(_FULL_BACKLOG_PAUSE)

@@ -189,6 +189,10 @@ class SocketTransport:
     def __repr__(self) -> str:
         return f"<SocketTransport {self.peer} fd={self._sock.fileno()}>"
 
+    def fileno(self) -> int:
+        """The socket's descriptor; -1 when closed."""
+        return self._sock.fileno()
+
     def ends(self) -> tuple[End, End]:
         if self._sock.family == socket.AF_UNIX:
             return None, None

@@ -8,10 +8,34 @@ retry rules of `trio_lb.proxy` cover.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from .transport import Transport
+
+
+class IdleConnections(Protocol):
+    """What keeps idle connections: `UpstreamPool`, or the one that the plain road shares."""
+
+    def take(
+        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+    ) -> Transport | None:
+        """See `UpstreamPool`."""
+
+    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+        """See `UpstreamPool`."""
+
+    def expire(self, now: float) -> None:
+        """See `UpstreamPool`."""
+
+    def drop(self, server: int) -> None:
+        """See `UpstreamPool`."""
+
+    def close(self) -> None:
+        """See `UpstreamPool`."""
+
+    def __len__(self) -> int:
+        """How many there are, to all servers."""
 
 
 class _Idle(NamedTuple):

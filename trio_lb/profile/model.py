@@ -362,6 +362,13 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     health_check: Annotated[HealthCheck, Meta(description="How servers are checked, or off.")] = (
         HealthCheck()
     )
+    engine: Annotated[
+        Literal["plain", "h11"],
+        Meta(
+            description="plain: compiled code serves what is plain, on Linux, and h11 the rest; "
+            "h11: that serves everything."
+        ),
+    ] = "plain"
     workers: Annotated[
         int | Literal["auto"],
         _WORKERS,

@@ -63,7 +63,8 @@ async def attempt(
         head = await _final_head(exchange, upstream)
         now = trio.current_time()
         # The time that a client takes to upload a body is not its server's.
-        reservation.answered(now, now - (started if upstream.sent == NEVER else upstream.sent))
+        if not exchange.client.answering:
+            reservation.answered(now, now - (started if upstream.sent == NEVER else upstream.sent))
         if head.status == 101:
             return head
         await _pass_on(exchange, upstream, head)
@@ -117,12 +118,12 @@ async def _pass_on(exchange: Exchange, upstream: UpstreamConnection, head: Respo
     What has arrived together leaves together: most responses are one send.
     """
     client = exchange.client
-    parts, trailers = _available(upstream)
-    exchange.status = head.status
-    exchange.bytes_sent = sum(map(len, parts))
-    await client.begin_response(head.status, head.reason, response_lines(head), parts, trailers)
     turns = Turns()
     try:
+        parts, trailers = _available(upstream)
+        exchange.status = head.status
+        exchange.bytes_sent += sum(map(len, parts))
+        await client.begin_response(head.status, head.reason, response_lines(head), parts, trailers)
         while trailers is None:
             await upstream.receive_body()
             parts, trailers = _available(upstream)
@@ -130,6 +131,8 @@ async def _pass_on(exchange: Exchange, upstream: UpstreamConnection, head: Respo
             await client.continue_response(parts, trailers)
             await turns.step()
     except (ResponseBroken, ResponseTimeout) as exc:
+        if not client.answering:
+            raise
         raise ResponseCut(exc.reason) from exc
 
 

@@ -26,6 +26,7 @@ from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
 
 if TYPE_CHECKING:
+    from trio_lb._exchange import PlainClient
     from trio_lb.profile import Profile
     from trio_lb.wire.answers import Answer
 
@@ -48,12 +49,12 @@ class ClientConnection:
     Attributes:
         answering: part of a response has gone out, and its end has not.
         draining: the next answer is the last.
-        idle_since: from when on it has been waiting for a request; `NEVER` while it has one.
+        plain: where this connection is when it is on the plain road.
     """
 
     __slots__ = (
-        "_codec", "_most_requests", "_sends", "_served", "_takes", "_timeouts", "answering",
-        "draining", "idle_since", "transport",
+        "_began", "_codec", "_idle_since", "_most_requests", "_sends", "_served", "_takes",
+        "_timeouts", "answering", "draining", "plain", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
@@ -65,13 +66,20 @@ class ClientConnection:
         self._takes = Pace(profile.timeouts.body, limits.min_rate)
         self._most_requests = limits.requests_per_connection or math.inf
         self._served = 0
-        self.idle_since = NEVER
+        self._began: float | None = None
+        self._idle_since = NEVER
         self.answering = False
         self.draining = False
+        self.plain: PlainClient | None = None
 
     def __repr__(self) -> str:
         state = "answering" if self.answering else "idle" if self.idle_since < NEVER else "reading"
         return f"<ClientConnection {self.transport!r} {state} served={self._served}>"
+
+    @property
+    def idle_since(self) -> float:
+        """From when on it has been waiting for a request; `NEVER` while it has one."""
+        return self._idle_since if self.plain is None else self.plain.idle_since
 
     # Requests
 
@@ -92,7 +100,8 @@ class ClientConnection:
                 return None
             part = codec.read_head()
         if part is NEED_DATA:
-            deadline = trio.current_time() + self._timeouts.client_head
+            began = trio.current_time() if self._began is None else self._began
+            deadline = began + self._timeouts.client_head
             while part is NEED_DATA:
                 try:
                     codec.feed(await receive(self.transport, deadline))
@@ -110,13 +119,13 @@ class ClientConnection:
             patience = min(patience, _LAST_REQUEST)
         data = self._receive_nowait()
         if data is None:
-            self.idle_since = now = trio.current_time()
+            self._idle_since = now = trio.current_time()
             try:
                 await self.transport.wait_readable(now + patience)
             except (TimedOut, TransportBroken):
                 pass  # what came meanwhile is served all the same, also after a drain
             finally:
-                self.idle_since = NEVER
+                self._idle_since = NEVER
             data = self._receive_nowait()
         if not data:
             return False
@@ -132,14 +141,18 @@ class ClientConnection:
     def drain(self) -> None:
         """Let the answer under way be the last; if there is none, wait for no other request."""
         self.draining = True
-        if self.idle_since < NEVER:
+        if self.plain is not None:
+            self.plain.drain()
+        if self._idle_since < NEVER:
             # Not at once: a request may be on its way, and would be met by a reset.
             last = trio.current_time() + _LAST_REQUEST
             self.transport.read_by = min(self.transport.read_by, last)
 
     def let_go(self) -> None:
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
-        self.idle_since = NEVER
+        if self.plain is not None:
+            self.plain.let_go()
+        self._idle_since = NEVER
         self.transport.read_by = trio.current_time()
         self.transport.wake()
 
@@ -214,8 +227,10 @@ class ClientConnection:
         """
         close = self.draining or self._last_request
         head = self._codec.response(status, reason, lines, close=close)
+        # The plain road may have sent the head already, and a part of the body.
+        out = [] if self.answering else [head]
         self.answering = True
-        await self._send_parts([head], parts, trailers)
+        await self._send_parts(out, parts, trailers)
 
     async def continue_response(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
         """Send more of the response's body, up to its end if `trailers` is not None."""
@@ -246,6 +261,33 @@ class ClientConnection:
         except TimedOut:
             raise ClientGone("the client took its answer too slowly") from None
 
+    # The plain road
+
+    def leave(self) -> tuple[bytes, int]:
+        """Between two requests, for the plain road: what came of the next, how many were served."""
+        return self._codec.take_unread(), self._served
+
+    def come_back(self, unread: bytes, served: int, began: float | None) -> None:
+        """Go on from the plain road.
+
+        Args:
+            unread: bytes from the beginning of a request.
+            served: requests that were served on both roads.
+            began: when the first of these bytes came, on Trio's clock; None if there are none.
+        """
+        if unread:
+            self._codec.feed(unread)
+        self._served = served
+        self._began = began
+
+    def head_again(self) -> RequestHead | None:
+        """The head of a request that was read on the plain road, for who wants to know it."""
+        try:
+            part = self._codec.read_head()
+        except ClientError:
+            return None
+        return part if isinstance(part, RequestHead) else None
+
     def leave_http(self) -> bytes:
         """After a 101: what the client has already sent of the other protocol."""
         return self._codec.leave_http()
@@ -262,21 +304,25 @@ class ClientConnection:
         if self.draining or self._last_request or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
+        self._began = None
         self._sends.restart()
         self._takes.restart()
         self._served += 1
         return True
 
-    async def end(self) -> None:
+    async def end(self, *, complete: bool = False) -> None:
         """Close after the last answer, so that the client can read it whole.
 
         Closing a socket that still has unread bytes makes the kernel reset the connection, and
         the answer may be lost with it. So where the client is still sending, be it another
         request, it is told that this was all, and read from for a while.
+
+        Args:
+            complete: the whole request was read, whatever the codec has seen of it.
         """
         if self.answering:
             self.cut()
-        elif self._codec.request_complete and not self.transport.peek():
+        elif (complete or self._codec.request_complete) and not self.transport.peek():
             self.transport.close()
         else:
             await self._linger()
@@ -297,6 +343,8 @@ class ClientConnection:
 
     def cut(self) -> None:
         """Close at once, so that a response under way is not taken for a whole one."""
+        if self.plain is not None:
+            self.plain.detach()
         if self.answering and self._codec.ends_by_closing:
             self.transport.reset()
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from contextlib import nullcontext
 from heapq import nsmallest
 from itertools import count
 from operator import attrgetter
@@ -22,17 +23,21 @@ from trio_lb.wire.identity import Identification, Peer
 from .address_limit import AddressLimit
 from .body import RequestBody
 from .client import ClientConnection
-from .exchange import Exchange
+from .exchange import CLIENT_GONE, Account, Exchange
 from .forward import Forwarder
+from .plain import Plain
 from .proxy_header import ProxyHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from trio_lb._road import PlainRoad
     from trio_lb.balance import ServerPool
     from trio_lb.net.dial import Dial
-    from trio_lb.net.upstream_pool import UpstreamPool
+    from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import ErrorPage, Profile
+
+    from .begun import Begun
 
 log = logging.getLogger("trio_lb.proxy")
 
@@ -41,9 +46,6 @@ _SETTLED = 1.0
 
 #: Idle connections that are closed at one time for want of room.
 _MOST_LET_GO = 32
-
-#: nginx's status for "the client left before it had its answer"; seen in logs only.
-CLIENT_GONE = 499
 
 
 class Ended(NamedTuple):
@@ -60,7 +62,7 @@ class Ended(NamedTuple):
 
     client: str
     head: RequestHead | None
-    exchange: Exchange | None
+    exchange: Exchange | Account | None
     status: int
     seconds: float
     why: str
@@ -76,6 +78,7 @@ class Proxy:
         dial: how to connect to a server.
         pages: the user's own error pages, by status.
         on_ended: told of every request that is over, if anybody wants to know.
+        road: the plain road, if it is to be used.
 
     Attributes:
         tally: the counters.
@@ -85,10 +88,11 @@ class Proxy:
         self,
         profile: Profile,
         servers: ServerPool,
-        upstreams: UpstreamPool,
+        upstreams: IdleConnections,
         dial: Dial,
         pages: Mapping[int, ErrorPage],
         on_ended: Callable[[Ended], None] | None = None,
+        road: PlainRoad | None = None,
     ) -> None:
         self._profile = profile
         self._servers = servers
@@ -103,6 +107,18 @@ class Proxy:
         self._run_id = os.urandom(6).hex().encode()
         self._serial = count(1)
         self.tally = servers.tally
+        self._plain: Plain | None = None
+        if road is not None:
+            record = None if on_ended is None else self._record
+            self._plain = Plain(
+                road,
+                profile,
+                servers,
+                self._identification,
+                self._forwarder,
+                self._ended,
+                record,
+            )
 
     async def serve(self, transport: Transport, proxy_protocol: bool = False) -> None:
         """Serve one client until its connection ends, and close it.
@@ -170,20 +186,34 @@ class Proxy:
 
     async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
         turns = Turns()
-        while True:
+        if self._plain is not None:
+            self._plain.attach(client, peer)
+        while await self._serve_some(client, peer):
+            await turns.step()
+
+    async def _serve_some(self, client: ClientConnection, peer: Peer) -> bool:
+        """Serve all that is plain, and then one request on the general road; False at the end."""
+        begun: Begun | None = None
+        if self._plain is not None and client.plain is not None:
+            handover = await self._plain.serve(client, client.plain, peer)
+            if handover.why == "served":
+                await client.end(complete=True)
+            if handover.why != "odd":
+                return False
+            begun = self._plain.begun(client, handover)
+        with begun or nullcontext():
             try:
                 head = await client.next_request()
             except ClientError as exc:
                 await self._refuse_head(client, peer, exc)
-                break
-            if head is None:
-                return
-            await self._serve_request(client, peer, head)
-            del head  # nothing of it is kept while the connection is idle
-            if not client.next_cycle():
-                break
-            await turns.step()
+            else:
+                if head is None:
+                    return False
+                await self._serve_request(client, peer, head, begun)
+                if client.next_cycle():
+                    return True
         await client.end()
+        return False
 
     async def _refuse_head(self, client: ClientConnection, peer: Peer, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""
@@ -193,7 +223,9 @@ class Proxy:
         finally:
             self._ended(peer.address, None, None, trio.current_time(), exc.status, exc.reason)
 
-    async def _serve_request(self, client: ClientConnection, peer: Peer, head: RequestHead) -> None:
+    async def _serve_request(
+        self, client: ClientConnection, peer: Peer, head: RequestHead, begun: Begun | None
+    ) -> None:
         started = trio.current_time()
         exchange: Exchange | None = None
         status, why = 0, "cancelled"
@@ -202,10 +234,10 @@ class Proxy:
             request = admit(head, self._profile.limits.body)
             identity = self._identification.identify(peer, head.fields, request.host)
             address = identity.address
-            exchange = self._exchange(client, request, started)
+            exchange = self._exchange(client, request, started, begun)
             try:
                 await self._collect_small_body(exchange)
-                await self._forwarder.forward(exchange, identity)
+                await self._forwarder.forward(exchange, identity, begun)
                 status, why = exchange.status, exchange.ended
             except ResponseCut as exc:
                 status, why = exchange.status, exc.reason
@@ -221,11 +253,19 @@ class Proxy:
             self._ended(address, head, exchange, started, status, why)
 
     def _exchange(
-        self, client: ClientConnection, request: AdmittedRequest, started: float
+        self,
+        client: ClientConnection,
+        request: AdmittedRequest,
+        started: float,
+        begun: Begun | None,
     ) -> Exchange:
         body = RequestBody(client, self._profile.replay_body, self._profile.limits.body)
-        request_id = request.request_id or b"%s-%x" % (self._run_id, next(self._serial))
-        return Exchange(client, request, body, request_id, started)
+        request_id = begun.request_id if begun is not None else request.request_id
+        request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
+        exchange = Exchange(client, request, body, request_id, started)
+        if begun is not None:
+            exchange.status, exchange.bytes_sent = begun.status, begun.passed
+        return exchange
 
     async def _collect_small_body(self, exchange: Exchange) -> None:
         """Read a small body before a server is chosen.
@@ -269,13 +309,24 @@ class Proxy:
         self,
         client: str,
         head: RequestHead | None,
-        exchange: Exchange | None,
+        exchange: Exchange | Account | None,
         started: float,
         status: int,
         why: str,
     ) -> None:
         self.tally.ended(status)
-        if self._on_ended is None:
-            return
+        if self._on_ended is not None:
+            self._record(client, head, exchange, started, status, why)
+
+    def _record(
+        self,
+        client: str,
+        head: RequestHead | None,
+        exchange: Exchange | Account | None,
+        started: float,
+        status: int,
+        why: str,
+    ) -> None:
+        assert self._on_ended is not None
         seconds = trio.current_time() - started
         self._on_ended(Ended(client, head, exchange, status, seconds, why))

@@ -17,7 +17,7 @@ import trio
 if TYPE_CHECKING:
     from trio_lb.balance import ServerPool
     from trio_lb.net.transport import SocketTransport
-    from trio_lb.net.upstream_pool import UpstreamPool
+    from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import Profile
 
     from .connection import Proxy
@@ -44,7 +44,7 @@ class Door:
         self,
         profile: Profile,
         servers: ServerPool,
-        upstreams: UpstreamPool,
+        upstreams: IdleConnections,
         proxy: Proxy,
     ) -> None:
         self._most = sys.maxsize if profile.limits.clients is None else profile.limits.clients

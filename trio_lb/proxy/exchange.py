@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .client import ClientConnection
 
 
+#: nginx's status for "the client left before it had its answer"; seen in logs only.
+CLIENT_GONE = 499
+
+
 class Try(NamedTuple):
     """One attempt with one server.
 
@@ -25,6 +29,16 @@ class Try(NamedTuple):
     outcome: str
     seconds: float
     reused: bool
+
+
+class Account(NamedTuple):
+    """What is known of a request that the plain road has had: see `Exchange`."""
+
+    tries: list[Try]
+    status: int
+    bytes_sent: int
+    bytes_received: int
+    request_id: bytes
 
 
 class Exchange:

@@ -41,10 +41,11 @@ if TYPE_CHECKING:
     from trio_lb.balance import Reservation, ServerPool
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
-    from trio_lb.net.upstream_pool import UpstreamPool
+    from trio_lb.net.upstream_pool import IdleConnections
     from trio_lb.profile import Profile
     from trio_lb.wire.identity import ClientIdentity
 
+    from .begun import Begun
     from .exchange import Exchange
 
 #: Failures in a row, short of a refused connection, after which a server is taken out.
@@ -66,7 +67,7 @@ class Forwarder:
     """
 
     def __init__(
-        self, profile: Profile, servers: ServerPool, upstreams: UpstreamPool, dial: Dial
+        self, profile: Profile, servers: ServerPool, upstreams: IdleConnections, dial: Dial
     ) -> None:
         self._profile = profile
         self._servers = servers
@@ -75,8 +76,15 @@ class Forwarder:
         self._authorities = [server.address.authority.encode("ascii") for server in servers.servers]
         self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
 
-    async def forward(self, exchange: Exchange, identity: ClientIdentity) -> None:
+    async def forward(
+        self, exchange: Exchange, identity: ClientIdentity, begun: Begun | None = None
+    ) -> None:
         """Have a request answered by a server, to the last byte.
+
+        Args:
+            exchange: the request.
+            identity: what servers are told about its client.
+            begun: what the plain road has done for it already; counts as the first try.
 
         Raises:
             NoServer: nobody is eligible.
@@ -90,14 +98,17 @@ class Forwarder:
         left = 1 + self._profile.retries
         while left:
             now = trio.current_time()
-            reservation = self._servers.reserve(now, tried)
+            if begun is not None:
+                reservation = begun.reservation
+            else:
+                reservation = self._servers.reserve(now, tried)
             if reservation is None:
                 break
             with reservation:
                 try:
-                    await self._try_server(exchange, identity, reservation, now)
+                    await self._try_server(exchange, identity, reservation, now, begun)
                 except (ConnectFailed, ResponseBroken, ResponseTimeout, ResponseCut) as exc:
-                    self._blame(reservation, exc)
+                    self.blame(reservation, exc)
                     if not _may_try_another(exchange, exc, failure):
                         raise
                     failure = exc
@@ -108,6 +119,7 @@ class Forwarder:
                     reservation.completed(exchange.bytes_sent, exchange.bytes_received)
                     return
             tried = (*tried, reservation.slot)
+            begun = None
         # Not to have reached the last one is the same as to have found nobody: nothing was sent.
         nobody = reservation is None or not self._servers.alive_count
         if failure is None or (nobody and isinstance(failure, ConnectFailed)):
@@ -115,18 +127,22 @@ class Forwarder:
         raise failure
 
     async def _try_server(
-        self, exchange: Exchange, identity: ClientIdentity, reservation: Reservation, now: float
+        self,
+        exchange: Exchange,
+        identity: ClientIdentity,
+        reservation: Reservation,
+        now: float,
+        begun: Begun | None,
     ) -> None:
         """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
-        repeatable = exchange.request.idempotent and exchange.body.replayable
-        max_idle = None if repeatable else _FRESH_ENOUGH
+        if begun is not None and begun.failure is not None:
+            exchange.note(reservation.slot, begun.failure.reason, now - exchange.started, False)
+            raise begun.failure
         announced = write_header(identity.ends, reservation.server.send_proxy)
-        pooled = None
-        # A tunnel would use the connection up; and a stale one would fail it without a retry.
-        if not exchange.request.upgrade:
-            pooled = self._upstreams.take(reservation.slot, now, max_idle, announced)
-        if pooled is not None:
-            upstream = self._upstream(pooled, True, announced)
+        upstream = begun.upstream() if begun is not None else None
+        if upstream is None:
+            upstream = self._pooled(exchange, reservation, now, announced)
+        if upstream is not None:
             try:
                 await self._use(exchange, identity, reservation, upstream, now)
             except ConnectionStale:
@@ -138,6 +154,17 @@ class Forwarder:
         now = trio.current_time()
         upstream = self._upstream(transport, False, announced)
         await self._use(exchange, identity, reservation, upstream, now)
+
+    def _pooled(
+        self, exchange: Exchange, reservation: Reservation, now: float, announced: bytes
+    ) -> UpstreamConnection | None:
+        # A tunnel would use the connection up; and a stale one would fail it without a retry.
+        if exchange.request.upgrade:
+            return None
+        repeatable = exchange.request.idempotent and exchange.body.replayable
+        max_idle = None if repeatable else _FRESH_ENOUGH
+        transport = self._upstreams.take(reservation.slot, now, max_idle, announced)
+        return None if transport is None else self._upstream(transport, True, announced)
 
     def _upstream(self, transport: Transport, reused: bool, announced: bytes) -> UpstreamConnection:
         return UpstreamConnection(
@@ -188,7 +215,7 @@ class Forwarder:
             else:
                 upstream.transport.close()
 
-    def _blame(self, reservation: Reservation, failure: ServerError) -> None:
+    def blame(self, reservation: Reservation, failure: ServerError) -> None:
         """Count a failure against its server, and take the server out where the rules say so."""
         if isinstance(failure, ConnectionStale):
             return

@@ -128,9 +128,9 @@ class UpstreamConnection:
             self._whole = True
             self.expect_answer()
 
-    def expect_answer(self) -> None:
-        """No more of the request will be sent: from now on the server owes an answer."""
-        self.sent = trio.current_time()
+    def expect_answer(self, sent: float | None = None) -> None:
+        """No more of the request will be sent: from now, or then, on the server owes an answer."""
+        self.sent = trio.current_time() if sent is None else sent
         self._due = self.sent + self._timeout
         if self._reading_head:
             self.transport.read_by = self._due

@@ -148,6 +148,11 @@ class ClientSide(_Side):
         #: The response under way has no framing of its own: nothing but closing ends it.
         self.ends_by_closing = False
 
+    def take_unread(self) -> bytes:
+        """Between two messages: give up what was fed of the next one, for somebody else to read."""
+        unread, self._data = self._data, b""
+        return unread
+
     @property
     def begun(self) -> bool:
         """Bytes have come of a request whose head isn't complete yet."""

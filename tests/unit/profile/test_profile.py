@@ -73,6 +73,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         forwarded=ForwardedField.OFF,
         unavailable_status=503,
         access_log=None,
+        engine="plain",
         access_log_format="combined",
         report_interval=10,
         log_level="info",
@@ -122,6 +123,7 @@ pid_file: /run/trio-lb/pid
 user: www-data:adm
 unavailable_status: 500
 access_log: "-"
+engine: h11
 access_log_format: json
 report_interval: 1
 log_level: DEBUG
@@ -178,6 +180,7 @@ log_level: DEBUG
         user="www-data:adm",
         unavailable_status=500,
         access_log="-",
+        engine="h11",
         access_log_format="json",
         report_interval=1,
         log_level="debug",

@@ -1,0 +1,61 @@
+"""What the plain road's machines share, and what they leave to the general road."""
+
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+from trio_lb._buffers cimport Buffers
+from trio_lb._readiness cimport Readiness
+from trio_lb._select cimport Selection
+from trio_lb._table cimport Table
+from trio_lb._upstreams cimport Server
+from trio_lb._wire cimport HeadLimits
+
+cdef enum:
+    MAX_ID = 32                 # bytes of a request id that we make
+
+cdef struct Patience:           # seconds; see `timeouts` in the profile
+    double client_head
+    double keep_alive
+    double body
+    double connect
+    double response
+    double idle                 # of a server's connection
+
+
+cdef class PlainRoad:
+    cdef Readiness readiness
+    cdef Table table
+    cdef Selection selection
+    cdef Buffers buffers
+    cdef list servers           # Server, by place
+    cdef int32_t *places        # of the servers, by slot of the table
+    cdef HeadLimits limits
+    cdef HeadLimits limits_of_trusted   # clients that are proxies, whose claims count
+    cdef Patience patience
+    cdef size_t replay_body
+    cdef double rate            # bytes per second that a client takes at least; 0: any
+    cdef uint64_t most_requests
+    cdef char id_prefix[MAX_ID]
+    cdef size_t id_prefix_length
+    cdef uint64_t serial
+
+    # Make a request id; its length.
+    cdef size_t make_id(self, char *out) noexcept nogil
+
+
+cdef class Handover:
+    cdef readonly str why
+    cdef readonly str reason
+    cdef readonly bytes unread
+    cdef readonly object began
+    cdef readonly object started
+    cdef readonly bytes request_id
+    cdef readonly object place
+    cdef readonly object transport
+    cdef readonly bint reused
+    cdef readonly int connect_error
+    cdef readonly bytes unsent
+    cdef readonly bytes received
+    cdef readonly double sent
+    cdef readonly uint64_t collected
+    cdef readonly uint32_t status
+    cdef readonly uint64_t passed

@@ -1,0 +1,99 @@
+"""What the plain road's machines share, and what they leave to the general road."""
+
+cimport cython
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class PlainRoad:
+    """The plain road of a process.
+
+    Args:
+        readiness: who steps the machines.
+        table, selection, servers: the pool; `servers` in its order.
+        run_id: beginning of the request ids made here, at most 12 bytes, and no other's.
+        head_limit, target_limit, field_limit, body_limit: of a request; None: any body.
+        replay_body: bytes up to which a body is collected before a server is picked; requests
+            with larger ones are the general road's.
+        client_head, keep_alive, body, connect, response, idle: seconds; `idle` of a server's
+            connection, the others as in the profile's `timeouts`.
+    """
+
+    def __cinit__(
+        self, Readiness readiness not None, Table table not None, Selection selection not None,
+        list servers not None, bytes run_id not None, *, uint32_t head_limit,
+        uint32_t target_limit, uint32_t field_limit, body_limit, size_t replay_body,
+        double client_head, double keep_alive, double body, double connect, double response,
+        double idle, min_rate=None, most_requests=None,
+    ):
+        cdef Server server
+        self.readiness = readiness
+        self.table = table
+        self.selection = selection
+        self.buffers = Buffers()
+        self.servers = servers
+        self.limits.head = head_limit
+        self.limits.target = target_limit
+        self.limits.fields = field_limit
+        self.limits.body = -1 if body_limit is None else body_limit
+        self.limits_of_trusted = self.limits
+        self.limits_of_trusted.trusted = True
+        self.replay_body = replay_body
+        self.patience = Patience(client_head, keep_alive, body, connect, response, idle)
+        self.rate = 0.0 if min_rate is None else min_rate
+        self.most_requests = <uint64_t> -1 if most_requests is None else most_requests
+        if not 1 <= len(run_id) <= 12:
+            raise ValueError(f"a run id has 1 to 12 bytes, not {len(run_id)}")
+        self.id_prefix_length = len(run_id)
+        memcpy(self.id_prefix, <char *> run_id, len(run_id))
+        self.places = <int32_t *> malloc(table.capacity * sizeof(int32_t))
+        if self.places is NULL:
+            raise MemoryError
+        for place, server in enumerate(servers):
+            if server.slot >= table.capacity:
+                raise IndexError(f"no slot {server.slot}")
+            self.places[server.slot] = place
+
+    def __dealloc__(self):
+        free(self.places)
+
+    @property
+    def borrowed(self):
+        """Buffers that are in use."""
+        return self.buffers.borrowed
+
+    cdef size_t make_id(self, char *out) noexcept nogil:
+        memcpy(out, self.id_prefix, self.id_prefix_length)
+        self.serial += 1
+        return self.id_prefix_length + snprintf(
+            out + self.id_prefix_length, MAX_ID - self.id_prefix_length, "-%lx", self.serial)
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Handover:
+    """Why a client's plain run has ended, and all that the general road needs to go on.
+
+    Attributes:
+        why: `left` (no request was under way), `served` (the last one is answered), `odd` (the
+            general road goes on), `gone` (the client left in the middle), `cut` (the server
+            broke its response off), or `cancelled`.
+        reason: for people, with `gone` and `cut`.
+        unread: the client's bytes, from the beginning of the request under way.
+        began: when the first of them came, or None.
+        started: when the request's head was complete, or None.
+        request_id: that its server knows the request by; empty before one was picked.
+        place: of the server whose slot is held and has to be given back, or None.
+        transport: with `odd`, the server's connection if there is one; it has to be closed.
+        reused: it was used before.
+        connect_error: number of the error that connecting has met, -1 for too late, else 0.
+        unsent: bytes of the request that are to be sent on `transport` first.
+        received: bytes of the response that came on it.
+        sent: when the request had been sent.
+        collected: bytes of the request's body.
+        status: of a response that the client has seen a part of, or 0.
+        passed: bytes of its body that the client has got.
+    """

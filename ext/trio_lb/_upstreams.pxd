@@ -1,0 +1,55 @@
+"""Connections to servers that both roads use: C-level interface.
+
+Every connection has a Transport, which owns its socket. While the plain road uses it, or nobody
+does, it is watched; the general road gets the Transport alone.
+"""
+
+from libc.stdint cimport uint32_t
+
+from trio_lb._readiness cimport Readiness, Watched
+
+
+cdef class Upstream(Watched):
+    """One connection to a server: idle, or used by one exchange."""
+    cdef readonly object transport
+    cdef readonly bint reused   # it came from among the idle ones
+    cdef Server server
+    cdef Watched user           # stepped when something happens; None while it is idle
+    cdef Upstream below         # the next older idle one
+    cdef double since           # when it became idle
+    cdef bint readable          # the last receive did not say that there is nothing more
+    cdef bint writable          # it has been; so it is connected
+    cdef bint ended             # closed by the server, or broken; bytes may still be there
+    cdef bint broken
+
+
+cdef class Server:
+    """A server's idle connections: last in, first out, since the one that was used most recently
+    is the least likely to be closed by its server at this moment.
+    """
+    cdef Readiness readiness
+    cdef readonly uint32_t slot         # in the table
+    cdef readonly uint32_t place        # in the pool
+    cdef readonly bytes prefix          # of its URL's path
+    cdef const char *prefix_data
+    cdef size_t prefix_length
+    cdef object dial
+    cdef Upstream top
+    cdef readonly uint32_t idle
+    cdef uint32_t limit
+
+    # The one used last if it became idle at `oldest` or later, or None. It has no user yet.
+    cdef Upstream take(self, double oldest)
+    # Keep it, or close it if there are enough.
+    cdef void keep(self, Upstream upstream) noexcept
+    cdef void push(self, Upstream upstream) noexcept
+    cdef Upstream pop(self)
+    cdef void remove(self, Upstream upstream) noexcept
+
+
+# Watch a connection; the Transport is its owner.
+cdef Upstream attend(Readiness readiness, Server server, object transport)
+# Watch it no more and close it.
+cdef void discard(Upstream upstream) noexcept
+# Watch it no more; its Transport.
+cdef object release(Upstream upstream)

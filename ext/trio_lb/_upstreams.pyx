@@ -1,0 +1,156 @@
+"""Connections to servers that both roads use; see _upstreams.pxd.
+
+Whether an idle connection is still good needs no question: the end of the stream, or bytes that
+nobody asked for, are an event, and whatever happens to an idle connection ends it.
+"""
+
+cimport cython
+
+from trio_lb._readiness cimport (
+    BROKEN, ENDED, HUNG_UP, READABLE, Readiness, Watched, WRITABLE,
+)
+from trio_lb._sockets cimport silent
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Upstream(Watched):
+
+    cdef void on_ready(self, uint32_t events) noexcept:
+        if events & (READABLE | ENDED | HUNG_UP | BROKEN):
+            self.readable = True
+        if events & (ENDED | HUNG_UP | BROKEN):
+            self.ended = True
+        if events & BROKEN:
+            self.broken = True
+        if events & WRITABLE:
+            self.writable = True
+        if self.user is not None:
+            self.user.step()
+        elif self.readable:
+            self.server.remove(self)
+            discard(self)
+
+
+cdef Upstream attend(Readiness readiness, Server server, object transport):
+    cdef Upstream upstream = Upstream()
+    upstream.transport = transport
+    upstream.server = server
+    readiness.watch(upstream, transport.fileno())
+    return upstream
+
+
+cdef object release(Upstream upstream):
+    upstream.user = None
+    upstream.server.readiness.forget(upstream, True)
+    return upstream.transport
+
+
+cdef void discard(Upstream upstream) noexcept:
+    upstream.user = None
+    upstream.server.readiness.forget(upstream, False)   # closing the socket unregisters it
+    upstream.transport.close()
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Server:
+    """
+    Args:
+        readiness: of the process.
+        slot: of the server in the table.
+        place: of the server in the pool.
+        prefix: path of its URL, without a slash at its end.
+        limit: idle connections kept.
+        dial: called without arguments, begins to connect: a Transport, and the error number of
+            connect(2). Raises OSError where there can be no socket. None: the server's address
+            is not one that can be connected to at once.
+    """
+
+    def __init__(
+        self, Readiness readiness not None, slot, place, bytes prefix not None, limit, dial
+    ):
+        self.readiness = readiness
+        self.slot = slot
+        self.place = place
+        self.prefix = prefix
+        self.prefix_data = prefix
+        self.prefix_length = len(prefix)
+        self.limit = limit
+        self.dial = dial
+
+    def take_transport(self, double oldest):
+        """The connection used last that is still good, if it became idle at `oldest` or later."""
+        cdef Upstream upstream
+        while (upstream := self.take(oldest)) is not None:
+            if silent(upstream.fd):
+                return release(upstream)
+            discard(upstream)
+        return None
+
+    def keep_transport(self, transport, double now):
+        """Keep a connection whose last exchange is complete on both sides."""
+        cdef Upstream upstream
+        if self.idle >= self.limit:
+            transport.close()
+            return
+        try:
+            upstream = attend(self.readiness, self, transport)
+        except OSError:     # no memory in the kernel: one connection less to reuse
+            transport.close()
+            return
+        upstream.since = now
+        self.push(upstream)
+
+    def expire(self, double oldest):
+        """Close those that have been idle since before `oldest`."""
+        cdef Upstream upstream = self.top, older
+        while upstream is not None:
+            older = upstream.below
+            if upstream.since < oldest:
+                self.remove(upstream)
+                discard(upstream)
+            upstream = older
+
+    def close(self):
+        """Close them all."""
+        while self.top is not None:
+            discard(self.pop())
+
+    cdef Upstream take(self, double oldest):
+        if self.top is None or self.top.since < oldest:
+            return None     # so are all below it
+        cdef Upstream upstream = self.pop()
+        upstream.reused = True
+        return upstream
+
+    cdef void keep(self, Upstream upstream) noexcept:
+        upstream.user = None
+        if self.idle >= self.limit:
+            discard(upstream)
+            return
+        upstream.since = self.readiness.now
+        self.push(upstream)
+
+    cdef void push(self, Upstream upstream) noexcept:
+        upstream.below = self.top
+        self.top = upstream
+        self.idle += 1
+
+    cdef Upstream pop(self):
+        cdef Upstream upstream = self.top
+        self.top = upstream.below
+        upstream.below = None
+        self.idle -= 1
+        return upstream
+
+    cdef void remove(self, Upstream upstream) noexcept:
+        cdef Upstream above = self.top
+        if above is upstream:
+            self.pop()
+            return
+        while above.below is not upstream:
+            above = above.below
+        above.below = upstream.below
+        upstream.below = None
+        self.idle -= 1

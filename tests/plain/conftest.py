@@ -1,0 +1,45 @@
+"""What holds for all tests of the plain road, and a look at which road was taken."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.leaks import held
+from trio_lb.proxy.connection import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio_lb.wire.heads import RequestHead
+
+
+@pytest.fixture(autouse=True)
+def _no_bug_was_caught_and_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not errors, errors[0].exc_info
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_is_left() -> Any:
+    """Every test ends with the tasks and descriptors that it began with."""
+    before = held()
+    yield
+    assert held() == before
+
+
+@pytest.fixture
+def on_general_road(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The targets of all requests that the general road has served, or gone on with."""
+    targets: list[bytes] = []
+    serve = Proxy._serve_request
+
+    async def noted(self: Proxy, client: Any, identity: Any, head: RequestHead, *more: Any) -> None:
+        targets.append(head.target)
+        await serve(self, client, identity, head, *more)
+
+    monkeypatch.setattr(Proxy, "_serve_request", noted)
+    return targets

@@ -1,0 +1,264 @@
+"""Every state of the plain road meets every end: the counts are right, and nothing is left.
+
+In virtual time, so that what is late is late at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.balancer import open_balancer
+from tests.support.client import open_client
+from tests.support.net import black_hole
+from tests.support.rig import get, post
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trio.testing import MockClock
+
+    import trio_lb
+    from tests.support.backend import Backend, Exchange, Script
+    from tests.support.client import Client
+
+TIMEOUTS = {"connect": 2, "client_head": 3, "body": 4, "keep_alive": 5, "drain": 1.5}
+RESPONSE = 6.0
+LATE = 0.25  # two looks at the deadlines, and what the machine needs
+
+
+def stops_after(data: bytes) -> Script:
+    """Reads the request, answers with a part of a response, and no more."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        await exchange.send(data)
+        await trio.sleep_forever()
+
+    return script
+
+
+LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"
+
+#: What the client sends, and what the server does; None: there is no answer to its SYN.
+STATES = {
+    "new": (b"", stops_after(b"")),
+    "head": (get()[:20], stops_after(b"")),
+    "body": (post(b"x" * 10)[:-3], stops_after(b"")),
+    "connecting": (get(), None),
+    "waiting": (get(), stops_after(b"")),
+    "waiting after post": (post(b"x"), stops_after(b"")),
+    "response head": (get(), stops_after(LENGTH[:20])),
+    "relaying": (get(), stops_after(LENGTH)),
+    "relaying chunks": (get(), stops_after(CHUNKED)),
+    "slow client": (get(), scripts.bulk(50_000_000)),
+    "idle": (get(), scripts.answer(b"half")),
+}
+SLOT_FREE = ("new", "head", "body", "idle")
+
+
+@dataclass
+class Stage:
+    """An exchange that has come to some state."""
+
+    client: Client
+    balancer: trio_lb.LoadBalancer
+    server: Backend | None
+    began: float
+
+    def counted(self) -> tuple[str, int]:
+        """Requests by the class of their answer, and the server's failures."""
+        statistics = self.balancer.statistics()
+        classes = {key: count for key, count in statistics.responses_by_class.items() if count}
+        if unanswered := statistics.requests_total - sum(classes.values()):
+            classes["none"] = unanswered
+        words = ", ".join(f"{count} {key}" for key, count in classes.items())
+        return words, statistics.servers[0].failed
+
+    async def over(self) -> float:
+        """Waits until the client's connection has ended; how long that took."""
+        await self.client.read_until_close()
+        while self.balancer.statistics().client_connections:
+            await trio.lowlevel.checkpoint()
+        return trio.current_time() - self.began
+
+    async def all_is_free(self) -> None:
+        assert self.balancer.statistics().total_active == 0
+        assert self.balancer.statistics().client_connections == 0
+        plain = self.balancer._service._plain
+        assert plain is not None
+        assert plain.road.borrowed == 0
+        assert len(plain.readiness) == len(plain.upstreams)
+
+
+@asynccontextmanager
+async def at(state: str, clock: MockClock) -> AsyncIterator[Stage]:
+    """Brings an exchange into a state, in no time; from then on time jumps."""
+    sends, script = STATES[state]
+    async with AsyncExitStack() as stack:
+        server = None
+        if script is None:
+            url = stack.enter_context(black_hole())
+        else:
+            server = await stack.enter_async_context(open_backend(script))
+            url = server.url
+        balancer = await stack.enter_async_context(
+            open_balancer(url, health_check="off", timeouts=TIMEOUTS, timeout=RESPONSE, retries=0)
+        )
+        client = await stack.enter_async_context(open_client(balancer.addresses[0]))
+        if sends:
+            await client.send(sends)
+        await eventually(lambda: balancer.statistics().client_connections)
+        if state not in SLOT_FREE:
+            await eventually(lambda: balancer.statistics().total_active)
+        seen = b""
+        while state in ("idle", "relaying", "relaying chunks") and b"half" not in seen:
+            seen += await client.stream.receive_some(1000)
+        await trio.testing.wait_all_tasks_blocked(0.02)  # until all that can go on has gone on
+        clock.autojump_threshold = 0
+        yield Stage(client, balancer, server, trio.current_time())
+
+
+CANCELLED = {
+    "new": "",
+    "head": "",
+    "body": "1 none",
+    "connecting": "1 none",
+    "waiting": "1 none",
+    "waiting after post": "1 none",
+    "response head": "1 none",
+    "relaying": "1 2xx",
+    "relaying chunks": "1 2xx",
+    "slow client": "1 2xx",
+    "idle": "1 2xx",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_cancelled(state: str, mock_clock: MockClock) -> None:
+    async with at(state, mock_clock) as stage:
+        balancer = stage.balancer
+        balancer._service._clients.cancel_scope.cancel()
+        assert await stage.over() < 0.1
+        assert stage.counted() == (CANCELLED[state], 0)
+        await stage.all_is_free()
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_drained(state: str, mock_clock: MockClock) -> None:
+    async with at(state, mock_clock) as stage:
+        finished = await stage.balancer.drain()
+        assert finished is (state in ("new", "idle"))
+        assert trio.current_time() - stage.began == pytest.approx(1 if finished else 1.5, abs=LATE)
+        await stage.over()
+        assert stage.counted() == (CANCELLED[state], 0)
+        await stage.all_is_free()
+
+
+LATE_ENDS = {
+    "new": (3, "", 0),
+    "head": (3, "1 4xx", 0),
+    "body": (4.5, "1 4xx", 0),
+    "connecting": (2, "1 5xx", 1),
+    "waiting": (6, "1 5xx", 1),
+    "waiting after post": (6, "1 5xx", 1),
+    "response head": (6, "1 5xx", 1),
+    "relaying": (4, "1 2xx", 1),
+    "relaying chunks": (4, "1 2xx", 1),
+    "slow client": (4, "1 4xx", 0),
+    "idle": (5, "1 2xx", 0),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+async def test_too_late(state: str, mock_clock: MockClock) -> None:
+    seconds, classes, failed = LATE_ENDS[state]
+    async with at(state, mock_clock) as stage:
+        if state == "slow client":  # its system may take some more first
+            while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+            assert seconds <= trio.current_time() - stage.began + LATE <= 2 * seconds + 2 * LATE
+        else:
+            if state != "idle" and state not in ("new", "relaying", "relaying chunks"):
+                assert (await stage.client.read_response()).status in (408, 503, 504)
+                assert trio.current_time() - stage.began == pytest.approx(seconds, abs=LATE)
+                await stage.client.finish()
+            await stage.over()
+            assert trio.current_time() - stage.began == pytest.approx(seconds, abs=2 * LATE)
+        assert stage.counted() == (classes, failed)
+        await stage.all_is_free()
+
+
+LEFT = {
+    # with a FIN: after so many seconds, class and failures; then with a RST
+    "new": ((0, "", 0), (0, "", 0)),
+    "head": ((0, "1 4xx", 0), (0, "", 0)),
+    "body": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
+    "connecting": ((2, "1 5xx", 1), (2, "1 5xx", 1)),
+    "waiting": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
+    "waiting after post": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
+    "response head": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
+    "relaying": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
+    "relaying chunks": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
+    "slow client": ((4, "1 4xx", 0), (0, "1 4xx", 0)),
+    "idle": ((0, "1 2xx", 0), (0, "1 2xx", 0)),
+}
+
+
+@pytest.mark.parametrize("abrupt", [False, True])
+@pytest.mark.parametrize("state", STATES)
+async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock) -> None:
+    """One that has only ended its direction still gets what comes."""
+    seconds, classes, failed = LEFT[state][abrupt]
+    async with at(state, mock_clock) as stage:
+        if abrupt:
+            stage.client.reset()
+        else:
+            await stage.client.finish()
+        while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        if state == "slow client" and not abrupt:
+            seconds += 4  # its system may take some more first
+        assert trio.current_time() - stage.began <= seconds + LATE
+        assert stage.counted() == (classes, failed)
+        await stage.all_is_free()
+
+
+SERVER_LEFT = {
+    "waiting": (502, "1 5xx", 1),
+    "waiting after post": (502, "1 5xx", 1),
+    "response head": (502, "1 5xx", 1),
+    "relaying": (0, "1 2xx", 1),
+    "relaying chunks": (0, "1 2xx", 1),
+    "idle": (0, "1 2xx", 0),
+}
+
+
+@pytest.mark.parametrize("abrupt", [False, True])
+@pytest.mark.parametrize("state", SERVER_LEFT)
+async def test_the_server_leaves(state: str, abrupt: bool, mock_clock: MockClock) -> None:
+    status, classes, failed = SERVER_LEFT[state]
+    async with at(state, mock_clock) as stage:
+        assert stage.server is not None
+        await (stage.server.kill() if abrupt else stage.server.stop())
+        if state == "idle":
+            plain = stage.balancer._service._plain
+            assert plain is not None
+            await eventually(lambda: not len(plain.upstreams))
+            assert trio.current_time() - stage.began < LATE
+        if status:
+            assert (await stage.client.read_response()).status == status
+        if status or state == "idle":
+            await stage.client.finish()
+        assert await stage.over() < LATE
+        assert stage.counted() == (classes, failed)
+        await stage.all_is_free()

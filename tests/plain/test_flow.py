@@ -1,0 +1,223 @@
+"""Bodies on the plain road: every byte arrives, in little memory, and nobody waits for others."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.balancer import open_balancer
+from tests.support.client import open_client
+from tests.support.rig import get
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.support.backend import Exchange, Script
+
+SMALL = 32 * 1024  # bytes of the first buffer; see ext/trio_lb/_buffers.pxd
+LARGE = 512 * 1024
+MOST_LARGE = 64
+ODD = get("/odd", "TE: trailers")
+DATA = random.Random(1).randbytes(3_000_000)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %7d\r\n\r\n"
+FIRST = SMALL - len(HEAD % 0)
+
+
+def in_pieces(sizes: Sequence[int]) -> Script:
+    """A body in pieces that arrive apart from each other."""
+    body = DATA[: sum(sizes)]
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        begin = 0
+        head = HEAD % len(body)
+        for size in sizes:
+            await exchange.send(head + body[begin : begin + size])
+            await trio.sleep(0.005)
+            begin += size
+            head = b""
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        # A receive that fills its buffer says nothing about what comes behind it.
+        [FIRST, 1000],
+        [FIRST, LARGE, 1000],
+        [FIRST, LARGE],
+        [FIRST],
+        [FIRST - 1, 1, 1],
+        [FIRST + 1, LARGE - 1, LARGE + 1, 1],
+        [1, SMALL, LARGE],
+    ],
+    ids=str,
+)
+async def test_pieces_of_a_buffer_s_size(sizes: list[int], on_general_road: list[bytes]) -> None:
+    async with (
+        open_backend(in_pieces(sizes)) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        for _ in range(2):
+            await client.send(get())
+            assert (await client.read_response()).body == DATA[: sum(sizes)]
+        assert len(backend.connections) == 1
+        assert not on_general_road
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_random_chunks_in_random_pieces(seed: int, on_general_road: list[bytes]) -> None:
+    rng = random.Random(seed)
+    body, framed = b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    while len(body) < 600_000:
+        size = min(int(rng.paretovariate(0.3)), 200_000)
+        body += DATA[len(body) : len(body) + size]
+        framed += scripts.chunk(body[-size:])
+    framed += scripts.chunk(b"")
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        begin = 0
+        while begin < len(framed):
+            size = min(int(rng.paretovariate(0.2)), 300_000)
+            await exchange.send(framed[begin : begin + size])
+            begin += size
+            if rng.random() < 0.3:
+                await trio.sleep(0.001)
+
+    async with (
+        open_backend(script) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get())
+        assert (await client.read_response()).body == body
+        assert balancer.statistics().servers[0].bytes_received == len(body)
+        assert not on_general_road
+
+
+async def test_a_large_body_takes_three_buffers() -> None:
+    """256 MiB, at a client's pace that changes."""
+    size = 256 * 1024 * 1024
+    async with (
+        open_backend(scripts.bulk(size, bytes(1024 * 1024))) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        plain = balancer._service._plain
+        assert plain is not None
+        await client.send(get())
+        left, seen = size + len(HEAD % size), 0
+        while seen < size:
+            seen += len(await client.stream.receive_some(1024 * 1024))
+            assert plain.road.borrowed <= 3
+            if seen % 50 == 0:
+                await trio.sleep(0.001)
+        assert seen <= left + 100
+        with trio.fail_after(5):
+            while plain.road.borrowed:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_who_asks_for_much_does_not_keep_others_waiting() -> None:
+    """One has sent 5000 requests at once; another asks between them and is served in its turn."""
+    served = 0
+
+    async def count(exchange: Exchange) -> None:
+        nonlocal served
+        served += 1
+        await exchange.respond(b"ok")
+
+    async with (
+        open_backend(count) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as greedy,
+        open_client(balancer.addresses[0]) as modest,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(greedy.send, get("/greedy") * 5000)
+
+        async def read_all() -> None:
+            for _ in range(5000):
+                assert (await greedy.read_response()).body == b"ok"
+
+        nursery.start_soon(read_all)
+        for _ in range(20):
+            before = served
+            await modest.send(get("/modest"))
+            assert (await modest.read_response()).body == b"ok"
+            assert served - before < 100
+
+
+async def test_many_large_responses_are_what_was_sent() -> None:
+    """Sixteen clients with several responses each, all of them whole and none mixed up."""
+
+    async def own(exchange: Exchange) -> None:
+        await exchange.read_body()
+        begin = int(exchange.request.target[1:])
+        await exchange.respond(DATA[begin : begin + 1_000_000])
+
+    async def ask(url: str, seed: int) -> None:
+        rng = random.Random(seed)
+        async with open_client(url) as client:
+            for _ in range(10):
+                begin = rng.randrange(2_000_000)
+                await client.send(get(f"/{begin}"))
+                body = (await client.read_response()).body
+                expected = hashlib.sha1(DATA[begin : begin + 1_000_000]).digest()
+                assert hashlib.sha1(body).digest() == expected
+
+    async with (
+        open_backend(own) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+    ):
+        async with trio.open_nursery() as nursery:
+            for seed in range(16):
+                nursery.start_soon(ask, balancer.addresses[0], seed)
+        assert balancer.statistics().servers[0].bytes_received == 160_000_000
+
+
+async def test_many_slow_readers_take_little_memory() -> None:
+    """Large buffers are lent to so many at a time; the others get on without."""
+    size = 3_000_000
+
+    async def slow(url: str, *, task_status: trio.TaskStatus[None]) -> None:
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            parts = urlsplit(url)
+            await stream.socket.connect((parts.hostname, parts.port))
+            await stream.send_all(get())
+            task_status.started()
+            await trio.sleep_forever()
+
+    async with (
+        open_backend(scripts.answer(DATA[:size])) as backend,
+        open_balancer(backend.url, health_check="off", upstream={"idle_connections": 0}) as lb,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(MOST_LARGE + 10):
+            await nursery.start(slow, lb.addresses[0])
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert lb.statistics().total_active == MOST_LARGE + 10
+        async with open_client(lb.addresses[0]) as client:
+            await client.send(get())
+            assert (await client.read_response()).body == DATA[:size]
+            # Behind so much that a large buffer is needed for it, and there is none.
+            await client.send(ODD + get("/" + "a" * 8000) * 7)
+            for _ in range(8):
+                assert (await client.read_response()).body == DATA[:size]
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,225 @@
+"""What the plain road leaves to the general one, and how both share what they have."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.balancer import open_balancer, states
+from tests.support.client import open_client
+from tests.support.rig import get, post
+from trio_lb.net import dial
+from trio_lb.proxy import road
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.backend import Exchange
+    from trio_lb.net.transport import SocketTransport
+
+OK = scripts.answer(b"ok")
+ODD = get("/odd", "TE: trailers")
+
+
+async def test_both_roads_use_the_same_connections(on_general_road: list[bytes]) -> None:
+    async with (
+        open_backend(OK) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        for data in (get(), ODD, get(), get(), ODD, ODD, get()):
+            await client.send(data)
+            assert (await client.read_response()).body == b"ok"
+        assert on_general_road == [b"/odd"] * 3
+        assert len(backend.connections) == 1
+
+
+async def test_a_name_is_dialled_by_the_general_road(on_general_road: list[bytes]) -> None:
+    async with (
+        open_backend(OK) as backend,
+        open_balancer(f"http://localhost:{backend.port}", health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        for target in ("/1", "/2", "/3"):
+            await client.send(get(target))
+            assert (await client.read_response()).body == b"ok"
+        assert on_general_road == [b"/1"]
+        assert len(backend.connections) == 1
+
+
+def dialling(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[SocketTransport, int], int]
+) -> None:
+    """Has what the plain road dials pass through `change`, which says how connect(2) ended."""
+
+    def dial_at_once(*args: Any) -> Callable[[], tuple[SocketTransport, int]] | None:
+        begin = dial.dial_at_once(*args)
+        assert begin is not None
+
+        def changed() -> tuple[SocketTransport, int]:
+            transport, code = begin()
+            return transport, change(transport, code)
+
+        return changed
+
+    monkeypatch.setattr(road, "dial_at_once", dial_at_once)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL])
+async def test_being_out_of_something_is_the_general_road_s_affair(
+    code: int, monkeypatch: pytest.MonkeyPatch, on_general_road: list[bytes]
+) -> None:
+    """It finds room if there is any, and it is no fault of the server."""
+
+    def fail(transport: SocketTransport, _: int) -> int:
+        if code == errno.EMFILE:  # there is not even a socket
+            transport.close()
+            raise OSError(code, os.strerror(code))
+        return code
+
+    dialling(monkeypatch, fail)
+    async with (
+        open_backend(OK) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get())
+        assert (await client.read_response()).status == 200
+        assert on_general_road == [b"/"]
+        assert states(balancer) == ["alive"]
+        assert balancer.statistics().servers[0].failed == 0
+
+
+async def test_a_full_queue_of_a_unix_socket_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, on_general_road: list[bytes]
+) -> None:
+    dialling(monkeypatch, lambda *_: errno.EAGAIN)
+    async with (
+        open_backend(OK, unix=tmp_path / "app") as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get())
+        assert (await client.read_response()).body == b"ok"
+        assert on_general_road == [b"/"]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_server_that_does_not_take_the_request_at_once(
+    reads: bool, monkeypatch: pytest.MonkeyPatch, on_general_road: list[bytes]
+) -> None:
+    """The rest of it leaves on the general road; so does one that is answered early."""
+
+    def small(transport: SocketTransport, code: int) -> int:
+        transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        return code
+
+    async def slow(exchange: Exchange) -> None:
+        await trio.sleep(0.01)
+        if reads:
+            body = await exchange.read_body()
+            await exchange.respond(b"%d" % len(body))
+        else:
+            await exchange.respond(b"no", 413, [("Connection", "close")])
+            await exchange.close()
+
+    dialling(monkeypatch, small)
+    async with (
+        open_backend(slow) as backend,
+        open_balancer(backend.url, health_check="off", replay_body="1MiB") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(post(b"x" * 200_000))
+        response = await client.read_response("POST")
+        assert (response.status, response.body) == ((200, b"200000") if reads else (413, b"no"))
+        assert on_general_road == [b"/"]
+
+
+async def test_a_maximum_is_kept_strictly() -> None:
+    """Twelve clients, two slots: never more than two requests, and 503 for who finds none."""
+    now = most = 0
+
+    async def busy(exchange: Exchange) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await trio.sleep(0.001)
+        now -= 1
+        await exchange.respond(b"ok")
+
+    statuses: list[int] = []
+
+    async def ask(url: str) -> None:
+        async with open_client(url) as client:
+            for _ in range(25):
+                await client.send(get())
+                statuses.append((await client.read_response()).status)
+
+    async with (
+        open_backend(busy) as backend,
+        open_balancer({"url": backend.url, "max_connections": 2}, health_check="off") as balancer,
+    ):
+        async with trio.open_nursery() as nursery:
+            for _ in range(12):
+                nursery.start_soon(ask, balancer.addresses[0])
+        assert balancer.statistics().total_active == 0
+    assert most == 2
+    assert set(statuses) == {200, 503}
+    assert len(statuses) == 300
+
+
+async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
+    async def cut_at_the_end(exchange: Exchange) -> None:
+        if exchange.request.target == "/cut":
+            await exchange.read_body()
+            await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")
+            await trio.sleep(0.01)
+            await exchange.close()
+        else:
+            await OK(exchange)
+
+    logs = []
+    for engine in ("plain", "h11"):
+        path = tmp_path / engine
+        async with (
+            open_backend(cut_at_the_end) as backend,
+            open_balancer(
+                {"url": backend.url, "name": "it"},
+                health_check="off",
+                engine=engine,
+                access_log=str(path),
+                access_log_format="json",
+            ) as balancer,
+            open_client(balancer.addresses[0]) as client,
+        ):
+            for data in (
+                get("/a?b", "User-Agent: me", "Referer: x", "X-Request-ID: mine"),
+                get("/c", method="HEAD"),
+                post(b"abc"),
+                ODD,
+                get("/cut", "User-Agent: me", "X-Request-ID: mine"),
+            ):
+                await client.send(data)
+                await client.read_response(data.partition(b" ")[0].decode())
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        for record in records:
+            for key in ("time", "duration_s"):
+                record.pop(key)
+            if record["request_id"] != "mine":
+                record["request_id"] = bool(record["request_id"])
+            for attempt in record["attempts"]:
+                attempt.pop("duration_s")
+                attempt["outcome"] = attempt["outcome"] == "ok"
+            record["ended"] = record["ended"] == "ok"
+        logs.append(records)
+    assert len(logs[0]) == 5
+    assert logs[0] == logs[1]

@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class Buffers:
+    @property
+    def borrowed(self) -> int: ...

@@ -1,0 +1,61 @@
+"""The idle connections to servers that both roads use; see `trio_lb.net.upstream_pool`.
+
+They are kept compiled, where the plain road takes them without a Python object. What happens to an
+idle one is an event, so that none has to be asked before it is found to be closed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from .transport import SocketTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_lb._upstreams import Server
+
+    from .transport import Transport
+
+assert sys.platform == "linux"
+
+
+class WatchedPool:
+    """The idle connections of this process, by server, for transports that have a socket.
+
+    None of them begins with a PROXY header: what is announced by one is not for all clients.
+
+    Args:
+        servers: in the pool's order; they know how many idle ones are kept.
+        max_idle: seconds after which an idle connection is closed.
+    """
+
+    def __init__(self, servers: Sequence[Server], max_idle: float) -> None:
+        self._servers = servers
+        self._max_idle = max_idle
+
+    def take(
+        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+    ) -> Transport | None:
+        assert not announced
+        age = self._max_idle if max_idle is None else min(max_idle, self._max_idle)
+        return self._servers[server].take_transport(now - age)
+
+    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+        assert isinstance(transport, SocketTransport)
+        self._servers[server].keep_transport(transport, now)
+
+    def expire(self, now: float) -> None:
+        for server in self._servers:
+            server.expire(now - self._max_idle)
+
+    def drop(self, server: int) -> None:
+        self._servers[server].close()
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    def __len__(self) -> int:
+        return sum(server.idle for server in self._servers)

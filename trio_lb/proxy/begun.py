@@ -1,0 +1,112 @@
+"""A try that the plain road has begun and the general road goes on with.
+
+The plain road stops at the first thing out of the ordinary, and leaves everything as it is: the
+server's slot is held, and on the connection to it the request has been sent, or most of it. Here
+that becomes an upstream connection like any other.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Self
+
+from trio_lb.net.dial import connect_failed, connect_too_slow
+
+from .upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from trio_lb._road import Handover
+    from trio_lb.balance import Reservation
+    from trio_lb.errors import ConnectFailed
+    from trio_lb.profile import Profile
+    from trio_lb.wire.heads import FieldLine
+
+
+class Begun:
+    """What was begun of a request; a context manager, which lets go of what was not taken up.
+
+    Args:
+        handover: of a request whose server was picked.
+        reservation: that server's.
+        profile: for the timeouts.
+
+    Attributes:
+        reservation: as above; it is given back at the end of the block at the latest.
+        failure: why the server can't be connected to, or None.
+        request_id: that its server knows the request by.
+        status: of a response that the client has seen a part of, or 0.
+        passed: bytes of the response's body that the client has already got.
+    """
+
+    def __init__(self, handover: Handover, reservation: Reservation, profile: Profile) -> None:
+        self.reservation = reservation
+        self.failure = _connect_failure(handover.connect_error, profile.timeouts.connect)
+        if self.failure is not None and self.failure.local:
+            self.failure = None  # the general road has ways to find room
+        self.request_id = handover.request_id
+        self.status = handover.status
+        self.passed = handover.passed
+        self._handover = handover
+        self._transport = handover.transport
+        self._profile = profile
+
+    def upstream(self) -> UpstreamConnection | None:
+        """The connection, from now on its taker's to close; None if none was made."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return None
+        return _BegunUpstream(self._handover, self._profile.timeout, self._profile.timeouts.body)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with self.reservation:
+            if self._transport is not None:
+                self._transport.close()
+
+
+def _connect_failure(code: int, seconds: float) -> ConnectFailed | None:
+    if not code:
+        return None
+    if code < 0:
+        return connect_too_slow(seconds)
+    return connect_failed(OSError(code, os.strerror(code)))
+
+
+class _BegunUpstream(UpstreamConnection):
+    """The connection to a server that has been sent the request already."""
+
+    def __init__(self, handover: Handover, timeout: float, progress: float) -> None:
+        assert handover.transport is not None
+        super().__init__(
+            handover.transport, reused=handover.reused, timeout=timeout, progress=progress
+        )
+        self._handover = handover
+
+    def begin_request(
+        self,
+        method: bytes,
+        target: bytes,
+        lines: list[FieldLine],
+        parts: list[bytes],
+        trailers: list[FieldLine] | None,
+    ) -> bool:
+        handover = self._handover
+        self._framed([self._codec.request(method, target, lines)], parts, trailers)
+        self._unsent = memoryview(handover.unsent)
+        if not self._unsent:
+            self._whole = True
+            self.expect_answer(handover.sent)
+        if handover.status:
+            # The client has seen the head, and chunks up to the end of one.
+            head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n\r\n"
+            self._codec.feed(head % handover.status)
+        if handover.received:
+            self._codec.feed(handover.received)
+        return not self._unsent
+
+    async def wait_briefly(self, seconds: float) -> bool:
+        if self._handover.received or self._handover.status:
+            return True
+        return await super().wait_briefly(seconds)

@@ -1,0 +1,137 @@
+"""The plain road, as seen from the general one: taking it, and settling what it leaves.
+
+The road itself is compiled (`trio_lb._exchange`). It serves requests as long as nothing is out of
+the ordinary, and has no policy: what it hands over is served by the general road, and what can't be
+served any more is settled here, by the same rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from trio_lb.errors import ResponseCut
+from trio_lb.net.transport import SocketTransport
+from trio_lb.wire.heads import Field, RequestHead
+from trio_lb.wire.plain import client_lines
+
+from .begun import Begun
+from .exchange import CLIENT_GONE, Account, Try
+
+if sys.platform == "linux":
+    from trio_lb._exchange import PlainClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb._road import Handover, PlainRoad
+    from trio_lb.balance import ServerPool
+    from trio_lb.profile import Profile
+    from trio_lb.wire.identity import Identification, Peer
+
+    from .client import ClientConnection
+    from .forward import Forwarder
+
+    #: Told of a request that is over: address, head, account, when it began, status, why.
+    Ended: TypeAlias = Callable[[str, RequestHead | None, Account | None, float, int, str], None]
+
+
+class Plain:
+    """The plain road of a process, for its proxy.
+
+    Args:
+        road: the compiled one.
+        profile: for the timeouts.
+        servers: the pool that the road picks from.
+        identification: knows what servers are told about a client.
+        forwarder: knows the rules for a server that broke its response off.
+        ended: told of every request that the road can't count by itself.
+        recorded: told of every request that was served, if anybody wants to know.
+    """
+
+    def __init__(
+        self,
+        road: PlainRoad,
+        profile: Profile,
+        servers: ServerPool,
+        identification: Identification,
+        forwarder: Forwarder,
+        ended: Ended,
+        recorded: Ended | None,
+    ) -> None:
+        self._road = road
+        self._profile = profile
+        self._servers = servers
+        self._identification = identification
+        self._forwarder = forwarder
+        self._ended = ended
+        self._recorded = recorded
+
+    def attach(self, client: ClientConnection, peer: Peer) -> None:
+        """Let a client take this road, if that can be."""
+        lines = client_lines(self._identification, peer)
+        if lines is None or not isinstance(client.transport, SocketTransport):
+            return
+        fd = client.transport.fileno()
+        served = None if self._recorded is None else partial(self._served, peer)
+        with contextlib.suppress(OSError):  # no memory in the kernel to watch one more
+            client.plain = PlainClient(self._road, fd, lines, peer.trusted, served)
+            if client.draining:
+                client.plain.drain()
+
+    async def serve(self, client: ClientConnection, plain: PlainClient, peer: Peer) -> Handover:
+        """Serve a client's requests as long as they are plain; what ended that."""
+        try:
+            await plain.run(*client.leave())
+        finally:
+            handover = plain.take_ending()
+            client.come_back(handover.unread, plain.served, handover.began)
+            if handover.why in ("gone", "cut", "cancelled"):
+                self._settle(client, handover, peer)
+        return handover
+
+    def begun(self, client: ClientConnection, handover: Handover) -> Begun | None:
+        """What was begun of the request that the general road goes on with."""
+        if handover.place is None:
+            return None
+        client.answering = handover.status != 0
+        return Begun(handover, self._servers.adopt(handover.place), self._profile)
+
+    def _settle(self, client: ClientConnection, handover: Handover, peer: Peer) -> None:
+        """Count a request that nobody goes on with, and what its server had to do with it."""
+        if handover.started is None:
+            return
+        tries: list[Try] = []
+        why = handover.reason or handover.why
+        now = trio.current_time()
+        if handover.place is not None:
+            tries.append(Try(handover.place, why, now - handover.started, handover.reused))
+            with self._servers.adopt(handover.place) as reservation:
+                if handover.why == "cut":
+                    self._forwarder.blame(reservation, ResponseCut(why))
+        status = CLIENT_GONE if handover.why == "gone" else handover.status
+        account = Account(
+            tries, handover.status, handover.passed, handover.collected, handover.request_id
+        )
+        self._ended(peer.address, client.head_again(), account, handover.started, status, why)
+
+    def _served(
+        self,
+        peer: Peer,
+        head: tuple[bytes, bytes, bytes, list[Field]],
+        place: int,
+        reused: bool,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        request_id: bytes,
+        started: float,
+    ) -> None:
+        assert self._recorded is not None
+        tries = [Try(place, "ok", trio.current_time() - started, reused)]
+        account = Account(tries, status, bytes_sent, bytes_received, request_id)
+        self._recorded(peer.address, RequestHead(*head), account, started, status, "ok")

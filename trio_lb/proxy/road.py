@@ -1,0 +1,84 @@
+"""The plain road of a process, made as its profile says (Linux)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from trio_lb.net.dial import dial_at_once
+
+if sys.platform == "linux":
+    from trio_lb._readiness import Readiness
+    from trio_lb._road import PlainRoad
+    from trio_lb._upstreams import Server
+    from trio_lb.net.watched_pool import WatchedPool
+
+if TYPE_CHECKING:
+    from trio_lb.balance import ServerPool
+    from trio_lb.net.deadlines import Deadlines
+    from trio_lb.profile import Profile
+
+
+class Paving(NamedTuple):
+    """The parts of the plain road that a service looks after.
+
+    Attributes:
+        readiness: its tasks must run somewhere; closed after them.
+        upstreams: the idle connections of both roads.
+        road: for the proxy.
+    """
+
+    readiness: Readiness
+    upstreams: WatchedPool
+    road: PlainRoad
+
+
+def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving | None:
+    """Make the plain road; None where there is none: elsewhere than on Linux, not wanted, or
+    not made for what servers want.
+
+    Args:
+        profile: limits, timeouts, and whether it is wanted (`engine`).
+        servers: the pool.
+        deadlines: of the general road's waits on connections made here.
+    """
+    if sys.platform != "linux" or profile.engine == "h11":
+        return None
+    if any(server.send_proxy for server in profile.servers):
+        return None  # connections that are for one client each
+    table, selection, slots = servers.compiled()
+    readiness = Readiness()
+    limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
+    compiled = [
+        Server(
+            readiness,
+            slot=slot,
+            place=place,
+            prefix=server.address.path.encode("ascii").rstrip(b"/"),
+            limit=upstream.idle_connections,
+            dial=dial_at_once(server.address, deadlines),
+        )
+        for place, (slot, server) in enumerate(zip(slots, servers.servers, strict=True))
+    ]
+    road = PlainRoad(
+        readiness,
+        table,
+        selection,
+        compiled,
+        os.urandom(6).hex().encode(),
+        head_limit=limits.head,
+        target_limit=limits.target,
+        field_limit=limits.headers,
+        body_limit=limits.body,
+        replay_body=profile.replay_body,
+        client_head=timeouts.client_head,
+        keep_alive=timeouts.keep_alive,
+        body=timeouts.body,
+        connect=timeouts.connect,
+        response=profile.timeout,
+        idle=upstream.idle_timeout,
+        min_rate=limits.min_rate,
+        most_requests=limits.requests_per_connection,
+    )
+    return Paving(readiness, WatchedPool(compiled, upstream.idle_timeout), road)
