@@ -43,10 +43,10 @@ bench: $(BUILT)  ## whole process against HAProxy and nginx (both and wrk must b
 
 bench-micro: $(BUILT)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
 	$(BIN)/python -m benchmarks.micro.selection
-	$(BIN)/python -m benchmarks.micro.wire
+	$(BIN)/python -m benchmarks.micro.road
 
 bench-instructions: $(BUILT)  ## instructions of the head codec and the framing (valgrind must be installed)
-	$(BIN)/python -m benchmarks.micro.wire --callgrind
+	$(BIN)/python -m benchmarks.micro.road --callgrind
 
 idle: $(BUILT)  ## memory of 10,000 idle connections, beside HAProxy and nginx if installed
 	$(BIN)/python -m benchmarks.idle

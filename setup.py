@@ -24,7 +24,7 @@ sources = {
     for name in (*EVERYWHERE, *(LINUX if sys.platform == "linux" else ()))
 }
 if os.environ.get("TRIO_LB_LOOPS") == "1":
-    sources["benchmarks.micro.wire_loops"] = "benchmarks/micro/wire_loops.pyx"
+    sources["benchmarks.micro.road_loops"] = "benchmarks/micro/road_loops.pyx"
 
 extensions = [
     Extension(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.micro import wire
+from benchmarks.micro import road
 from trio_lb._framing import END, BodyFraming
 from trio_lb._heads import read_request, read_response
 
@@ -21,19 +21,19 @@ summary: 606000
 """
 
 
-@pytest.mark.parametrize("data", [wire.WRK, wire.BROWSER, wire.POST])
+@pytest.mark.parametrize("data", [road.WRK, road.BROWSER, road.POST])
 def test_requests_are_plain(data: bytes) -> None:
     assert read_request(data, head_limit=16384, target_limit=8192, field_limit=100)
 
 
 def test_the_response_and_the_body_are_plain() -> None:
-    assert read_response(wire.RESPONSE)
+    assert read_response(road.RESPONSE)
     framing = BodyFraming(chunked=True)
-    framing.feed(wire.CHUNKS)
+    framing.feed(road.CHUNKS)
     assert framing.state == END
 
 
 def test_a_dump_says_which_loop_took_how_many_instructions() -> None:
-    assert wire.read_dump(DUMP) == ("parse request, wrk", 606_000)
+    assert road.read_dump(DUMP) == ("parse request, wrk", 606_000)
     last = DUMP.replace("Client Request: parse request, wrk", "Program termination")
-    assert wire.read_dump(last) is None
+    assert road.read_dump(last) is None

@@ -1,8 +1,8 @@
-"""What the compiled head codec and the body framing cost.
+"""What the parts of the plain road cost: head codec, framing, the pick with its accounts, waking.
 
-Run with `make bench-micro` or `python -m benchmarks.micro.wire`, which builds the loops that are
-measured (`wire_loops.pyx`) first. The table shows nanoseconds per call, in the best round, and next
-to it the instructions per call that `benchmarks/micro/wire_instructions.json` keeps.
+Run with `make bench-micro` or `python -m benchmarks.micro.road`, which builds the loops that are
+measured (`road_loops.pyx`) first. The table shows nanoseconds per call, in the best round, and next
+to it the instructions per call that `benchmarks/micro/road_instructions.json` keeps.
 
 With `--callgrind` (valgrind must be installed) instructions are counted again: unlike times they
 are the same on a busy machine, and show a regression of one per cent. `--keep` keeps them. They
@@ -19,16 +19,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from trio_lb._wire import ClientLines
+from trio_lb.balance import ServerPool
+from trio_lb.profile import Algorithm, Server, parse_server_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-KEPT = Path(__file__).with_name("wire_instructions.json")
+KEPT = Path(__file__).with_name("road_instructions.json")
 ROUNDS = 9
 TIMES = 100_000
 TIMES_COUNTED = 1_000
@@ -75,7 +77,7 @@ class Part(NamedTuple):
 
 
 def parts() -> list[Part]:
-    from benchmarks.micro import wire_loops as loops
+    from benchmarks.micro import road_loops as loops
 
     def part(name: str, data: bytes, loop: Callable[..., None], *arguments: object) -> Part:
         return Part(name, len(data), lambda times: loop(name.encode(), data, *arguments, times))
@@ -89,7 +91,35 @@ def parts() -> list[Part]:
         part("parse response", RESPONSE, loops.parse_responses),
         part("write response", RESPONSE, loops.write_responses),
         part("follow 16 chunks", CHUNKS, loops.follow_bodies),
+        *(Part(f"pick and count, {algorithm}", 0, pick(algorithm))
+          for algorithm in ("round_robin", "least_connections", "least_response_time")),
+        Part("wake who is ready", 0, wake),
     ]  # fmt: skip
+
+
+def pick(algorithm: str) -> Callable[[int], None]:
+    """A request's pick of one of three servers, and all that is counted of it."""
+    from benchmarks.micro import road_loops as loops
+
+    servers = tuple(
+        Server(address=parse_server_address(f"http://127.0.0.1:{port}")) for port in (1, 2, 3)
+    )
+    table, selection, _ = ServerPool(servers, Algorithm(algorithm)).compiled()
+    name = f"pick and count, {algorithm}".encode()
+    return lambda times: loops.picks(name, table, selection, times)
+
+
+def wake(times: int) -> None:
+    """A descriptor becomes ready, and its watcher is called (Linux)."""
+    from benchmarks.micro import road_loops as loops
+    from trio_lb._readiness import Readiness
+
+    readiness, fd = Readiness(perf_counter), os.eventfd(0, os.EFD_NONBLOCK)
+    try:
+        loops.wakes(b"wake who is ready", readiness, fd, times)
+    finally:
+        os.close(fd)
+        readiness.close()
 
 
 def build_loops() -> None:
@@ -110,7 +140,7 @@ def count_instructions() -> dict[str, float]:
     """Instructions per call of every part, from a run under callgrind."""
     with tempfile.TemporaryDirectory(prefix="trio-lb-bench-") as directory:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/out"]
-        command += [sys.executable, "-m", "benchmarks.micro.wire", "--loops"]
+        command += [sys.executable, "-m", "benchmarks.micro.road", "--loops"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         dumps = [path.read_text() for path in Path(directory).iterdir()]
     counted = dict(total for dump in dumps if (total := read_dump(dump)) is not None)
@@ -125,18 +155,18 @@ def read_dump(text: str) -> tuple[str, int] | None:
 
 
 def print_times(kept: dict[str, float]) -> None:
-    print(f"{'':<26}{'bytes':>8}{'ns':>8}{'instructions kept':>20}")
+    print(f"{'':<36}{'bytes':>8}{'ns':>8}{'instructions kept':>20}")
     for part in parts():
         taken = nanoseconds(part)
-        print(f"{part.name:<26}{part.size:>8}{taken:>8.1f}{kept.get(part.name, 0):>20.0f}")
+        print(f"{part.name:<36}{part.size:>8}{taken:>8.1f}{kept.get(part.name, 0):>20.0f}")
 
 
 def print_instructions(kept: dict[str, float], counted: dict[str, float]) -> None:
-    print(f"{'instructions per call':<26}{'kept':>8}{'now':>8}{'change':>9}")
+    print(f"{'instructions per call':<36}{'kept':>8}{'now':>8}{'change':>9}")
     for part in parts():
         now = counted[part.name]
         before = kept.get(part.name, now)
-        print(f"{part.name:<26}{before:>8.0f}{now:>8.0f}{now / before - 1:>+9.1%}")
+        print(f"{part.name:<36}{before:>8.0f}{now:>8.0f}{now / before - 1:>+9.1%}")
 
 
 def main() -> None:

@@ -1,11 +1,14 @@
-"""Loops over the head codec and the framing: what is measured contains no call from Python.
+"""Loops over the parts of the plain road: what is measured contains no call from Python.
 
 Under callgrind each loop's instructions are dumped by themselves, under its name.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from trio_lb._framing cimport begin_body, Body, BODY_END, feed_body
+from trio_lb._readiness cimport READABLE, Readiness, Watched
+from trio_lb._select cimport NOBODY, Selection
+from trio_lb._table cimport Table
 from trio_lb._wire cimport (
     ClientLines, HEAD, HeadLimits, parse_request, parse_response, PlainRequest, PlainResponse,
     RequestAdditions, write_request, write_response,
@@ -24,6 +27,9 @@ cdef extern from *:
     """
     void BEGIN_COUNT() nogil
     void END_COUNT(const char *name) nogil
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd_write(int fd, uint64_t value)
 
 cdef HeadLimits LIMITS = HeadLimits(16384, 8192, 100, -1, False)
 
@@ -98,3 +104,45 @@ def follow_bodies(bytes name, bytes data, uint32_t times):
         right += feed_body(&body, begin, length, &good) == BODY_END
     END_COUNT(name)
     assert right == times
+
+
+def picks(bytes name, Table table, Selection selection, uint32_t times):
+    """A server is picked for a request, and everything about the request is counted."""
+    cdef int32_t slot
+    cdef uint32_t nobody = 0
+    BEGIN_COUNT()
+    for number in range(times):
+        slot = selection.pick_slot(number)
+        if slot == NOBODY:
+            nobody += 1
+            continue
+        table.record_answer(slot, number, 150.0)
+        table.record_completion(slot, 32, 0)
+        table.release_slot(slot)
+        table.record_request(200)
+    END_COUNT(name)
+    assert not nobody
+
+
+cdef class Woken(Watched):
+    """Something that becomes ready, and counts how often."""
+
+    cdef uint32_t times
+
+    cdef void on_ready(self, uint32_t events) noexcept:
+        self.times += (events & READABLE) != 0
+
+
+def wakes(bytes name, Readiness readiness, int fd, uint32_t times):
+    """An eventfd becomes ready, and whoever watches it is called."""
+    cdef Woken woken = Woken()
+    readiness.watch(woken, fd)
+    readiness.turn()
+    woken.times = 0
+    BEGIN_COUNT()
+    for _ in range(times):
+        eventfd_write(fd, 1)
+        readiness.turn()
+    END_COUNT(name)
+    readiness.forget(woken, True)
+    assert woken.times == times
