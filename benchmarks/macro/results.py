@@ -53,7 +53,7 @@ class Cell:
     runs: int
     errors: int  # of all runs, valid or not
     cost_us: float | None  # per request or per MiB
-    ratio: float | None  # cost_us over that of REFERENCE under the same load
+    ratio: float | None  # of cost_us to that of REFERENCE in the same round
     p50_ms: float | None
     p99_ms: float | None
     requests_per_second: float | None
@@ -65,14 +65,14 @@ def summarise(runs: Sequence[Run]) -> list[Cell]:
     groups: dict[tuple[Workload, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.workload, run.peer), []).append(run)
-    costs = {key: _median(run.cost_us for run in group) for key, group in groups.items()}
     return [
-        _cell(group, costs[workload, peer], costs.get((workload, REFERENCE)))
-        for (workload, peer), group in groups.items()
+        _cell(group, groups.get((workload, REFERENCE), []))
+        for (workload, _), group in groups.items()
     ]
 
 
-def _cell(runs: list[Run], cost_us: float | None, reference_us: float | None) -> Cell:
+def _cell(runs: list[Run], reference: list[Run]) -> Cell:
+    theirs = {run.round: run.cost_us for run in reference}
     valid = [run for run in runs if run.valid]
     return Cell(
         peer=runs[0].peer,
@@ -80,13 +80,17 @@ def _cell(runs: list[Run], cost_us: float | None, reference_us: float | None) ->
         valid_runs=len(valid),
         runs=len(runs),
         errors=sum(run.load.errors for run in runs),
-        cost_us=cost_us,
-        ratio=cost_us / reference_us if cost_us is not None and reference_us else None,
+        cost_us=_median(run.cost_us for run in runs),
+        ratio=_median(_ratio(run.cost_us, theirs.get(run.round)) for run in runs),
         p50_ms=_median(run.load.p50_s * 1e3 for run in valid),
         p99_ms=_median(run.load.p99_s * 1e3 for run in valid),
         requests_per_second=_median(run.load.requests_per_second for run in valid),
         memory_mib=_median(run.memory / MIB for run in valid if run.memory is not None),
     )
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours is not None and theirs else None
 
 
 def _median(values: Iterable[float | None]) -> float | None:
