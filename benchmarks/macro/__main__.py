@@ -55,7 +55,8 @@ def _benchmark(options: argparse.Namespace) -> int:
         runs = _measure(options, stage.running)
     cells = summarise(runs)
     text = f"{goals.render(goals.judge(cells))}\n{table.render(cells)}"
-    save(options.save, "macro", stage.facts, text, {"runs": runs, "cells": cells})
+    title = "Whole balancers, side by side"
+    save(options.save, "macro", title, stage.facts, text, {"runs": runs, "cells": cells})
     plots.draw_macro(options.save, cells)
     return 0 if cells and all(cell.valid_runs for cell in cells) else 1
 

@@ -66,7 +66,8 @@ def _benchmark(options: argparse.Namespace) -> int:
                 steps.append(_step(peer, workload, rate, options.seconds))
                 print(f"  {peer.name}: {steps[-1].achieved:.0f} of {rate}/s", flush=True)
     steps.sort(key=lambda step: names.index(step.peer))
-    save(options.save, "rates", stage.facts, render(steps), {"steps": steps})
+    title = "Offered rate against achieved throughput"
+    save(options.save, "rates", title, stage.facts, render(steps), {"steps": steps})
     plots.draw_rates(options.save, steps)
     return 1 if any(step.errors or not step.achieved for step in steps) else 0
 

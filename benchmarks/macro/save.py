@@ -12,10 +12,20 @@ if TYPE_CHECKING:
 
 
 def save(
-    directory: Path, stem: str, facts: Mapping[str, str], tables: str, results: Mapping[str, object]
+    directory: Path,
+    stem: str,
+    title: str,
+    facts: Mapping[str, str],
+    tables: str,
+    results: Mapping[str, object],
 ) -> None:
     """Prints facts and tables, and writes them to STEM.md, and all results to STEM.json."""
-    text = "".join(f"- {key}: {value}\n" for key, value in facts.items()) + "\n" + tables
+    text = (
+        f"# {title}\n\n"
+        + "".join(f"- {key}: {value}\n" for key, value in facts.items())
+        + "\n"
+        + tables
+    )
     print("\n" + text)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{stem}.md").write_text(text)

@@ -145,8 +145,8 @@ def test_the_table_of_rates() -> None:
 
 def test_results_are_kept_for_people_and_programs(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    save(folder, "macro", {"when": "now"}, "| table |\n", {"runs": [RUN]})
-    assert (folder / "macro.md").read_text() == "- when: now\n\n| table |\n"
+    save(folder, "macro", "Results", {"when": "now"}, "| table |\n", {"runs": [RUN]})
+    assert (folder / "macro.md").read_text() == "# Results\n\n- when: now\n\n| table |\n"
     document = json.loads((folder / "macro.json").read_text())
     assert document["facts"] == {"when": "now"}
     assert document["runs"][0]["workload"] == {"kind": "GET", "body": 32, "connections": 64}
