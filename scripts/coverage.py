@@ -2,10 +2,11 @@
 
     python scripts/coverage.py
 
-The Python part is measured while the tests run on the modules as they are installed. Lines of the
-compiled modules can only be seen in a build with line tracing, which is slow; so the tests of those
-modules run once more, in a copy of the tree with such a build, build/coverage, at the same time.
-(Of the compiled modules lines are reported; Cython does not trace branches.)
+The Python part is measured while the tests run on the modules as they are installed, in two runs
+at a time: of tests that mostly wait for processes, and of the others. Lines of the compiled modules
+can only be seen in a build with line tracing, which is slow; so the tests of those modules run once
+more, in a copy of the tree with such a build, build/coverage. (Of the compiled modules lines are
+reported; Cython does not trace branches.)
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from copies import ROOT, copy_tree, run
 if TYPE_CHECKING:
     from pathlib import Path
 
+WAITING = ["tests/process", "tests/faults", "tests/peers"]
 COMPILED = ["tests/oracle", "tests/unit/balance"]
 SWITCHES = {"TRIO_LB_TRACE": "1", "COVERAGE_CORE": "ctrace"}
 
 
-def measure(where: Path, *tests: str, output: IO[str] | None = None) -> None:
-    """Run tests under coverage; the data stay in .coverage there."""
+def measure(where: Path, data: str, *tests: str, output: IO[str] | None = None) -> None:
+    """Run tests under coverage; what was reached goes into the file `data` there."""
     pytest = ["-m", "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    run(where, *pytest, *tests, environment=SWITCHES, output=output)
+    environment = {**SWITCHES, "COVERAGE_FILE": data}
+    run(where, *pytest, *tests, environment=environment, output=output)
 
 
 def measure_compiled(copy: Path, output: IO[str]) -> None:
@@ -37,25 +40,34 @@ def measure_compiled(copy: Path, output: IO[str]) -> None:
     # The plugin learns from the C code which lines there are, and looks for it beside its source.
     for generated in copy.glob("build/cython-trace/ext/trio_lb/*.c"):
         shutil.copy2(generated, copy / "ext" / "trio_lb")
-    measure(copy, *COMPILED, output=output)
+    measure(copy, ".coverage", *COMPILED, output=output)
+
+
+def measure_others(copy: Path, output: IO[str]) -> None:
+    """Run the tests that keep a processor busy: all that do not wait, and the compiled ones."""
+    ignored = [f"--ignore={tests}" for tests in WAITING]
+    measure(ROOT, ".coverage.others", "tests", *ignored, output=output)
+    measure_compiled(copy, output)
 
 
 def main() -> None:
-    """Test, and test with tracing beside it; then report."""
+    """Test, and test with tracing; then report."""
     copy = copy_tree("coverage")  # before any test has run
     with (
         tempfile.TemporaryFile("w+") as output,
         ThreadPoolExecutor(max_workers=1) as pool,
     ):
-        compiled = pool.submit(measure_compiled, copy, output)
-        measure(ROOT)
+        others = pool.submit(measure_others, copy, output)
         try:
-            compiled.result()
+            measure(ROOT, ".coverage.waiting", *WAITING)
         finally:
+            failure = others.exception()
             output.seek(0)
             print(output.read(), end="", flush=True)
-    combine = ["combine", "--append", "--quiet", str(ROOT / ".coverage")]
-    run(copy, "-m", "coverage", *combine, environment=SWITCHES)
+        if failure is not None:
+            raise failure
+    data = [str(ROOT / f".coverage.{name}") for name in ("waiting", "others")]
+    run(copy, "-m", "coverage", "combine", "--append", "--quiet", *data, environment=SWITCHES)
     run(copy, "-m", "coverage", "report", environment=SWITCHES)
 
 

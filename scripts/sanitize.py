@@ -12,7 +12,7 @@ import sys
 
 from copies import copy_tree, run
 
-COMPILED = ["tests/oracle", "tests/unit/balance"]
+COMPILED = ["tests/oracle", "tests/unit/balance", "tests/plain"]
 
 SWITCHES = {
     "CC": "gcc",

@@ -12,7 +12,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import besides_checks, open_balancer, states
 from tests.support.client import open_client, request
-from tests.support.leaks import held
+from tests.support.leaks import held, held_at_first
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -85,7 +85,7 @@ async def test_row_12_clients_that_abort_anywhere_leave_nothing(
         open_balancer(one.url, two.url, health_check="off") as balancer,
     ):
         await trio.testing.wait_all_tasks_blocked()
-        base = held()
+        base = held_at_first()
         for _ in range(ABORTS // 3 // 20):
             async with trio.open_nursery() as nursery:
                 for _ in range(20):

@@ -16,7 +16,7 @@ from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, states
 from tests.support.client import open_client
 from tests.support.fault_proxy import open_fault_proxy
-from tests.support.leaks import held
+from tests.support.leaks import held, held_at_first
 
 if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange
@@ -118,7 +118,7 @@ async def live_through(actions: list[tuple[str, int, int]]) -> None:
             )
         )
         await trio.testing.wait_all_tasks_blocked()
-        base = held()
+        base = held_at_first()
         async with trio.open_nursery() as nursery:
             world = World(servers, networks, balancer.addresses[0], nursery)
             for action, which, number in actions:

@@ -14,7 +14,7 @@ import trio
 
 from benchmarks.soak import run_clients, serve
 from tests.support.balancer import open_balancer, states
-from tests.support.leaks import held
+from tests.support.leaks import held, held_at_first
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -35,7 +35,7 @@ async def test_row_27_nothing_grows_under_mixed_traffic(autojump_clock: MockCloc
             port = urlsplit(balancer.addresses[0]).port
             assert port is not None
             await trio.testing.wait_all_tasks_blocked()
-            base = held()
+            base = held_at_first()
             objects = []
             for _ in range(4):
                 wrong = await run_clients(port, 1000, random.Random(27), lambda done: None)

@@ -75,9 +75,11 @@ def dialling(
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL])
-async def test_being_out_of_something_is_no_fault_of_the_server(
-    code: int, monkeypatch: pytest.MonkeyPatch
+async def test_being_out_of_something_is_the_general_road_s_affair(
+    code: int, monkeypatch: pytest.MonkeyPatch, on_general_road: list[bytes]
 ) -> None:
+    """It finds room if there is any, and it is no fault of the server."""
+
     def fail(transport: SocketTransport, _: int) -> int:
         if code == errno.EMFILE:  # there is not even a socket
             transport.close()
@@ -91,7 +93,8 @@ async def test_being_out_of_something_is_no_fault_of_the_server(
         open_client(balancer.addresses[0]) as client,
     ):
         await client.send(get())
-        assert (await client.read_response()).status == 503
+        assert (await client.read_response()).status == 200
+        assert on_general_road == [b"/"]
         assert states(balancer) == ["alive"]
         assert balancer.statistics().servers[0].failed == 0
 

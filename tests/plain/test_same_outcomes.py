@@ -187,6 +187,7 @@ CASES = [
         [scripts.garbage_head(), OK],
         general=[b"/"],
     ),
+    plain_twice("two for a connection", OK, settings={"limits": {"requests_per_connection": 2}}),
     one("no keep-alive", get("/"), settings={"timeouts": {"keep_alive": 0}}),
 ]
 

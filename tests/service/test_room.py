@@ -254,6 +254,11 @@ def test_addresses_that_count_as_one(one: str, other: str, same: bool) -> None:
     assert (address_number(one) == address_number(other)) is same
 
 
+def leave_dialling_to_the_general_road(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the plain road does itself where it meets a want of descriptors."""
+    monkeypatch.setattr("trio_lb.proxy.road.dial_at_once", lambda *_: None)
+
+
 async def test_idle_connections_to_servers_go_for_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -266,6 +271,7 @@ async def test_idle_connections_to_servers_go_for_descriptors(
             raise ConnectFailed("connect: Too many open files", 503, local=True)
         return await dial(address, seconds, deadlines)
 
+    leave_dialling_to_the_general_road(monkeypatch)
     async with (
         open_backend(scripts.answer(b"one")) as one,
         open_backend(scripts.answer(b"two")) as two,
@@ -287,6 +293,7 @@ async def test_without_anything_idle_want_of_descriptors_is_a_503(
     async def dial_never(*_: object) -> SocketTransport:
         raise ConnectFailed("connect: Too many open files", 503, local=True)
 
+    leave_dialling_to_the_general_road(monkeypatch)
     monkeypatch.setattr("trio_lb.service.dial", dial_never)
     async with (
         open_backend(scripts.answer()) as backend,
