@@ -46,7 +46,7 @@ SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threadi
 OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
 COMPILED = "_table _select _places _wire _framing _heads"
 WAITING = "_readiness _buffers _sockets _upstreams"
-PLAIN_ROAD = "_road _exchange"
+PLAIN_ROAD = "_flow _pace _road _exchange"
 
 TABLE = [
     Row(0, "errors garbage logs"),

@@ -21,16 +21,17 @@ from libc.errno cimport EAGAIN, EINPROGRESS
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from trio_lb._buffers cimport Buffer, held, LARGE, SMALL
-from trio_lb._framing cimport begin_body, Body, BODY_BROKEN, BODY_END, BODY_MORE, feed_body
+from trio_lb._buffers cimport Buffer, held, SMALL
+from trio_lb._flow cimport draw, dry, Flow, follow, pour, waiting
+from trio_lb._framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
+from trio_lb._pace cimport begin_waiting, Pace, pay
 from trio_lb._readiness cimport (
-    BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched,
-    WRITABLE,
+    BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched, WRITABLE,
 )
 from trio_lb._road cimport Handover, MAX_ID, PlainRoad
 from trio_lb._select cimport NOBODY
 from trio_lb._sockets cimport (
-    at_end, FAILED, in_queue, NOTHING, receive, send_both, silent, socket_error,
+    at_end, FAILED, NOTHING, receive, send_both, silent, socket_error,
 )
 from trio_lb._upstreams cimport attend, discard, release, Server, Upstream
 from trio_lb._wire cimport (
@@ -52,9 +53,6 @@ cdef double FRESH_ENOUGH = 0.5
 
 #: A draining client may state a last request within this time; see trio_lb.proxy.client. Seconds.
 cdef double LAST_REQUEST = 1.0
-
-cdef enum:
-    SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
 
 cdef enum State:
     AWAY                        # the general road has the connection, or it has ended
@@ -108,18 +106,11 @@ cdef class PlainClient(Watched):
     cdef int connect_error
     cdef double sent            # when the request had been sent
     # The response
-    cdef Buffer out             # a head on its way, to the server or to the client
-    cdef Buffer response        # data[start:good] may go to the client
-    cdef size_t good
-    cdef bint flooding          # the last receive filled the buffer
-    cdef Body framing
+    cdef Flow flow              # its head is also that of the request, on its way to the server
     cdef uint32_t status        # 0: the client has seen nothing of a response
     cdef bint last              # the connection ends with it
     cdef bint reusable          # its server keeps the connection
-    # How slow the client is; see trio_lb.net.pace
-    cdef double credit
-    cdef double blocked_at
-    cdef int in_queue
+    cdef Pace pace              # of the client, where it has to be waited for
 
     def __init__(
         self, PlainRoad road not None, int fd, ClientLines lines not None, bint trusted,
@@ -127,6 +118,8 @@ cdef class PlainClient(Watched):
     ):
         self.road = road
         self.began = self.started = NEVER
+        self.pace.patience = road.patience.body
+        self.pace.rate = road.rate
         road.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
         self.lines = lines
         self.limits = &road.limits_of_trusted if trusted else &road.limits
@@ -143,7 +136,8 @@ cdef class PlainClient(Watched):
         """
         self.begin(unread, served)
         if self.state == AWAY:
-            await trio.lowlevel.checkpoint()
+            # What was begun must reach who settles it; cancellation comes right afterwards.
+            await trio.lowlevel.cancel_shielded_checkpoint()
         else:
             self.task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self.abort)
@@ -188,7 +182,7 @@ cdef class PlainClient(Watched):
         road.readiness.look_at_clock()
         self.served = served
         self.state = READING
-        self.credit = road.patience.body
+        self.pace.left = self.pace.patience
         if not length:
             self.await_request()
         elif not road.buffers.reserve(&self.request, length):
@@ -220,7 +214,8 @@ cdef class PlainClient(Watched):
             if events & ~(READABLE | WRITABLE):
                 self.hung_up = True
         if events & (WRITABLE | HUNG_UP | BROKEN) and self.blocked:
-            self.unblocked()
+            self.blocked = False
+            pay(&self.pace, self.road.readiness.now, self.fd)
             if self.state == RELAYING:
                 self.relay()
         elif self.state == READING or self.state == COLLECTING:
@@ -266,11 +261,11 @@ cdef class PlainClient(Watched):
             if not self.blocked:
                 self.end("cut", "the server sent nothing of its response for too long")
             else:
-                self.pay()
-                if self.credit <= 0.0:
+                pay(&self.pace, now, self.fd)
+                if self.pace.left <= 0.0:
                     self.end("gone", "the client took its answer too slowly")
                 else:
-                    set_deadline(road.readiness, self, now + self.credit)
+                    set_deadline(road.readiness, self, now + self.pace.left)
 
     cdef void look_for_client(self) noexcept:
         """A server takes its time: is anybody still waiting for its answer?"""
@@ -380,12 +375,12 @@ cdef class PlainClient(Watched):
         additions.request_id.length = self.own_id_length
         additions.pieces = self.lines.pieces
         additions.piece_count = self.lines.count
-        if not road.buffers.borrow(&self.out, SMALL):
+        if not road.buffers.borrow(&self.flow.head, SMALL):
             return False
-        self.out.end = wire_request(
-            self.out.data, self.out.size, self.request.data + self.request.start, &self.head,
-            &additions)
-        return self.out.end > 0
+        self.flow.head.end = wire_request(
+            self.flow.head.data, self.flow.head.size, self.request.data + self.request.start,
+            &self.head, &additions)
+        return self.flow.head.end > 0
 
     cdef void connect(self) noexcept:
         cdef PlainRoad road = self.road
@@ -430,15 +425,15 @@ cdef class PlainClient(Watched):
     cdef void send_request(self) noexcept:
         cdef PlainRoad road = self.road
         cdef ssize_t count = send_both(
-            self.upstream.fd, self.out.data, self.out.end,
+            self.upstream.fd, self.flow.head.data, self.flow.head.end,
             self.request.data + self.request.start + self.head.length,
             self.request_length - self.head.length)
         self.sent = road.readiness.now
-        if count != <ssize_t> (self.out.end + self.request_length - self.head.length):
-            self.out.start = max(count, 0)
+        if count != <ssize_t> (self.flow.head.end + self.request_length - self.head.length):
+            self.flow.head.start = max(count, 0)
             self.end("odd")
             return
-        road.buffers.give_back(&self.out)
+        road.buffers.give_back(&self.flow.head)
         self.state = WAITING
         set_deadline(
             road.readiness, self, self.sent + min(PATIENCE, road.patience.response - TICK))
@@ -447,21 +442,22 @@ cdef class PlainClient(Watched):
 
     cdef void read_response(self) noexcept:
         cdef PlainRoad road = self.road
+        cdef Buffer *buffer = &self.flow.body
         cdef PlainResponse head
         cdef Verdict verdict
-        cdef size_t looked_at = held(&self.response)
+        cdef size_t looked_at = held(buffer)
         cdef ssize_t count
         if not self.upstream.readable:
             return
         # What broke the connection is left for the general road to hear.
-        count = FAILED if self.upstream.broken else self.receive_response(looked_at + 1)
+        count = FAILED if self.upstream.broken else self.receive_response()
         if count == NOTHING:
             return
         if count <= 0:
             self.end("odd")
             return
         verdict = parse_response(
-            self.response.data, self.response.end, looked_at, self.head.head_only, &head)
+            buffer.data, buffer.end, looked_at, self.head.head_only, &head)
         if verdict == HEAD:
             self.begin_response(&head)
         elif verdict == NEED_MORE:
@@ -470,53 +466,36 @@ cdef class PlainClient(Watched):
         else:
             self.end("odd")
 
-    cdef ssize_t receive_response(self, size_t least) noexcept:
-        """Receive into the response's buffer, which gets room for `least` bytes in all."""
-        cdef Buffer *buffer = &self.response
-        cdef size_t room
-        cdef ssize_t count
-        if not self.road.buffers.reserve(buffer, least):
-            return FAILED
-        self.good = buffer.start        # what is left has moved to the front
-        room = buffer.size - buffer.end
-        count = receive(self.upstream.fd, buffer)
-        self.flooding = count == <ssize_t> room
+    cdef ssize_t receive_response(self) noexcept:
+        cdef ssize_t count = draw(&self.flow, self.road.buffers, self.upstream.fd)
         if count == NOTHING:
             self.upstream.readable = False
         else:
-            self.upstream.readable = self.flooding or self.upstream.ended
+            self.upstream.readable = self.flow.flooding or self.upstream.ended
         return count
 
     cdef void begin_response(self, PlainResponse *head) noexcept:
         cdef PlainRoad road = self.road
         cdef double now = road.readiness.now
-        cdef Buffer *buffer = &self.response
-        cdef size_t good
-        if head.bodiless:
-            begin_body(&self.framing, 0, False)
-        else:
-            begin_body(&self.framing, head.content_length, head.chunked)
-        feed_body(
-            &self.framing, buffer.data + head.length, buffer.end - head.length, &good)
+        cdef Buffer *out = &self.flow.head
         self.last = (
             self.head.close or self.draining or road.patience.keep_alive == 0.0
             or self.served + 1 >= road.most_requests)
-        if self.framing.state > BODY_END or not road.buffers.borrow(&self.out, SMALL):
+        if road.buffers.borrow(out, SMALL):
+            out.end = write_response(out.data, out.size, self.flow.body.data, head, self.last)
+        if not out.end:
             self.end("odd")
             return
-        self.out.end = write_response(
-            self.out.data, self.out.size, buffer.data, head, self.last)
-        if not self.out.end:
+        begin_body(
+            &self.flow.framing, 0 if head.bodiless else head.content_length,
+            head.chunked and not head.bodiless)
+        follow(&self.flow, head.length)
+        if self.flow.framing.state > BODY_END:
+            self.flow.good = 0          # the general road reads all of it
             self.end("odd")
             return
         road.table.record_answer(
             self.server.slot, road.table.now_ms(now), (now - self.sent) * 1e6)
-        buffer.start = head.length
-        self.good = head.length + good
-        if good <= SHORT and good <= self.out.size - self.out.end:
-            memcpy(self.out.data + self.out.end, buffer.data + buffer.start, good)
-            self.out.end += good
-            buffer.start = self.good
         self.status = head.status
         self.reusable = not head.close
         self.state = RELAYING
@@ -524,56 +503,38 @@ cdef class PlainClient(Watched):
 
     cdef void relay(self) noexcept:
         """Send what is there to be sent; if that was all, receive more, and send that."""
-        cdef Buffer *buffer = &self.response
-        cdef size_t good
         cdef ssize_t count
         if self.blocked:
             return
-        if self.out.data is not NULL or buffer.start < self.good:
-            self.send_on()
-            return
-        if not self.upstream.readable:
-            return
-        if self.flooding and buffer.size == SMALL:
-            self.road.buffers.reserve(buffer, LARGE)
-        count = self.receive_response(held(buffer) + 1)     # held back: of a chunk's line
-        if count == NOTHING:
-            return
-        if count <= 0:
-            self.end("cut", "the server broke its response off")
-            return
-        feed_body(&self.framing, buffer.data + buffer.start, held(buffer), &good)
-        self.good = buffer.start + good
+        if not waiting(&self.flow):
+            if not self.upstream.readable:
+                return
+            count = self.receive_response()
+            if count == NOTHING:
+                return
+            if count <= 0:
+                self.end("cut", "the server broke its response off")
+                return
+            follow(&self.flow, self.flow.body.start)
         self.send_on()
 
     cdef void send_on(self) noexcept:
         """Send the client all that may go, and see what comes next."""
-        cdef Buffer *buffer = &self.response
-        cdef size_t head = held(&self.out)
-        cdef size_t size = head + self.good - buffer.start
-        cdef ssize_t count = 0
-        if size:
-            count = send_both(
-                self.fd, self.out.data + self.out.start, head,
-                buffer.data + buffer.start, self.good - buffer.start)
-        if count == FAILED:
+        cdef PlainRoad road = self.road
+        cdef ssize_t left = pour(&self.flow, road.buffers, self.fd)
+        if left == FAILED:
             self.end("gone", "the client closed its connection before it had its answer")
-            return
-        if <size_t> count < head:
-            self.out.start += count
-        else:
-            self.road.buffers.give_back(&self.out)
-            buffer.start += count - head
-        if <size_t> count < size:
-            self.block()
-        elif self.framing.state == BODY_END:
+        elif left:
+            self.blocked = True
+            begin_waiting(&self.pace, road.readiness.now, self.fd)
+            set_deadline(road.readiness, self, road.readiness.now + self.pace.left)
+        elif self.flow.framing.state == BODY_END:
             self.complete()
-        elif self.framing.state == BODY_MORE:
-            set_deadline(
-                self.road.readiness, self, self.road.readiness.now + self.road.patience.body)
+        elif self.flow.framing.state == BODY_MORE:
+            set_deadline(road.readiness, self, road.readiness.now + road.patience.body)
             if self.upstream.readable:
-                self.road.readiness.again(self)
-        elif self.framing.state == BODY_BROKEN:
+                road.readiness.again(self)
+        elif self.flow.framing.state == BODY_BROKEN:
             self.end("cut", "the server broke its response off")
         else:
             self.end("odd")
@@ -583,8 +544,8 @@ cdef class PlainClient(Watched):
         cdef PlainRoad road = self.road
         cdef uint64_t body = self.request_length - self.head.length
         cdef Upstream upstream = self.upstream
-        road.table.record_completion(self.server.slot, self.framing.payload, body)
-        if self.reusable and not upstream.ended and self.response.end == self.good and (
+        road.table.record_completion(self.server.slot, self.flow.framing.payload, body)
+        if self.reusable and not upstream.ended and self.flow.body.end == self.flow.good and (
                 not upstream.readable or silent(upstream.fd)):
             upstream.readable = False
             self.server.keep(upstream)
@@ -597,13 +558,12 @@ cdef class PlainClient(Watched):
         self.upstream = None
         self.server = None
         self.served += 1
-        road.buffers.give_back(&self.response)
+        dry(&self.flow, road.buffers)
         self.request.start += self.request_length
         self.status = 0
         self.began = self.started = NEVER
-        self.seen = self.good = 0
-        self.flooding = False
-        self.credit = road.patience.body
+        self.seen = 0
+        self.pace.left = self.pace.patience
         if self.last:
             self.end("served")
             return
@@ -618,36 +578,10 @@ cdef class PlainClient(Watched):
         cdef const char *data = self.request.data + self.request.start
         self.on_served(
             request_parts(data, &self.head), self.server.place, self.upstream.reused, self.status,
-            self.framing.payload, self.request_length - self.head.length, self.id_given(),
+            self.flow.framing.payload, self.request_length - self.head.length, self.id_given(),
             self.started)
 
-    # 6. A slow client
-
-    cdef void block(self) noexcept:
-        """There is no room for more: the client has to take some of it first."""
-        self.blocked = True
-        self.blocked_at = self.road.readiness.now
-        self.in_queue = in_queue(self.fd)
-        set_deadline(self.road.readiness, self, self.blocked_at + self.credit)
-
-    cdef void unblocked(self) noexcept:
-        self.pay()
-        self.blocked = False
-
-    cdef void pay(self) noexcept:
-        """Take the time that was waited from the client's credit, and add what it has earned."""
-        cdef PlainRoad road = self.road
-        cdef double now = road.readiness.now
-        cdef int queue = in_queue(self.fd)
-        cdef int taken = self.in_queue - queue
-        self.credit -= now - self.blocked_at
-        if taken > 0:
-            self.credit += taken / road.rate if road.rate > 0.0 else NEVER
-        self.credit = min(self.credit, road.patience.body)
-        self.blocked_at = now
-        self.in_queue = queue
-
-    # 7. The end of a run
+    # 6. The end of a run
 
     cdef bytes id_given(self):
         cdef const char *data = self.request.data + self.request.start + self.head.request_id.start
@@ -667,7 +601,7 @@ cdef class PlainClient(Watched):
         ending.request_id = ending.unsent = ending.received = b""
         ending.collected = self.request_length - self.head.length if self.server is not None else 0
         ending.status = self.status
-        ending.passed = self.framing.payload if self.status else 0
+        ending.passed = self.flow.framing.payload if self.status else 0
         if self.server is not None:
             ending.place = self.server.place
             ending.request_id = self.id_given()
@@ -675,7 +609,8 @@ cdef class PlainClient(Watched):
             ending.reused = self.upstream.reused
             ending.sent = self.sent
             ending.unsent = self.rest_of_request()
-            ending.received = as_bytes(self.response.data, self.good, self.response.end)
+            ending.received = as_bytes(
+                self.flow.body.data, self.flow.good, self.flow.body.end)
             if why == "odd":
                 ending.transport = release(self.upstream)
             else:
@@ -689,26 +624,24 @@ cdef class PlainClient(Watched):
     cdef bytes rest_of_request(self):
         """What a server did not take at once."""
         cdef size_t body = self.request.start + self.head.length
-        cdef size_t body_sent = max(self.out.start, self.out.end) - self.out.end
+        cdef size_t body_sent = max(self.flow.head.start, self.flow.head.end) - self.flow.head.end
         if self.state == WAITING or self.state == RELAYING:
             return b""
-        return as_bytes(self.out.data, self.out.start, self.out.end) + as_bytes(
+        return as_bytes(self.flow.head.data, self.flow.head.start, self.flow.head.end) + as_bytes(
             self.request.data, body + body_sent, self.request.start + self.request_length)
 
     cdef void reset(self) noexcept:
         cdef PlainRoad road = self.road
         road.buffers.give_back(&self.request)
-        road.buffers.give_back(&self.out)
-        road.buffers.give_back(&self.response)
+        dry(&self.flow, road.buffers)
         set_deadline(road.readiness, self, NEVER)
         self.state = AWAY
         self.server = None
         self.upstream = None
         self.connect_error = 0
-        self.seen = self.good = 0
+        self.seen = 0
         self.began = self.started = NEVER
         self.status = 0
-        self.flooding = False
 
 
 cdef object time_or_none(double time):

@@ -1,0 +1,24 @@
+"""A response on its way from a server to a client: a written head, and a body in pieces."""
+
+from trio_lb._buffers cimport Buffer, Buffers
+from trio_lb._framing cimport Body
+
+cdef struct Flow:
+    Buffer head
+    Buffer body                 # data[start:good] may go on; what is behind it is looked at later
+    size_t good
+    bint flooding               # the last receive filled the buffer
+    Body framing
+
+
+# Receive behind what is held back, with more room while much comes. NOTHING, FAILED, 0 at the end
+# of the stream, or how many bytes came; these are looked at by `follow`.
+cdef ssize_t draw(Flow *flow, Buffers buffers, int fd) noexcept nogil
+# Let go on what is good of the body from `start` on.
+cdef void follow(Flow *flow, size_t start) noexcept nogil
+# Bytes that may go on.
+cdef size_t waiting(const Flow *flow) noexcept nogil
+# Send them; how many are left, or FAILED.
+cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil
+# Give the buffers back.
+cdef void dry(Flow *flow, Buffers buffers) noexcept nogil

@@ -1,0 +1,68 @@
+"""A response on its way from a server to a client; see _flow.pxd."""
+
+from libc.string cimport memcpy
+
+from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
+from trio_lb._framing cimport feed_body
+from trio_lb._sockets cimport FAILED, receive, send_both
+
+
+cdef enum:
+    SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
+
+
+cdef ssize_t draw(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+    cdef Buffer *body = &flow.body
+    cdef size_t room
+    cdef ssize_t count
+    if flow.flooding and body.size == SMALL:
+        buffers.reserve(body, LARGE)    # or not, if there are none
+    if not buffers.reserve(body, held(body) + 1):
+        return FAILED
+    flow.good = body.start              # what was held back has moved to the front
+    room = body.size - body.end
+    count = receive(fd, body)
+    flow.flooding = count == <ssize_t> room
+    return count
+
+
+cdef void follow(Flow *flow, size_t start) noexcept nogil:
+    cdef Buffer *head = &flow.head
+    cdef Buffer *body = &flow.body
+    cdef size_t good
+    feed_body(&flow.framing, body.data + start, body.end - start, &good)
+    body.start = start
+    flow.good = start + good
+    if head.data is not NULL and good <= SHORT and good <= head.size - head.end:
+        memcpy(head.data + head.end, body.data + start, good)
+        head.end += good
+        body.start = flow.good
+
+
+cdef size_t waiting(const Flow *flow) noexcept nogil:
+    return held(&flow.head) + flow.good - flow.body.start
+
+
+cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+    cdef Buffer *head = &flow.head
+    cdef Buffer *body = &flow.body
+    cdef size_t size = waiting(flow), of_head = held(head)
+    cdef ssize_t count = 0
+    if size:
+        count = send_both(
+            fd, head.data + head.start, of_head, body.data + body.start, size - of_head)
+    if count == FAILED:
+        return FAILED
+    if <size_t> count < of_head:
+        head.start += count
+    else:
+        buffers.give_back(head)
+        body.start += count - of_head
+    return size - count
+
+
+cdef void dry(Flow *flow, Buffers buffers) noexcept nogil:
+    buffers.give_back(&flow.head)
+    buffers.give_back(&flow.body)
+    flow.good = 0
+    flow.flooding = False

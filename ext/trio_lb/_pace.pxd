@@ -1,0 +1,32 @@
+"""How slow a client may be: the arithmetic of trio_lb.net.pace, for a client that is sent to.
+
+It lives on credit, in seconds. Waiting for it uses the credit up, and bytes that reach it (not
+those that the system keeps for it) earn some back.
+"""
+
+from trio_lb._readiness cimport NEVER
+from trio_lb._sockets cimport in_queue
+
+cdef struct Pace:
+    double left                 # credit
+    double patience             # at most
+    double rate                 # bytes that earn a second back; 0: any byte earns all of it
+    double since                # what was waited before is paid
+    int queue                   # bytes in the system then
+
+
+cdef inline void begin_waiting(Pace *pace, double now, int fd) noexcept nogil:
+    pace.since = now
+    pace.queue = in_queue(fd)
+
+
+cdef inline void pay(Pace *pace, double now, int fd) noexcept nogil:
+    """Account for the time that was waited until `now`."""
+    cdef int left = in_queue(fd)
+    cdef int taken = pace.queue - left
+    pace.left -= now - pace.since
+    if taken > 0:
+        pace.left += taken / pace.rate if pace.rate > 0.0 else NEVER
+    pace.left = min(pace.left, pace.patience)
+    pace.since = now
+    pace.queue = left
