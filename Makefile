@@ -10,8 +10,8 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
 
-.PHONY: help demo test lint types unit coverage sanitize fuzz bench bench-micro bench-instructions soak \
-	idle wheel clean
+.PHONY: help demo test lint types unit coverage sanitize fuzz bench bench-rates bench-micro bench-instructions \
+	soak idle wheel clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
@@ -38,8 +38,11 @@ coverage: $(BUILT)  ## all tests, and the lines and branches that they reach, in
 sanitize: $(BUILT)  ## tests of the compiled modules under AddressSanitizer and UBSan
 	$(BIN)/python scripts/sanitize.py
 
-bench: $(BUILT)  ## whole process against HAProxy and nginx (both and wrk must be installed)
-	$(BIN)/python -m benchmarks.macro
+bench: $(BUILT)  ## whole process against HAProxy, nginx and others (wrk must be installed); BENCH=options
+	$(BIN)/python -m benchmarks.macro $(BENCH)
+
+bench-rates: $(BUILT)  ## offered against achieved rate, in steps (likewise)
+	$(BIN)/python -m benchmarks.macro.rates $(BENCH)
 
 bench-micro: $(BUILT)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
 	$(BIN)/python -m benchmarks.micro.selection

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import re
 import resource
 import selectors
 import signal
@@ -28,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from benchmarks.macro.cpu import tree
+from benchmarks.macro.memory import tree_bytes
 from benchmarks.macro.peers import PeerError, free_port, nginx, process
 
 if TYPE_CHECKING:
@@ -239,13 +238,13 @@ def measure(name: str, kind: Kind, connections: int) -> float:
                 _wait_listening(port, directory / "log")
                 ours.send("warm up")
                 _told(ours)
-                before = _pss(running.pid)
+                before = tree_bytes(running.pid)
                 ours.send("connect")
                 _raise_for(_told(ours))
-                after = _pss(running.pid)
+                after = tree_bytes(running.pid)
                 ours.send("check")
                 _raise_for(_told(ours))
-        return (after - before) / connections
+        return (after - before) / 1024 / connections
     finally:
         holder.kill()
         holder.join()
@@ -261,17 +260,6 @@ def _told(pipe: Connection) -> int:
 def _raise_for(problem: object) -> None:
     if problem is not None:
         raise NotHeld(str(problem))
-
-
-def _pss(pid: int) -> int:
-    """Proportional set size of a process and all that it has started, in KiB."""
-    total = 0
-    for each in tree(pid):
-        text = Path(f"/proc/{each}/smaps_rollup").read_text()
-        found = re.search(r"^Pss: +(\d+) kB$", text, re.MULTILINE)
-        assert found is not None
-        total += int(found[1])
-    return total
 
 
 def _wait_listening(port: int, log: Path) -> None:

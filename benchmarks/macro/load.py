@@ -5,8 +5,23 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+from benchmarks.macro.workloads import POSTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.macro.workloads import Workload
+
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+#: An answer that takes longer counts as an error.
+PATIENCE = "5s"
+
+SCRIPTS = Path(__file__).parent
 
 
 class LoadError(Exception):
@@ -18,23 +33,62 @@ class Load:
     """The result of one run of wrk."""
 
     requests: int
+    bytes_read: float  # heads and bodies, of unfinished answers too; to three digits
     requests_per_second: float
     p50_s: float
     p99_s: float
     errors: int  # connections, reads, writes and timeouts that failed, and answers not 2xx or 3xx
 
 
-def run_wrk(url: str, *, connections: int, seconds: int) -> Load:
-    """Loads `url` for some seconds with GET requests, one at a time on each connection.
+#: What stands for a run that could not be made.
+NO_RESULT = Load(requests=0, bytes_read=0, requests_per_second=0, p50_s=0, p99_s=0, errors=0)
+
+
+def run_closed(port: int, workload: Workload, seconds: int, halfway: Callable[[], None]) -> Load:
+    """Loads a port for some seconds, as fast as the answers come; calls `halfway` in the middle.
 
     Raises:
         LoadError: there is no result.
     """
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return parse_wrk(done.stdout)
+    script = (SCRIPTS / "post.lua", POSTED) if workload.kind == "POST" else None
+    return _run(port, workload.path, workload.connections, seconds, script, halfway)
+
+
+def run_paced(port: int, path: str, rate: int, connections: int, seconds: int) -> Load:
+    """Loads a port for some seconds with `rate` GET requests per second, as long as it keeps up.
+
+    The latencies of the result are without the time that late requests have waited to be sent.
+
+    Raises:
+        LoadError: there is no result.
+    """
+    script = (SCRIPTS / "paced.lua", rate)
+    return _run(port, path, connections, seconds, script, lambda: None)
+
+
+def _run(
+    port: int,
+    path: str,
+    connections: int,
+    seconds: int,
+    script: tuple[Path, int] | None,
+    halfway: Callable[[], None],
+) -> Load:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", PATIENCE]
+    command += ["--latency", *(("-s", str(script[0])) if script else ())]
+    command += [f"http://127.0.0.1:{port}{path}", *(("--", str(script[1])) if script else ())]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as wrk:
+        try:
+            output, _ = wrk.communicate(timeout=seconds / 2)
+        except subprocess.TimeoutExpired:
+            halfway()
+            output, _ = wrk.communicate()
+        except BaseException:
+            wrk.kill()
+            raise
+    return parse_wrk(output)
 
 
 def parse_wrk(output: str) -> Load:
@@ -43,13 +97,14 @@ def parse_wrk(output: str) -> Load:
     Raises:
         LoadError: it isn't that.
     """
-    requests = _find(r"(\d+) requests in", output)
+    total = _find(r"(\d+) requests in .*, ([\d.]+)([KMGT]?)B read", output)
     rate = _find(r"Requests/sec:\s+([\d.]+)", output)
     sockets = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     failures = [*(sockets.groups() if sockets else ()), *(refused.groups() if refused else ())]
     return Load(
-        requests=int(requests[1]),
+        requests=int(total[1]),
+        bytes_read=float(total[2]) * BYTES[total[3]],
         requests_per_second=float(rate[1]),
         p50_s=_percentile(50, output),
         p99_s=_percentile(99, output),
@@ -59,7 +114,7 @@ def parse_wrk(output: str) -> Load:
 
 def _percentile(percent: int, output: str) -> float:
     found = _find(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m|h)\s*$", output)
-    return float(found[1]) * UNITS[found[2]]
+    return float(found[1]) * SECONDS[found[2]]
 
 
 def _find(pattern: str, output: str) -> re.Match[str]:

@@ -1,7 +1,8 @@
-"""The balancers that are compared and the servers behind them: configurations, start and end.
+"""The balancers that are compared: their configurations, their start and their end.
 
 A new peer is one function that writes its configuration and returns its command, and one line in
-`PEERS`.
+`PEERS`. Each has one worker, keeps connections to servers, and says for whom it forwards; those
+that can, check the servers every 10 s.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.macro.workloads import POSTED, Workload
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 # Debian has daemons in /usr/sbin, which isn't in everybody's PATH.
@@ -63,11 +67,12 @@ class Peer:
     version: tuple[str, ...] = ()
 
 
-def _trio_lb(site: Site) -> list[str]:
+def _trio_lb(engine: str, site: Site) -> list[str]:
     profile = site.directory / "profile.yaml"
     servers = "".join(f"  - http://127.0.0.1:{port}\n" for port in site.servers)
     profile.write_text(
         f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
+        f"engine: {engine}\nhealth_check: {{interval: 10s}}\n"
         f"upstream: {{idle_connections: {IDLE}}}\nservers:\n{servers}"
     )
     return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
@@ -78,17 +83,24 @@ def _bare_relay(site: Site) -> list[str]:
     return [sys.executable, str(relay), str(site.port), *map(str, site.servers)]
 
 
+def _aiohttp(site: Site) -> list[str]:
+    proxy = Path(__file__).with_name("aiohttp_proxy.py")
+    return [sys.executable, str(proxy), str(site.port), *map(str, site.servers)]
+
+
 def _haproxy(site: Site) -> list[str]:
     configuration = site.directory / "haproxy.cfg"
     servers = "".join(
-        f"  server s{number} 127.0.0.1:{port}\n" for number, port in enumerate(site.servers)
+        f"  server s{number} 127.0.0.1:{port} check inter 10s\n"
+        for number, port in enumerate(site.servers)
     )
     configuration.write_text(
         "global\n  nbthread 1\n  maxconn 4096\n"
-        "defaults\n  mode http\n  http-reuse always\n"
+        "defaults\n  mode http\n  http-reuse always\n  option forwardfor\n"
         "  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
         f"frontend in\n  bind 127.0.0.1:{site.port}\n  default_backend out\n"
-        f"backend out\n  balance roundrobin\n{servers}"
+        f"backend out\n  balance roundrobin\n"
+        f"  option httpchk GET /\n{servers}"
     )
     return ["haproxy", "-db", "-f", str(configuration)]
 
@@ -101,8 +113,22 @@ def _nginx(site: Site) -> list[str]:
         "    keepalive_requests 1000000000;\n  }\n"
         f"  server {{\n    listen 127.0.0.1:{site.port} backlog=4096;\n"
         "    location / {\n      proxy_pass http://out;\n      proxy_http_version 1.1;\n"
-        '      proxy_set_header Connection "";\n    }\n  }\n',
+        '      proxy_set_header Connection "";\n'
+        "      proxy_set_header X-Forwarded-For $remote_addr;\n"
+        "      proxy_max_temp_file_size 0;\n    }\n  }\n",  # large answers stay off the disk
     )
+
+
+def _balrs(program: Path, site: Site) -> list[str]:
+    servers = ", ".join(f"http://127.0.0.1:{port}" for port in site.servers)
+    (site.directory / "config.yaml").write_text(
+        f"load balancer: http://127.0.0.1:{site.port}\nalgorithm: round_robin\n"
+        f"servers: {servers}\nweights: 1, 1, 1\nmax connections: 100000, 100000, 100000\n"
+        "timeout: 10\nhealth check interval: 10\n"
+    )
+    # It reads its file from where it is, and prints each message, bodies included.
+    script = 'cd "$1" && exec "$0" start >/dev/null'
+    return ["sh", "-c", script, str(program.resolve()), str(site.directory)]
 
 
 def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
@@ -123,17 +149,23 @@ def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
 
 
 PEERS: dict[str, Peer | None] = {
-    "trio-lb": Peer(_trio_lb),
-    "bare_relay": Peer(_bare_relay),
+    "trio-lb": Peer(partial(_trio_lb, "plain")),
+    "trio-lb-h11": Peer(partial(_trio_lb, "h11")),
     "haproxy": Peer(_haproxy, ("haproxy", "-v")),
     "nginx": Peer(_nginx, ("nginx", "-v")),
+    "aiohttp": Peer(_aiohttp),
+    "bare_relay": Peer(_bare_relay),
     "direct": None,
 }
 
 
-def version(name: str) -> str | None:
+def with_balrs(program: Path) -> dict[str, Peer | None]:
+    """Returns all peers, and Bal.rs, whose program is given; it has no version to tell."""
+    return {**PEERS, "balrs": Peer(partial(_balrs, program))}
+
+
+def version(definition: Peer | None) -> str | None:
     """Returns the first line that a peer's program prints about its version, if it is not ours."""
-    definition = PEERS[name]
     if definition is None or not definition.version:
         return None
     done = subprocess.run(
@@ -143,38 +175,24 @@ def version(name: str) -> str | None:
 
 
 @contextmanager
-def servers(directory: Path, bodies: Sequence[int], cores: set[int]) -> Iterator[tuple[int, ...]]:
-    """Runs one nginx that serves at three ports a file /N of N bytes for each of `bodies`."""
-    ports = tuple(free_port() for _ in range(3))
-    for body in bodies:
-        (directory / str(body)).write_bytes(b"x" * body)
-    listen = "".join(f"    listen 127.0.0.1:{port} backlog=4096;\n" for port in ports)
-    command = nginx(
-        directory,
-        "  sendfile on;\n  open_file_cache max=100;\n  default_type application/octet-stream;\n"
-        f"  server {{\n{listen}    root {directory};\n"
-        "    location = / {\n      return 204;\n    }\n  }\n",
-    )
-    with process(command, directory / "log", cores) as running:
-        for port in ports:
-            wait_answering(port, bodies, running, directory / "log")
-        yield ports
-
-
-@contextmanager
-def peer(name: str, site: Site, bodies: Sequence[int], cores: set[int]) -> Iterator[Running]:
-    """Runs a peer until the block is left; begins when it has answered for each of `bodies`.
+def peer(
+    name: str,
+    definition: Peer | None,
+    site: Site,
+    workloads: Iterable[Workload],
+    cores: set[int],
+) -> Iterator[Running]:
+    """Runs a peer until the block is left; begins when it has answered all of `workloads`.
 
     Raises:
         PeerError: it couldn't be started or gives wrong answers.
     """
-    definition = PEERS[name]
     if definition is None:
         yield Running(name, site.servers[0], None)
         return
     log = site.directory / "log"
     with process(definition.set_up(site), log, cores) as running:
-        wait_answering(site.port, bodies, running, log)
+        wait_answering(site.port, workloads, running, log)
         yield Running(name, site.port, running.pid)
 
 
@@ -212,20 +230,21 @@ def process(
 
 
 def wait_answering(
-    port: int, bodies: Sequence[int], running: subprocess.Popen[bytes], log: Path
+    port: int, workloads: Iterable[Workload], running: subprocess.Popen[bytes], log: Path
 ) -> None:
-    """Waits until `port` gives the file of each size of `bodies` in full.
+    """Waits until `port` answers each kind of request of `workloads` in full.
 
     Raises:
         PeerError: it doesn't within START_SECONDS, or the process has ended.
     """
+    kinds = {workload.path: workload for workload in workloads}.values()
     deadline = time.monotonic() + START_SECONDS
     problem = ""
     while time.monotonic() < deadline:
         if (status := running.poll()) is not None:
             raise PeerError(f"ended with status {status}: {_last_line(log)}")
         try:
-            if all(_fetch(port, body) == body for body in bodies):
+            if all(fetch(port, workload) == workload.body for workload in kinds):
                 return
             problem = "an answer of another status or size"
         except (OSError, http.client.HTTPException) as error:
@@ -234,11 +253,14 @@ def wait_answering(
     raise PeerError(f"no right answer within {START_SECONDS:.0f} s: {problem}")
 
 
-def _fetch(port: int, body: int) -> int:
-    """Returns how many bytes the file of `body` bytes has there; -1 if it isn't answered."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def fetch(port: int, workload: Workload) -> int:
+    """Returns how many bytes the answer has there; -1 if it isn't a good one."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", f"/{body}")
+        if workload.kind == "POST":
+            connection.request("POST", workload.path, b"x" * POSTED)
+        else:
+            connection.request("GET", workload.path)
         response = connection.getresponse()
         return len(response.read()) if response.status == 200 else -1
     finally:

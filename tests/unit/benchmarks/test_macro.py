@@ -1,4 +1,4 @@
-"""The parts of the whole-process benchmark that read, compute and relay."""
+"""The parts of the whole-process benchmark that read what others say, and run them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from benchmarks.macro import bare_relay, cpu, load, peers, table
+from benchmarks.macro import bare_relay, cpu, load, memory, peers
+from benchmarks.macro.workloads import POSTED, WORKLOADS, Workload
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.client import open_client
@@ -41,23 +42,11 @@ FAILURES = """  Socket errors: connect 1, read 20, write 300, timeout 4000
   Non-2xx or 3xx responses: 50000
 Requests/sec:"""
 
-RUN = table.Run(
-    peer="haproxy",
-    connections=64,
-    body=32,
-    round=1,
-    requests=1000,
-    errors=0,
-    requests_per_second=100.0,
-    p50_s=0.001,
-    p99_s=0.010,
-    cpu_s=0.02,
-)
-
 
 def test_wrk_output() -> None:
     result = load.parse_wrk(WRK)
     assert (result.requests, result.requests_per_second, result.errors) == (28953, 28892.12, 0)
+    assert result.bytes_read == 7.59 * 1024**2
     assert (result.p50_s, result.p99_s) == pytest.approx((0.000635, 1.05))
 
 
@@ -92,39 +81,21 @@ def test_cpu_time_of_children_counts_while_they_run_and_afterwards() -> None:
     assert cpu.tree_seconds(os.getpid()) - before >= 0.18
 
 
-def test_medians_and_ratios_leave_invalid_runs_out() -> None:
-    runs = [
-        RUN,
-        replace(RUN, cpu_s=0.04, p99_s=0.030),
-        replace(RUN, cpu_s=0.03, p99_s=0.020),
-        replace(RUN, cpu_s=9.0, errors=7),
-        replace(RUN, cpu_s=9.0, requests=0),
-        replace(RUN, peer="bare_relay", cpu_s=0.2),
-        replace(RUN, peer="direct", cpu_s=None),
-        replace(RUN, peer="bare_relay", connections=1),
-    ]
-    haproxy, relay, direct, single = table.summarise(runs)
-    assert (haproxy.valid_runs, haproxy.runs, haproxy.errors) == (3, 5, 7)
-    assert haproxy.cpu_us == pytest.approx(30)
-    assert haproxy.p99_ms == pytest.approx(20)
-    assert haproxy.cpu_ratio == pytest.approx({"haproxy": 1, "bare_relay": 30 / 200})
-    assert relay.cpu_ratio == pytest.approx({"haproxy": 200 / 30, "bare_relay": 1})
-    assert (direct.cpu_us, direct.cpu_ratio, direct.p50_ms) == (None, {}, 1.0)
-    assert (single.connections, single.cpu_ratio) == (1, {"bare_relay": 1})
+def test_memory_is_the_proportional_share() -> None:
+    rollup = "5 [rollup]\nRss:   900 kB\nPss:    42 kB\nPss_Dirty:   7 kB\n"
+    assert memory.parse_pss(rollup) == 42 * 1024
+    with pytest.raises(ValueError, match="no Pss"):
+        memory.parse_pss("")
 
 
-def test_rendering() -> None:
-    cells = table.summarise([RUN, replace(RUN, peer="nginx", body=16384, errors=1)])
-    head, rule, *rows = [
-        [field.strip() for field in line.strip("|").split("|")]
-        for line in table.render(cells).splitlines()
-    ]
-    assert head[3:6] == ["CPU µs/request", "× haproxy", "× bare_relay"]
-    assert set("".join(rule)) == {"-", ":"}
-    assert rows == [
-        ["64", "32 B", "haproxy", "20.0", "1.00", "-", "1.00", "10.00", "100", "1/1", "0"],
-        ["64", "16 KiB", "nginx", "-", "-", "-", "-", "-", "-", "0/1", "1"],
-    ]
+def test_memory_of_children_counts() -> None:
+    before = memory.tree_bytes(os.getpid())
+    hold = "held = b'x' * 50_000_000\nprint(flush=True)\ninput()"
+    command = [sys.executable, "-c", hold]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert memory.tree_bytes(os.getpid()) - before > 40_000_000
 
 
 def test_a_peer_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -135,7 +106,7 @@ def test_a_peer_that_cannot_start_says_why(tmp_path: Path) -> None:
         peers.process(fails, log, cores) as running,
         pytest.raises(peers.PeerError, match="ended with status 2: bad profile"),
     ):
-        peers.wait_answering(peers.free_port(), [32], running, log)
+        peers.wait_answering(peers.free_port(), WORKLOADS.values(), running, log)
     with (
         pytest.raises(peers.PeerError, match="no-such-program is not installed"),
         peers.process(["no-such-program"], log, cores),
@@ -158,6 +129,16 @@ def test_a_process_runs_on_its_cores_and_ends_when_interrupted(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         measure()
     assert started[0].returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
+async def test_a_peer_is_asked_as_it_will_be_loaded(workload: Workload) -> None:
+    async with open_backend(scripts.bulk(workload.body)) as good:
+        assert await trio.to_thread.run_sync(peers.fetch, good.port, workload) == workload.body
+    assert good.requests[0].target == workload.path
+    assert good.requests[0].body_size == (POSTED if workload.kind == "POST" else 0)
+    async with open_backend(scripts.answer(status=503)) as bad:
+        assert await trio.to_thread.run_sync(peers.fetch, bad.port, workload) == -1
 
 
 async def test_the_relay_relays_in_turn_and_reuses_connections() -> None:
@@ -187,3 +168,37 @@ async def _use_relay(url: str) -> None:
             first, second = await client.read_response(), await client.read_response()
             assert (first.body, second.body) == (b"one", b"two")
             assert second.trailers == (("x-sum", "2"),)
+
+
+async def test_the_python_peer_passes_messages_on(tmp_path: Path) -> None:
+    port = peers.free_port()
+    proxy = str(peers.ROOT / "benchmarks" / "macro" / "aiohttp_proxy.py")
+    async with (
+        open_backend(scripts.echo()) as one,
+        open_backend(scripts.chunked([b"t", b"wo"], [("Keep-Alive", "no")])) as two,
+    ):
+        command = [sys.executable, proxy, str(port), str(one.port), str(two.port)]
+        with peers.process(command, tmp_path / "log", os.sched_getaffinity(0)):
+            await _wait_listening(port)
+            async with open_client(http_url("127.0.0.1", port)) as client:
+                for expected in (b"hi", b"two", b"hi"):
+                    await client.send(
+                        b"POST /a%2Fb HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\nTE: x\r\n\r\nhi"
+                    )
+                    assert (await client.read_response()).body == expected
+    for server in (one, two):
+        assert {(request.target, request.body) for request in server.requests} == {
+            ("/a%2Fb", b"hi")
+        }
+        assert server.requests[0].header("te") is None
+        assert server.requests[0].header("x-forwarded-for") == "127.0.0.1"
+        assert len(server.connections) == 1
+
+
+async def _wait_listening(port: int) -> None:
+    with trio.fail_after(60):
+        while True:
+            with suppress(OSError):
+                await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+                return
+            await trio.sleep(0.05)

@@ -1,0 +1,98 @@
+"""From single runs to medians and ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.macro.workloads import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.macro.load import Load
+    from benchmarks.macro.workloads import Workload
+
+#: The peer to which all others are compared.
+REFERENCE = "haproxy"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a load through one peer."""
+
+    peer: str
+    workload: Workload
+    round: int
+    load: Load
+    cpu_s: float | None  # of the balancer's processes; None when there is no balancer
+    memory: int | None  # bytes resident in the middle of the run
+
+    @property
+    def valid(self) -> bool:
+        """True if every request got a good answer."""
+        return self.load.requests > 0 and not self.load.errors
+
+    @property
+    def cost_us(self) -> float | None:
+        """CPU time in microseconds per request, or per MiB for large answers."""
+        if self.cpu_s is None or not self.valid:
+            return None
+        per_mib = self.workload.unit == "MiB"
+        return self.cpu_s * 1e6 / (self.load.bytes_read / MIB if per_mib else self.load.requests)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The medians over the valid runs of one peer under one load; None where there are none."""
+
+    peer: str
+    workload: Workload
+    valid_runs: int
+    runs: int
+    errors: int  # of all runs, valid or not
+    cost_us: float | None  # per request or per MiB
+    ratio: float | None  # of cost_us to that of REFERENCE in the same round
+    p50_ms: float | None
+    p99_ms: float | None
+    requests_per_second: float | None
+    memory_mib: float | None
+
+
+def summarise(runs: Sequence[Run]) -> list[Cell]:
+    """Returns a cell for each load and peer, in the order in which they first came."""
+    groups: dict[tuple[Workload, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.workload, run.peer), []).append(run)
+    return [
+        _cell(group, groups.get((workload, REFERENCE), []))
+        for (workload, _), group in groups.items()
+    ]
+
+
+def _cell(runs: list[Run], reference: list[Run]) -> Cell:
+    theirs = {run.round: run.cost_us for run in reference}
+    valid = [run for run in runs if run.valid]
+    return Cell(
+        peer=runs[0].peer,
+        workload=runs[0].workload,
+        valid_runs=len(valid),
+        runs=len(runs),
+        errors=sum(run.load.errors for run in runs),
+        cost_us=_median(run.cost_us for run in runs),
+        ratio=_median(_ratio(run.cost_us, theirs.get(run.round)) for run in runs),
+        p50_ms=_median(run.load.p50_s * 1e3 for run in valid),
+        p99_ms=_median(run.load.p99_s * 1e3 for run in valid),
+        requests_per_second=_median(run.load.requests_per_second for run in valid),
+        memory_mib=_median(run.memory / MIB for run in valid if run.memory is not None),
+    )
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours is not None and theirs else None
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

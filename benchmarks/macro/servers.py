@@ -1,0 +1,40 @@
+"""The servers behind the balancers: one nginx that answers at three ports."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from benchmarks.macro.peers import free_port, nginx, process, wait_answering
+from benchmarks.macro.workloads import SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from benchmarks.macro.workloads import Workload
+
+
+@contextmanager
+def servers(
+    directory: Path, workloads: Iterable[Workload], cores: set[int]
+) -> Iterator[tuple[int, ...]]:
+    """Runs servers until the block is left; begins when they answer all of `workloads`."""
+    ports = tuple(free_port() for _ in range(3))
+    for workload in workloads:
+        (directory / str(workload.body)).write_bytes(b"x" * workload.body)
+    listen = "".join(f"    listen 127.0.0.1:{port} backlog=4096;\n" for port in ports)
+    command = nginx(
+        directory,
+        "  sendfile on;\n  open_file_cache max=100;\n  default_type application/octet-stream;\n"
+        f"  server {{\n{listen}    root {directory};\n"
+        "    location = / {\n      return 204;\n    }\n"
+        f"    location = /post {{\n      return 200 {'x' * SMALL};\n    }}\n"
+        # Server-side includes could change the length, so these answers are chunked.
+        f"    location /chunked/ {{\n      alias {directory}/;\n      ssi on;\n"
+        "      ssi_types *;\n    }\n  }\n",
+    )
+    with process(command, directory / "log", cores) as running:
+        for port in ports:
+            wait_answering(port, workloads, running, directory / "log")
+        yield ports
