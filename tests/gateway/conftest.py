@@ -23,10 +23,16 @@ ROADS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(scope="module", params=ROADS)
 def open_gateway(request: pytest.FixtureRequest) -> OpenGateway:
-    """A balancer over one server, which is asked once and never checked."""
+    """A balancer over one server, which is asked once and never checked.
+
+    Nothing in these tables is about time, so that a busy machine makes no difference.
+    """
     settings = ROADS[request.param]
+    timeouts = {"client_head": "60s", "body": "60s", "connect": "60s"}
 
     def open_one(url: str) -> AbstractAsyncContextManager[LoadBalancer]:
-        return open_balancer(url, health_check="off", retries=0, **settings)
+        return open_balancer(
+            url, health_check="off", retries=0, timeout="60s", timeouts=timeouts, **settings
+        )
 
     return open_one

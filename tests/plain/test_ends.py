@@ -184,9 +184,10 @@ async def test_too_late(state: str, mock_clock: MockClock) -> None:
     seconds, classes, failed = LATE_ENDS[state]
     async with at(state, mock_clock) as stage:
         if state == "slow client":  # its system may take some more first
-            while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
-                await trio.sleep(0.05)
-            assert seconds <= trio.current_time() - stage.began + LATE <= 2 * seconds + 2 * LATE
+            with trio.fail_after(60):
+                while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            assert seconds <= trio.current_time() - stage.began + LATE
         else:
             if state != "idle" and state not in ("new", "relaying", "relaying chunks"):
                 assert (await stage.client.read_response()).status in (408, 503, 504)
@@ -224,11 +225,11 @@ async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock
             stage.client.reset()
         else:
             await stage.client.finish()
-        while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
-            await trio.sleep(0.05)
-        if state == "slow client" and not abrupt:
-            seconds += 4  # its system may take some more first
-        assert trio.current_time() - stage.began <= seconds + LATE
+        with trio.fail_after(60):
+            while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        if state != "slow client" or abrupt:  # else its system may take some more first
+            assert trio.current_time() - stage.began <= seconds + LATE
         assert stage.counted() == (classes, failed)
         await stage.all_is_free()
 
