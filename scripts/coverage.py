@@ -26,28 +26,29 @@ COMPILED = ["tests/oracle", "tests/unit/balance"]
 SWITCHES = {"TRIO_LB_TRACE": "1", "COVERAGE_CORE": "ctrace"}
 
 
-def measure(where: Path, data: str, *tests: str, output: IO[str] | None = None) -> None:
+def measure(
+    where: Path, data: str, *tests: str, output: IO[str] | None = None, examples: str = "here"
+) -> None:
     """Run tests under coverage; what was reached goes into the file `data` there."""
     pytest = ["-m", "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    environment = {**SWITCHES, "COVERAGE_FILE": data}
+    environment = {**SWITCHES, "COVERAGE_FILE": data, "TRIO_LB_HYPOTHESIS": examples}
     run(where, *pytest, *tests, environment=environment, output=output)
 
 
-def measure_compiled(copy: Path, output: IO[str]) -> None:
+def measure_compiled(copy: Path) -> None:
     """Build the copy's compiled modules with line tracing, and run their tests."""
     build = ["setup.py", "--quiet", "build_ext", "--inplace"]
-    run(copy, *build, environment=SWITCHES, output=output)
+    run(copy, *build, environment=SWITCHES)
     # The plugin learns from the C code which lines there are, and looks for it beside its source.
     for generated in copy.glob("build/cython-trace/ext/trio_lb/*.c"):
         shutil.copy2(generated, copy / "ext" / "trio_lb")
-    measure(copy, ".coverage", *COMPILED, output=output)
+    measure(copy, ".coverage", *COMPILED, examples="traced")
 
 
-def measure_others(copy: Path, output: IO[str]) -> None:
-    """Run the tests that keep a processor busy: all that do not wait, and the compiled ones."""
+def measure_others(output: IO[str]) -> None:
+    """Run the tests that keep a processor busy: all that do not wait."""
     ignored = [f"--ignore={tests}" for tests in WAITING]
     measure(ROOT, ".coverage.others", "tests", *ignored, output=output)
-    measure_compiled(copy, output)
 
 
 def main() -> None:
@@ -57,9 +58,10 @@ def main() -> None:
         tempfile.TemporaryFile("w+") as output,
         ThreadPoolExecutor(max_workers=1) as pool,
     ):
-        others = pool.submit(measure_others, copy, output)
+        others = pool.submit(measure_others, output)
         try:
             measure(ROOT, ".coverage.waiting", *WAITING)
+            measure_compiled(copy)
         finally:
             failure = others.exception()
             output.seek(0)
