@@ -33,7 +33,7 @@ from trio_lb._select cimport NOBODY
 from trio_lb._sockets cimport (
     at_end, FAILED, NOTHING, receive, send_both, silent, socket_error,
 )
-from trio_lb._upstreams cimport attend, discard, release, Server, Upstream
+from trio_lb._upstreams cimport attend, discard, release, Server, Upstream, watched_since
 from trio_lb._wire cimport (
     ClientLines, HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, PlainRequest,
     PlainResponse, request_parts, RequestAdditions, Verdict, write_request as wire_request,
@@ -356,10 +356,11 @@ cdef class PlainClient(Watched):
             if self.upstream is None:
                 self.connect()
                 return
-            if silent(self.upstream.fd):
+            if self.head.idempotent and watched_since(self.upstream) or silent(self.upstream.fd):
                 break
             discard(self.upstream)
         self.upstream.user = self
+        road.readiness.under_way += 1
         self.send_request()
 
     cdef bint write_request(self) noexcept:
@@ -405,6 +406,7 @@ cdef class PlainClient(Watched):
             self.end("odd")
             return
         self.upstream.user = self
+        road.readiness.under_way += 1
         if code:
             self.state = CONNECTING
             set_deadline(road.readiness, self, road.readiness.now + road.patience.connect)
@@ -555,6 +557,7 @@ cdef class PlainClient(Watched):
         road.table.record_request(self.status)
         if self.on_served is not None:
             self.tell()
+        road.readiness.under_way -= 1
         self.upstream = None
         self.server = None
         self.served += 1
@@ -615,11 +618,12 @@ cdef class PlainClient(Watched):
                 ending.transport = release(self.upstream)
             else:
                 discard(self.upstream)
+            self.road.readiness.under_way -= 1
         self.reset()
         self.ending = ending
         task, self.task = self.task, None
         if task is not None:
-            trio.lowlevel.reschedule(task)
+            self.road.readiness.wake(task)
 
     cdef bytes rest_of_request(self):
         """What a server did not take at once."""

@@ -62,6 +62,14 @@ cdef class Readiness:
     cdef bint turning           # in `turn`, which looks at the queue before it comes back
     cdef int alarm              # an eventfd, to have it called
     cdef object clock
+    cdef uint64_t batch         # how often events were collected
+    cdef double mean_gap        # between events, seconds
+    cdef int under_way          # those watched for whom something has to come soon: they count it
+    # Whether it may wait outside of Trio
+    cdef readonly int loop      # the epoll of Trio's loop; -1: not known
+    cdef object others
+    cdef uint64_t waits         # of theirs that had ended when it was asked last
+    cdef bint woken             # a task from here, likewise
 
     # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.
     cdef int watch(self, Watched watched, int fd) except -1
@@ -71,7 +79,12 @@ cdef class Readiness:
     cdef void again(self, Watched watched) noexcept
     # Bring `now` up to date, for who is not called from a batch.
     cdef int look_at_clock(self) except -1
+    # Have a task go on that waits to be rescheduled.
+    cdef int wake(self, task) except -1
     cdef bint turn(self) except -1
+    cdef int begin_batch(self, int count) except -1
+    cdef bint linger(self) except -1
+    cdef bint others_run(self) except -1
     cdef void call(self, uint64_t key, uint32_t events) noexcept
     cdef void call_queue(self) noexcept
     cdef bint sweep(self) except -1

@@ -4,7 +4,7 @@ Every connection has a Transport, which owns its socket. While the plain road us
 does, it is watched; the general road gets the Transport alone.
 """
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from trio_lb._readiness cimport Readiness, Watched
 
@@ -16,6 +16,7 @@ cdef class Upstream(Watched):
     cdef Server server
     cdef Watched user           # stepped when something happens; None while it is idle
     cdef Upstream below         # the next older idle one
+    cdef uint64_t batch         # of readiness, in which it became idle
     cdef double since           # when it became idle
     cdef bint readable          # the last receive did not say that there is nothing more
     cdef bint writable          # it has been; so it is connected
@@ -53,3 +54,8 @@ cdef Upstream attend(Readiness readiness, Server server, object transport)
 cdef void discard(Upstream upstream) noexcept
 # Watch it no more; its Transport.
 cdef object release(Upstream upstream)
+
+
+cdef inline bint watched_since(Upstream upstream) noexcept:
+    """Readiness has looked at it since it became idle; so nothing had come on it until then."""
+    return upstream.batch != upstream.server.readiness.batch

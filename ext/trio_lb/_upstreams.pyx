@@ -1,7 +1,8 @@
 """Connections to servers that both roads use; see _upstreams.pxd.
 
-Whether an idle connection is still good needs no question: the end of the stream, or bytes that
-nobody asked for, are an event, and whatever happens to an idle connection ends it.
+Whether an idle connection is still good needs no question once readiness has looked at it: the end
+of the stream, or bytes that nobody asked for, are an event, and whatever happens to an idle
+connection ends it. What happened since is met by who uses it, as it would be a moment later.
 """
 
 cimport cython
@@ -133,6 +134,7 @@ cdef class Server:
         self.push(upstream)
 
     cdef void push(self, Upstream upstream) noexcept:
+        upstream.batch = self.readiness.batch
         upstream.below = self.top
         self.top = upstream
         self.idle += 1

@@ -235,6 +235,7 @@ class SocketTransport:
                 else:
                     return
         finally:
+            self._deadlines.waits += 1
             self.read_by = NEVER
             self._drained = False  # whatever ended the wait, asking again makes sense
 
@@ -250,6 +251,7 @@ class SocketTransport:
                 else:
                     return
         finally:
+            self._deadlines.waits += 1
             self.write_by = NEVER
 
     def _woken(self, deadline: float) -> None:

@@ -48,7 +48,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
     if any(server.send_proxy for server in profile.servers):
         return None  # connections that are for one client each
     table, selection, slots = servers.compiled()
-    readiness = Readiness()
+    readiness = Readiness(deadlines)
     limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
     compiled = [
         Server(
