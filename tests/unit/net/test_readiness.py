@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from itertools import count
 
@@ -21,6 +22,17 @@ from trio_lb._upstreams import Server
 
 #: Far more than there is room for in one batch.
 EVENTS = 200
+
+#: Makes an event and waits until it was seen, again and again; in another process, as a thread
+#: would run at the times at which this one lets it.
+ONE_BY_ONE = """
+import socket, sys, time
+for fd in sys.argv[1:]:
+    time.sleep(0.0005)  # so that one is handled before the next
+    with socket.socket(fileno=int(fd)) as far:
+        far.shutdown(socket.SHUT_WR)
+        far.recv(1)
+"""
 
 
 class Passes(trio.abc.Instrument):
@@ -50,19 +62,16 @@ class Watching:
             self._server.keep_transport(transport, 0.0)
             self.far_ends.append(far)
 
-    def send_one_after_the_other(self) -> None:
-        for far in self.far_ends:
-            far.shutdown(socket.SHUT_WR)
-            far.recv(1)  # closed, so it has been seen
-
     async def until_all_were_seen(self) -> int:
-        """How often Trio's loop went round meanwhile."""
+        """How often Trio's loop went round while one event came after the other."""
         passes = Passes()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.readiness.watch_forever)
             await trio.testing.wait_all_tasks_blocked()
             trio.lowlevel.add_instrument(passes)
-            await trio.to_thread.run_sync(self.send_one_after_the_other)
+            descriptors = [far.fileno() for far in self.far_ends]
+            command = [sys.executable, "-c", ONE_BY_ONE, *map(str, descriptors)]
+            await trio.run_process(command, pass_fds=descriptors)
             trio.lowlevel.remove_instrument(passes)
             nursery.cancel_scope.cancel()
         return passes.number
@@ -118,8 +127,9 @@ async def test_what_wakes_trios_loop_ends_the_waiting(dense: Watching) -> None:
         for number, far in enumerate(dense.far_ends):
             if number == EVENTS // 2:
                 there.send(b"x")
-            if number > EVENTS // 2:
+            if number > EVENTS // 2 + 20:
                 assert woken.is_set()
+            time.sleep(0.0005)
             far.shutdown(socket.SHUT_WR)
             far.recv(1)
 
