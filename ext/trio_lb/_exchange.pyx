@@ -4,10 +4,10 @@ A `PlainClient` is the state machine of one client's connection. The connection'
 sleeps in `run` and owns it; the readiness task steps it, request after request, as bytes come and
 go. A step is one receive, one send, at most one buffer.
 
-    READING ──► COLLECTING ──► a server is picked ──► CONNECTING ──► WAITING ──► RELAYING ──┐
-       ▲        a small body                    └── or reused ───────► for a      a response │
-       │                                                               response              │
-       └─────────────────────────────────── the next request ───────────────────────────────┘
+    READING ─► COLLECTING ─► picked ─► CONNECTING ─► UPLOADING ─► WAITING ─► RELAYING ─┐
+       ▲       a small body    └── or reused ─────► a large one  for a       a response │
+       │                                                         response               │
+       └───────────────────────────────── the next request ─────────────────────────────┘
 
 There is no policy of failure here. What isn't plain, and whatever fails before the client has seen
 a byte, ends the run with a `Handover`: the request's bytes, and the server's connection as it is.
@@ -21,10 +21,10 @@ from libc.errno cimport EAGAIN, EINPROGRESS
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from trio_lb._buffers cimport Buffer, held, SMALL
+from trio_lb._buffers cimport Buffer, held, LARGE, SMALL
 from trio_lb._flow cimport draw, dry, Flow, follow, pour, waiting
 from trio_lb._framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
-from trio_lb._pace cimport begin_waiting, Pace, pay
+from trio_lb._pace cimport begin_waiting, earn, Pace, pay
 from trio_lb._readiness cimport (
     BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched, WRITABLE,
 )
@@ -59,6 +59,7 @@ cdef enum State:
     READING                     # a request's head
     COLLECTING                  # its small body
     CONNECTING
+    UPLOADING                   # a large body, as it comes
     WAITING                     # for a response's head
     RELAYING                    # a response
 
@@ -94,7 +95,11 @@ cdef class PlainClient(Watched):
     # The request
     cdef Buffer request         # from its first byte, and what came behind it
     cdef size_t seen            # bytes of an incomplete head that were looked at
-    cdef size_t request_length  # head and body
+    cdef size_t request_length  # what of it stays in the buffer: the head, and a small body
+    cdef Flow upload            # a large body on its way to the server, behind the head
+    cdef bint uploading         # that is how the body goes
+    cdef bint choked            # the last send of it said that there is no room
+    cdef Pace pace_of_body      # of the client, while it is waited for
     cdef PlainRequest head
     cdef double began           # when its first bytes came; NEVER: none did
     cdef double started         # when its head was complete, or NEVER
@@ -120,6 +125,7 @@ cdef class PlainClient(Watched):
         self.began = self.started = NEVER
         self.pace.patience = road.patience.body
         self.pace.rate = road.rate
+        self.pace_of_body = self.pace
         road.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
         self.lines = lines
         self.limits = &road.limits_of_trusted if trusted else &road.limits
@@ -221,6 +227,8 @@ cdef class PlainClient(Watched):
         elif self.state == READING or self.state == COLLECTING:
             if self.readable:
                 self.read_request()
+        elif self.state == UPLOADING:
+            self.pass_body_on()
         elif self.state == WAITING and self.hung_up:
             self.look_for_client()
         elif self.state == RELAYING and events & (HUNG_UP | BROKEN):
@@ -234,6 +242,8 @@ cdef class PlainClient(Watched):
                 self.read_request()
         elif self.state == CONNECTING:
             self.finish_connecting()
+        elif self.state == UPLOADING:
+            self.pass_body_on()
         elif self.state == WAITING:
             self.read_response()
         elif self.state == RELAYING:
@@ -250,6 +260,9 @@ cdef class PlainClient(Watched):
             self.connect_error = -1
             discard(self.upstream)
             self.upstream = None
+            self.end("odd")
+        elif self.state == UPLOADING:
+            set_deadline(road.readiness, self, now)     # that is how long there is patience
             self.end("odd")
         elif self.state == WAITING:
             if now >= self.sent + road.patience.response - TICK:
@@ -282,7 +295,7 @@ cdef class PlainClient(Watched):
             self.end("odd")             # a larger head than a buffer
             return
         room = buffer.size - buffer.end
-        count = receive(self.fd, buffer)
+        count = receive(self.fd, buffer, room)
         self.readable = count == <ssize_t> room or self.hung_up and count > 0
         if count > 0:
             self.parse()
@@ -312,11 +325,15 @@ cdef class PlainClient(Watched):
             self.seen = held(buffer)
             if self.readable:
                 road.readiness.again(self)
-        elif verdict == HEAD and not self.head.chunked \
-                and self.head.content_length <= <ssize_t> road.replay_body:
+        elif verdict == HEAD and not self.head.chunked:
             self.started = road.readiness.now
             self.request_length = self.head.length + max(self.head.content_length, 0)
-            self.collect()
+            if self.head.content_length <= <ssize_t> road.replay_body \
+                    or held(buffer) >= self.request_length:
+                self.collect()
+            else:
+                self.uploading = True
+                self.pick()
         else:
             self.end("odd")
 
@@ -349,18 +366,18 @@ cdef class PlainClient(Watched):
         if not self.write_request():
             self.end("odd")
             return
-        if not self.head.idempotent:
+        cdef bint once = not self.head.idempotent or self.uploading
+        if once:
             oldest = min(oldest, FRESH_ENOUGH)
         while True:
             self.upstream = self.server.take(now - oldest)
             if self.upstream is None:
                 self.connect()
                 return
-            if self.head.idempotent and watched_since(self.upstream) or silent(self.upstream.fd):
+            if not once and watched_since(self.upstream) or silent(self.upstream.fd):
                 break
             discard(self.upstream)
         self.upstream.user = self
-        road.readiness.under_way += 1
         self.send_request()
 
     cdef bint write_request(self) noexcept:
@@ -406,7 +423,6 @@ cdef class PlainClient(Watched):
             self.end("odd")
             return
         self.upstream.user = self
-        road.readiness.under_way += 1
         if code:
             self.state = CONNECTING
             set_deadline(road.readiness, self, road.readiness.now + road.patience.connect)
@@ -426,16 +442,92 @@ cdef class PlainClient(Watched):
 
     cdef void send_request(self) noexcept:
         cdef PlainRoad road = self.road
-        cdef ssize_t count = send_both(
+        cdef ssize_t count
+        if self.uploading:
+            self.begin_upload()
+            return
+        count = send_both(
             self.upstream.fd, self.flow.head.data, self.flow.head.end,
             self.request.data + self.request.start + self.head.length,
             self.request_length - self.head.length)
-        self.sent = road.readiness.now
         if count != <ssize_t> (self.flow.head.end + self.request_length - self.head.length):
             self.flow.head.start = max(count, 0)
             self.end("odd")
             return
         road.buffers.give_back(&self.flow.head)
+        self.await_response()
+
+    cdef void begin_upload(self) noexcept:
+        """Send the head and what has come of the body; from then on it comes and goes."""
+        cdef PlainRoad road = self.road
+        cdef size_t here = held(&self.request) - self.head.length
+        if not road.buffers.borrow(&self.upload.body, here):
+            self.end("odd")
+            return
+        self.state = UPLOADING
+        self.upload.head = self.flow.head
+        self.flow.head.data = NULL
+        self.flow.head.start = self.flow.head.end = 0
+        memcpy(
+            self.upload.body.data, self.request.data + self.request.start + self.head.length, here)
+        self.upload.body.end = here
+        self.request.end = self.request.start + self.head.length
+        self.request_length = self.head.length
+        begin_body(&self.upload.framing, self.head.content_length, False)
+        follow(&self.upload, 0)
+        self.pace_of_body.left = self.pace_of_body.patience
+        self.pace_of_body.since = road.readiness.now
+        self.send_body_on()
+
+    cdef void pass_body_on(self) noexcept:
+        """Send what is there of a large body; if that was all, receive more, and send that."""
+        cdef PlainRoad road = self.road
+        cdef ssize_t count
+        if self.upstream.readable or self.upstream.ended:
+            self.end("odd")             # an answer before its time
+            return
+        if self.choked:
+            if not self.upstream.writable:
+                return
+            self.choked = False
+            self.pace_of_body.since = road.readiness.now
+        if not waiting(&self.upload):
+            if not self.readable:
+                return
+            count = draw(&self.upload, road.buffers, self.fd, self.upload.framing.remaining)
+            self.readable = self.upload.flooding or self.hung_up and count > 0
+            if count == NOTHING:
+                return
+            if count <= 0:
+                self.end("odd")
+                return
+            earn(&self.pace_of_body, road.readiness.now, count)
+            follow(&self.upload, self.upload.body.start)
+        self.send_body_on()
+
+    cdef void send_body_on(self) noexcept:
+        """Send the server all that may go, and see what comes next."""
+        cdef PlainRoad road = self.road
+        cdef double now = road.readiness.now
+        cdef ssize_t left = pour(&self.upload, road.buffers, self.upstream.fd)
+        if left == FAILED:
+            self.end("odd")
+        elif left:
+            self.choked = True
+            self.upstream.writable = False
+            set_deadline(road.readiness, self, now + road.patience.body - TICK)
+        elif self.upload.framing.state == BODY_END:
+            dry(&self.upload, road.buffers)
+            self.await_response()
+        else:
+            set_deadline(road.readiness, self, now + self.pace_of_body.left - TICK)
+            if self.readable:
+                road.readiness.again(self)
+
+    cdef void await_response(self) noexcept:
+        cdef PlainRoad road = self.road
+        self.sent = road.readiness.now
+        road.readiness.under_way += 1
         self.state = WAITING
         set_deadline(
             road.readiness, self, self.sent + min(PATIENCE, road.patience.response - TICK))
@@ -469,7 +561,7 @@ cdef class PlainClient(Watched):
             self.end("odd")
 
     cdef ssize_t receive_response(self) noexcept:
-        cdef ssize_t count = draw(&self.flow, self.road.buffers, self.upstream.fd)
+        cdef ssize_t count = draw(&self.flow, self.road.buffers, self.upstream.fd, LARGE)
         if count == NOTHING:
             self.upstream.readable = False
         else:
@@ -544,7 +636,7 @@ cdef class PlainClient(Watched):
     cdef void complete(self) noexcept:
         """Everything is sent: count it, and make ready for the next request."""
         cdef PlainRoad road = self.road
-        cdef uint64_t body = self.request_length - self.head.length
+        cdef uint64_t body = self.body_length()
         cdef Upstream upstream = self.upstream
         road.table.record_completion(self.server.slot, self.flow.framing.payload, body)
         if self.reusable and not upstream.ended and self.flow.body.end == self.flow.good and (
@@ -560,6 +652,8 @@ cdef class PlainClient(Watched):
         road.readiness.under_way -= 1
         self.upstream = None
         self.server = None
+        self.uploading = False
+        self.upload.framing.payload = 0
         self.served += 1
         dry(&self.flow, road.buffers)
         self.request.start += self.request_length
@@ -581,8 +675,12 @@ cdef class PlainClient(Watched):
         cdef const char *data = self.request.data + self.request.start
         self.on_served(
             request_parts(data, &self.head), self.server.place, self.upstream.reused, self.status,
-            self.flow.framing.payload, self.request_length - self.head.length, self.id_given(),
-            self.started)
+            self.flow.framing.payload, self.body_length(), self.id_given(), self.started)
+
+    cdef uint64_t body_length(self) noexcept:
+        """Bytes that came of the request's body."""
+        cdef size_t here = min(self.request_length, held(&self.request))
+        return here - self.head.length + self.upload.framing.payload
 
     # 6. The end of a run
 
@@ -602,7 +700,7 @@ cdef class PlainClient(Watched):
         ending.started = time_or_none(self.started)
         ending.connect_error = self.connect_error
         ending.request_id = ending.unsent = ending.received = b""
-        ending.collected = self.request_length - self.head.length if self.server is not None else 0
+        ending.collected = self.body_length() if self.server is not None else 0
         ending.status = self.status
         ending.passed = self.flow.framing.payload if self.status else 0
         if self.server is not None:
@@ -612,12 +710,17 @@ cdef class PlainClient(Watched):
             ending.reused = self.upstream.reused
             ending.sent = self.sent
             ending.unsent = self.rest_of_request()
+            if self.uploading and self.state != CONNECTING:
+                self.leave_upload(ending)
+            else:
+                ending.begun_body = self.body_length()
             ending.received = as_bytes(
                 self.flow.body.data, self.flow.good, self.flow.body.end)
             if why == "odd":
                 ending.transport = release(self.upstream)
             else:
                 discard(self.upstream)
+        if self.state == WAITING or self.state == RELAYING:
             self.road.readiness.under_way -= 1
         self.reset()
         self.ending = ending
@@ -631,13 +734,30 @@ cdef class PlainClient(Watched):
         cdef size_t body_sent = max(self.flow.head.start, self.flow.head.end) - self.flow.head.end
         if self.state == WAITING or self.state == RELAYING:
             return b""
+        if self.state == UPLOADING:
+            return as_bytes(self.upload.head.data, self.upload.head.start, self.upload.head.end)
         return as_bytes(self.flow.head.data, self.flow.head.start, self.flow.head.end) + as_bytes(
-            self.request.data, body + body_sent, self.request.start + self.request_length)
+            self.request.data, body + body_sent,
+            min(self.request.start + self.request_length, self.request.end))
+
+    cdef int leave_upload(self, Handover ending) except -1:
+        """What came of a large body and has not gone on is read by the general road."""
+        cdef Buffer *body = &self.upload.body
+        cdef bytes here = as_bytes(body.data, body.start, body.end)
+        cdef Readiness readiness = self.road.readiness
+        cdef double left = readiness.deadlines[self.place] - readiness.now
+        ending.unread += here
+        ending.gone = self.upload.framing.payload - len(here)
+        ending.patience = min(max(left, 0.0) + TICK, self.road.patience.body)
+        return 0
 
     cdef void reset(self) noexcept:
         cdef PlainRoad road = self.road
         road.buffers.give_back(&self.request)
         dry(&self.flow, road.buffers)
+        dry(&self.upload, road.buffers)
+        self.upload.framing.payload = 0
+        self.uploading = self.choked = False
         set_deadline(road.readiness, self, NEVER)
         self.state = AWAY
         self.server = None

@@ -1,4 +1,6 @@
-"""A response on its way from a server to a client: a written head, and a body in pieces."""
+"""A message on its way from one side to the other: a written head, and a body in pieces."""
+
+from libc.stdint cimport uint64_t
 
 from trio_lb._buffers cimport Buffer, Buffers
 from trio_lb._framing cimport Body
@@ -11,9 +13,9 @@ cdef struct Flow:
     Body framing
 
 
-# Receive behind what is held back, with more room while much comes. NOTHING, FAILED, 0 at the end
-# of the stream, or how many bytes came; these are looked at by `follow`.
-cdef ssize_t draw(Flow *flow, Buffers buffers, int fd) noexcept nogil
+# Receive behind what is held back, at most so many bytes, with more room while much comes. NOTHING,
+# FAILED, 0 at the end of the stream, or how many bytes came; these are looked at by `follow`.
+cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil
 # Let go on what is good of the body from `start` on.
 cdef void follow(Flow *flow, size_t start) noexcept nogil
 # Bytes that may go on.

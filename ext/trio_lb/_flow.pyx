@@ -1,5 +1,6 @@
-"""A response on its way from a server to a client; see _flow.pxd."""
+"""A message on its way from one side to the other; see _flow.pxd."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
@@ -11,7 +12,7 @@ cdef enum:
     SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
 
 
-cdef ssize_t draw(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil:
     cdef Buffer *body = &flow.body
     cdef size_t room
     cdef ssize_t count
@@ -20,8 +21,8 @@ cdef ssize_t draw(Flow *flow, Buffers buffers, int fd) noexcept nogil:
     if not buffers.reserve(body, held(body) + 1):
         return FAILED
     flow.good = body.start              # what was held back has moved to the front
-    room = body.size - body.end
-    count = receive(fd, body)
+    room = min(body.size - body.end, most)
+    count = receive(fd, body, room)
     flow.flooding = count == <ssize_t> room
     return count
 

@@ -1,7 +1,7 @@
-"""How slow a client may be: the arithmetic of trio_lb.net.pace, for a client that is sent to.
+"""How slow a client may be: the arithmetic of trio_lb.net.pace.
 
-It lives on credit, in seconds. Waiting for it uses the credit up, and bytes that reach it (not
-those that the system keeps for it) earn some back.
+It lives on credit, in seconds. Waiting for it uses the credit up, and bytes that come from it, or
+that reach it (not those that the system keeps for it), earn some back.
 """
 
 from trio_lb._readiness cimport NEVER
@@ -23,10 +23,14 @@ cdef inline void begin_waiting(Pace *pace, double now, int fd) noexcept nogil:
 cdef inline void pay(Pace *pace, double now, int fd) noexcept nogil:
     """Account for the time that was waited until `now`."""
     cdef int left = in_queue(fd)
-    cdef int taken = pace.queue - left
+    earn(pace, now, pace.queue - left)
+    pace.queue = left
+
+
+cdef inline void earn(Pace *pace, double now, ssize_t moved) noexcept nogil:
+    """Account for the time that was waited until `now`, and for the bytes that moved then."""
     pace.left -= now - pace.since
-    if taken > 0:
-        pace.left += taken / pace.rate if pace.rate > 0.0 else NEVER
+    if moved > 0:
+        pace.left += moved / pace.rate if pace.rate > 0.0 else NEVER
     pace.left = min(pace.left, pace.patience)
     pace.since = now
-    pace.queue = left

@@ -55,6 +55,9 @@ cdef class Handover:
     cdef readonly int connect_error
     cdef readonly bytes unsent
     cdef readonly bytes received
+    cdef readonly uint64_t begun_body
+    cdef readonly uint64_t gone
+    cdef readonly object patience
     cdef readonly double sent
     cdef readonly uint64_t collected
     cdef readonly uint32_t status

@@ -91,6 +91,10 @@ cdef class Handover:
         reused: it was used before.
         connect_error: number of the error that connecting has met, -1 for too late, else 0.
         unsent: bytes of the request that are to be sent on `transport` first.
+        begun_body: bytes in `unread` of the request's body that were sent, or are in `unsent`.
+        gone: bytes of a large body that are not in `unread` any more: they were sent.
+        patience: seconds for which a sender, or a taker, of a large body that is under way may be
+            waited for; None without one.
         received: bytes of the response that came on it.
         sent: when the request had been sent.
         collected: bytes of the request's body.

@@ -42,15 +42,15 @@ cdef enum:
     FAILED = -2
 
 
-cdef inline ssize_t receive(int fd, Buffer *buffer) noexcept nogil:
-    """Fill the free room behind what is in a buffer.
+cdef inline ssize_t receive(int fd, Buffer *buffer, size_t room) noexcept nogil:
+    """Fill so much of the free room behind what is in a buffer.
 
     How many bytes came, 0 at the end of the stream, NOTHING or FAILED. Less than the room, but
     not 0, means that there are no more now.
     """
     cdef ssize_t count
     while True:
-        count = recv(fd, buffer.data + buffer.end, buffer.size - buffer.end, MSG_DONTWAIT)
+        count = recv(fd, buffer.data + buffer.end, room, MSG_DONTWAIT)
         if count >= 0:
             buffer.end += count
             return count

@@ -55,6 +55,7 @@ STATES = {
     "head": (get()[:20], stops_after(b"")),
     "body": (post(b"x" * 10)[:-3], stops_after(b"")),
     "connecting": (get(), None),
+    "uploading": (post(b"x" * 300_000)[:100_000], stops_after(b"")),
     "waiting": (get(), stops_after(b"")),
     "waiting after post": (post(b"x"), stops_after(b"")),
     "response head": (get(), stops_after(LENGTH[:20])),
@@ -133,6 +134,7 @@ CANCELLED = {
     "head": "",
     "body": "1 none",
     "connecting": "1 none",
+    "uploading": "1 none",
     "waiting": "1 none",
     "waiting after post": "1 none",
     "response head": "1 none",
@@ -169,6 +171,7 @@ LATE_ENDS = {
     "head": (3, "1 4xx", 0),
     "body": (4.5, "1 4xx", 0),
     "connecting": (2, "1 5xx", 1),
+    "uploading": (4, "1 4xx", 0),
     "waiting": (6, "1 5xx", 1),
     "waiting after post": (6, "1 5xx", 1),
     "response head": (6, "1 5xx", 1),
@@ -205,6 +208,7 @@ LEFT = {
     "head": ((0, "1 4xx", 0), (0, "", 0)),
     "body": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
     "connecting": ((2, "1 5xx", 1), (2, "1 5xx", 1)),
+    "uploading": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
     "waiting": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
     "waiting after post": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
     "response head": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
@@ -235,6 +239,7 @@ async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock
 
 
 SERVER_LEFT = {
+    "uploading": (502, "1 5xx", 1),
     "waiting": (502, "1 5xx", 1),
     "waiting after post": (502, "1 5xx", 1),
     "response head": (502, "1 5xx", 1),

@@ -137,7 +137,27 @@ CASES = [
         method="POST",
         general=[b"/"],
     ),
-    one("large request", post(b"x" * 300_000), method="POST", general=[b"/"]),
+    one("large request", post(BODY), method="POST"),
+    Case(
+        "large request in pieces",
+        [([post(BODY)[:100], post(BODY)[100:-7], post(BODY)[-7:]], ["POST"])],
+    ),
+    Case("large requests in a row", [([post(BODY) + get("/2") + post(BODY)], ["GET"] * 3)]),
+    Case(
+        "a large one that is all there",
+        [([post(b"x" * 3000) + get("/2")], ["POST", "GET"])],
+        settings={"replay_body": 10},
+    ),
+    Case(
+        "one refuses a large one",
+        [([post(BODY)], ["POST"])],
+        [REFUSED, OK],
+        general=[b"/"],
+    ),
+    one("a large one, a reused connection dropped", post(BODY), scripts.drop_reused(OK)),
+    one(
+        "a large one to who never answers whole", post(BODY), scripts.garbage_head(), general=[b"/"]
+    ),
     one(
         "too large a request",
         post(b"x" * 50),
@@ -265,7 +285,9 @@ def settings_of(case: Case) -> dict[str, Any]:
     from trio_lb.profile.model import Limits, Timeouts
 
     kinds = {"limits": Limits, "timeouts": Timeouts}
-    return {key: kinds[key](**values) for key, values in case.settings.items()}
+    return {
+        key: kinds[key](**value) if key in kinds else value for key, value in case.settings.items()
+    }
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -36,6 +36,7 @@ class Begun:
         request_id: that its server knows the request by.
         status: of a response that the client has seen a part of, or 0.
         passed: bytes of the response's body that the client has already got.
+        gone: bytes of the request's body that the server has got, and that nobody has any more.
     """
 
     def __init__(self, handover: Handover, reservation: Reservation, profile: Profile) -> None:
@@ -46,6 +47,7 @@ class Begun:
         self.request_id = handover.request_id
         self.status = handover.status
         self.passed = handover.passed
+        self.gone = handover.gone
         self._handover = handover
         self._transport = handover.transport
         self._profile = profile
@@ -94,8 +96,8 @@ class _BegunUpstream(UpstreamConnection):
     ) -> bool:
         handover = self._handover
         self._framed([self._codec.request(method, target, lines)], parts, trailers)
-        self._unsent = memoryview(handover.unsent)
-        if not self._unsent:
+        self._unsent = memoryview(handover.unsent + b"".join(parts)[handover.begun_body :])
+        if not self._unsent and trailers is not None:
             self._whole = True
             self.expect_answer(handover.sent)
         if handover.status:
@@ -105,6 +107,15 @@ class _BegunUpstream(UpstreamConnection):
         if handover.received:
             self._codec.feed(handover.received)
         return not self._unsent
+
+    async def send_rest(self, trailers: list[FieldLine] | None) -> None:
+        progress = self._progress
+        if self._handover.patience is not None:
+            self._progress = self._handover.patience
+        try:
+            await super().send_rest(trailers)
+        finally:
+            self._progress = progress
 
     async def wait_briefly(self, seconds: float) -> bool:
         if self._handover.received or self._handover.status:

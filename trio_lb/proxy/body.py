@@ -26,22 +26,25 @@ class RequestBody:
         client: where it comes from.
         keep: bytes up to which it is remembered.
         limit: bytes above which it is refused; None for no limit.
+        gone: bytes that came, and went on to a server, before this was made.
 
     Attributes:
         size: bytes that came so far.
-        kept: all pieces that came so far, to be sent first; empty once there were too many.
+        kept: all pieces that came since, to be sent first; empty once there were too many.
         complete: the body has ended, and the trailers are known.
         replayable: `kept` is all that came.
     """
 
-    def __init__(self, client: ClientConnection, keep: int, limit: int | None) -> None:
+    def __init__(
+        self, client: ClientConnection, keep: int, limit: int | None, gone: int = 0
+    ) -> None:
         self._client = client
         self._keep = keep
         self._limit = limit
-        self.size = 0
+        self.size = gone
         self.kept: list[bytes] = []
         self.complete = False
-        self.replayable = True
+        self.replayable = not gone
 
     @property
     def trailers(self) -> list[FieldLine] | None:

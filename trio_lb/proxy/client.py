@@ -267,14 +267,19 @@ class ClientConnection:
         """Between two requests, for the plain road: what came of the next, how many were served."""
         return self._codec.take_unread(), self._served
 
-    def come_back(self, unread: bytes, served: int, began: float | None) -> None:
+    def come_back(
+        self, unread: bytes, served: int, began: float | None, patience: float | None
+    ) -> None:
         """Go on from the plain road.
 
         Args:
             unread: bytes from the beginning of a request.
             served: requests that were served on both roads.
             began: when the first of these bytes came, on Trio's clock; None if there are none.
+            patience: seconds for which a body that is under way may be waited for.
         """
+        if patience is not None:
+            self._sends.left = patience
         if unread:
             self._codec.feed(unread)
         self._served = served

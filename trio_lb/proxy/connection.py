@@ -259,7 +259,9 @@ class Proxy:
         started: float,
         begun: Begun | None,
     ) -> Exchange:
-        body = RequestBody(client, self._profile.replay_body, self._profile.limits.body)
+        gone = begun.gone if begun is not None else 0
+        limits = self._profile.limits
+        body = RequestBody(client, self._profile.replay_body, limits.body, gone)
         request_id = begun.request_id if begun is not None else request.request_id
         request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
         exchange = Exchange(client, request, body, request_id, started)
@@ -275,7 +277,7 @@ class Proxy:
         """
         body, length = exchange.body, exchange.request.content_length
         body.take_available()
-        if body.complete or exchange.request.expects_continue:
+        if body.complete or exchange.request.expects_continue or not body.replayable:
             return
         if length is not None and length <= self._profile.replay_body:
             await body.take_all()

@@ -17,7 +17,7 @@ import trio
 from trio_lb.errors import ResponseCut
 from trio_lb.net.transport import SocketTransport
 from trio_lb.wire.heads import Field, RequestHead
-from trio_lb.wire.plain import client_lines
+from trio_lb.wire.plain import client_lines, from_here
 
 from .begun import Begun
 from .exchange import CLIENT_GONE, Account, Try
@@ -89,7 +89,10 @@ class Plain:
             await plain.run(*client.leave())
         finally:
             handover = plain.take_ending()
-            client.come_back(handover.unread, plain.served, handover.began)
+            unread = handover.unread
+            if handover.why == "odd" and handover.gone:
+                unread = from_here(unread, handover.gone)
+            client.come_back(unread, plain.served, handover.began, handover.patience)
             if handover.why in ("gone", "cut", "cancelled"):
                 self._settle(client, handover, peer)
         return handover

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from trio_lb._wire import ClientLines
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 #: Values of Host, to see where and how a line contains it: with a port, Forwarded quotes it.
 _HOST: Final = b"host.invalid"
 _HOST_AND_PORT: Final = b"host.invalid:65535"
+
+_LENGTH: Final = re.compile(rb"(\r\ncontent-length:[ \t]*)(\d+)", re.IGNORECASE)
 
 
 def client_lines(identification: Identification, peer: Peer) -> ClientLines | None:
@@ -24,6 +27,20 @@ def client_lines(identification: Identification, peer: Peer) -> ClientLines | No
     if _lines(identification, peer, _HOST_AND_PORT) != _HOST_AND_PORT.join(pieces):
         return None
     return ClientLines(*pieces)
+
+
+def from_here(request: bytes, gone: int) -> bytes:
+    """A request of which only the end of the body is still here, as one that has no more body.
+
+    Args:
+        request: its head, with a Content-Length, and what came behind the bytes that are gone.
+        gone: bytes of its body.
+    """
+
+    def less(line: re.Match[bytes]) -> bytes:
+        return line[1] + str(int(line[2]) - gone).encode()
+
+    return _LENGTH.sub(less, request, count=1)
 
 
 def _lines(identification: Identification, peer: Peer, host: bytes) -> bytes:
