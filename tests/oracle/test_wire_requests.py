@@ -10,9 +10,10 @@ from typing import Literal
 
 import h11
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from tests.support.http_bytes import (
     STRANGE_FIELDS,
     UNPLAIN_FIELDS,
@@ -146,7 +147,7 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
     assert came.parts == request.parts
 
 
-@settings(max_examples=400)
+@effort(400)
 @given(mutated(plain_requests()))
 @example(b"GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n")
 @example(b"GET / HTTP/1.1\nHost: a\n\n")
@@ -160,7 +161,7 @@ def test_whatever_is_called_a_head_the_general_road_reads_the_same(data: bytes) 
     check(data)
 
 
-@settings(max_examples=200)
+@effort(200)
 @given(mutated(plain_requests()), st.lists(st.integers(0, 600), max_size=4))
 def test_pieces_lead_to_the_same_verdict(data: bytes, places: list[int]) -> None:
     whole = read(data)
