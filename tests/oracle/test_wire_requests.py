@@ -180,6 +180,14 @@ def test_pieces_lead_to_the_same_verdict(data: bytes, places: list[int]) -> None
         assert not came
 
 
+def test_a_cr_that_ends_no_line_is_noticed_at_once() -> None:
+    """Its client may have said all it has to say, and would wait until its time is over."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r"
+    assert read(head, len(head) - 1) is None
+    assert read(head + b"\r", len(head)) is False
+    assert read(head + b"\r", len(head) - 2) is False
+
+
 NOT_PLAIN = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
