@@ -206,9 +206,11 @@ cdef inline Progress parse_lines(
 
 
 cdef inline bint nothing_new(const char *data, size_t length, size_t seen) noexcept nogil:
-    """No line was completed since the first `seen` bytes were looked at."""
+    """Since the first `seen` bytes were looked at, no line was completed, and no CR led to none."""
     return seen > 0 and (
-        seen >= length or memchr(data + seen, c"\n", length - seen) is NULL)
+        seen >= length or (
+            memchr(data + seen, c"\n", length - seen) is NULL
+            and memchr(data + seen - 1, c"\r", length - seen) is NULL))
 
 
 # 3. Fields of both

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import h11
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from tests.support.http_bytes import chunked_bodies, cut, odd_chunked_bodies
 from trio_lb._framing import BROKEN, END, MORE, ODD, BodyFraming
 from trio_lb.wire.h11_codec import ClientSide, Signal
@@ -108,7 +109,7 @@ def test_every_split_leads_to_the_same_end(data: bytes) -> None:
         assert (framing.state, framing.payload) == (whole.state, whole.payload)
 
 
-@settings(max_examples=400)
+@effort(400)
 @given(odd_chunked_bodies())
 def test_what_goes_on_is_what_h11_reads(data: bytes) -> None:
     check(data)

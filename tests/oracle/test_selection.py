@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from tests.support import selection_models as models
+from tests.support.effort import effort
 from tests.support.tables import table_of
 from trio_lb._table import ALIVE, DEAD, DRAINING
 from trio_lb.balance.algorithms import ALGORITHMS
@@ -120,8 +120,8 @@ class Pool(RuleBasedStateMachine):
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_agrees_with_its_model(algorithm: Algorithm) -> None:
     machine = type("Pool", (Pool,), {"algorithm": algorithm})
-    effort = settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
-    run_state_machine_as_test(machine, settings=effort)
+    thorough = effort(100, stateful_step_count=40, deadline=None, derandomize=True)
+    run_state_machine_as_test(machine, settings=thorough)
 
 
 def test_every_algorithm_is_registered_and_has_a_model() -> None:

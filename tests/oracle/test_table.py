@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,6 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.support.effort import effort
 from tests.support.table_model import LARGEST, LINE, SteppedRow, run
 from trio_lb._table import ALIVE, DEAD, Table
 from trio_lb.balance import NoRoom, SharedTable, attach
@@ -251,8 +251,8 @@ class Processes(RuleBasedStateMachine):
 
 
 def test_processes_agree_with_the_model() -> None:
-    effort = settings(max_examples=200, stateful_step_count=60, deadline=None, derandomize=True)
-    run_state_machine_as_test(Processes, settings=effort)
+    thorough = effort(200, stateful_step_count=60, deadline=None, derandomize=True)
+    run_state_machine_as_test(Processes, settings=thorough)
 
 
 def test_model_alone_takes_and_gives_back() -> None:

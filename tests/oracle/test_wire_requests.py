@@ -10,9 +10,10 @@ from typing import Literal
 
 import h11
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from tests.support.http_bytes import (
     STRANGE_FIELDS,
     UNPLAIN_FIELDS,
@@ -146,7 +147,7 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
     assert came.parts == request.parts
 
 
-@settings(max_examples=400)
+@effort(400)
 @given(mutated(plain_requests()))
 @example(b"GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n")
 @example(b"GET / HTTP/1.1\nHost: a\n\n")
@@ -160,7 +161,7 @@ def test_whatever_is_called_a_head_the_general_road_reads_the_same(data: bytes) 
     check(data)
 
 
-@settings(max_examples=200)
+@effort(200)
 @given(mutated(plain_requests()), st.lists(st.integers(0, 600), max_size=4))
 def test_pieces_lead_to_the_same_verdict(data: bytes, places: list[int]) -> None:
     whole = read(data)
@@ -177,6 +178,14 @@ def test_pieces_lead_to_the_same_verdict(data: bytes, places: list[int]) -> None
     else:
         # Between two looks only whole lines count, so that one odd byte may be noticed later.
         assert not came
+
+
+def test_a_cr_that_ends_no_line_is_noticed_at_once() -> None:
+    """Its client may have said all it has to say, and would wait until its time is over."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r"
+    assert read(head, len(head) - 1) is None
+    assert read(head + b"\r", len(head)) is False
+    assert read(head + b"\r", len(head) - 2) is False
 
 
 NOT_PLAIN = [

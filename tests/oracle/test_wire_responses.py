@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from tests.support.http_bytes import cut, mutated, plain_responses
 from trio_lb._heads import Response, read_response
 from trio_lb.errors import ResponseBroken
@@ -109,7 +110,7 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
     assert came
 
 
-@settings(max_examples=400)
+@effort(400)
 @given(mutated(plain_responses()), METHODS)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n X: b\r\n\r\n", b"GET")
 @example(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"GET")
