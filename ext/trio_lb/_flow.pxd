@@ -2,17 +2,20 @@
 
 from trio_lb._buffers cimport Buffer, Buffers
 from trio_lb._framing cimport Body
+from trio_lb._pipes cimport Pipe
 
 cdef struct Flow:
     Buffer head
     Buffer body                 # data[start:good] may go on; what is behind it is looked at later
     size_t good
-    bint flooding               # the last receive filled the buffer
+    Pipe *pipe                  # the rest of a large body goes through it; NULL: nothing is in one
+    bint flooding               # the last receive filled the buffer, or went through a pipe
     Body framing
 
 
-# Receive behind what is held back, with more room while much comes. NOTHING, FAILED, 0 at the end
-# of the stream, or how many bytes came; these are looked at by `follow`.
+# Receive behind what is held back, with more room while much comes; or into a pipe, if nothing
+# is held back and much of a body with a length is to come. NOTHING, FAILED, 0 at the end of the
+# stream, or how many bytes came; these are looked at by `follow`.
 cdef ssize_t draw(Flow *flow, Buffers buffers, int fd) noexcept nogil
 # Let go on what is good of the body from `start` on.
 cdef void follow(Flow *flow, size_t start) noexcept nogil
@@ -20,5 +23,5 @@ cdef void follow(Flow *flow, size_t start) noexcept nogil
 cdef size_t waiting(const Flow *flow) noexcept nogil
 # Send them; how many are left, or FAILED.
 cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil
-# Give the buffers back.
+# Give the buffers and the pipe back.
 cdef void dry(Flow *flow, Buffers buffers) noexcept nogil
