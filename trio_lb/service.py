@@ -166,6 +166,7 @@ class Service:
             self._upstreams.close()
             if self._plain is not None:
                 self._plain.readiness.close()
+                self._plain.road.close()
 
     def state_changed(self, change: StateChange) -> None:
         """Say so, and keep no connections to the dead."""

@@ -1,5 +1,7 @@
 """Memory for bytes on their way: borrowed while they flow, so that idle connections have none."""
 
+from trio_lb._pipes cimport Pipes
+
 cdef enum:
     SMALL = 32 * 1024           # a head, and what comes with it; most whole messages
     LARGE = 512 * 1024          # for relaying bodies that are larger
@@ -19,6 +21,7 @@ cdef class Buffers:
     cdef int large_count
     cdef int lent_large
     cdef readonly int borrowed          # all together
+    cdef Pipes pipes            # what goes on as it came needs no buffer
 
     # Get an empty buffer that holds at least `size` bytes, up to LARGE; false if there is none.
     cdef bint borrow(self, Buffer *buffer, size_t size) noexcept nogil

@@ -4,6 +4,8 @@ cimport cython
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
+from trio_lb._pipes cimport Pipes
+
 
 cdef enum:
     KEPT_SMALL = 256            # free buffers that are kept: 8 MiB
@@ -13,6 +15,9 @@ cdef enum:
 @cython.final
 @cython.auto_pickle(False)
 cdef class Buffers:
+
+    def __cinit__(self):
+        self.pipes = Pipes()
 
     def __dealloc__(self):
         cdef void *block

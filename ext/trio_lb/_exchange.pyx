@@ -592,6 +592,7 @@ cdef class PlainClient(Watched):
             self.server.slot, road.table.now_ms(now), (now - self.sent) * 1e6)
         self.status = head.status
         self.reusable = not head.close
+        self.flow.by_pipe = True
         self.state = RELAYING
         self.send_on()
 

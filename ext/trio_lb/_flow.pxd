@@ -4,17 +4,21 @@ from libc.stdint cimport uint64_t
 
 from trio_lb._buffers cimport Buffer, Buffers
 from trio_lb._framing cimport Body
+from trio_lb._pipes cimport Pipe
 
 cdef struct Flow:
     Buffer head
     Buffer body                 # data[start:good] may go on; what is behind it is looked at later
     size_t good
-    bint flooding               # the last receive filled the buffer
+    Pipe *pipe                  # the rest of a large body goes through it; NULL: nothing is in one
+    bint flooding               # the last receive filled the buffer, or went through a pipe
+    bint by_pipe                # what follows may: nobody else has to go on with it
     Body framing
 
 
-# Receive behind what is held back, at most so many bytes, with more room while much comes. NOTHING,
-# FAILED, 0 at the end of the stream, or how many bytes came; these are looked at by `follow`.
+# Receive behind what is held back, at most so many bytes, with more room while much comes; or into
+# a pipe, if that may be, nothing is held back, and much of a body with a length is to come.
+# NOTHING, FAILED, 0 at the end of the stream, or how many bytes came; `follow` looks at these.
 cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil
 # Let go on what is good of the body from `start` on.
 cdef void follow(Flow *flow, size_t start) noexcept nogil
@@ -22,5 +26,5 @@ cdef void follow(Flow *flow, size_t start) noexcept nogil
 cdef size_t waiting(const Flow *flow) noexcept nogil
 # Send them; how many are left, or FAILED.
 cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil
-# Give the buffers back.
+# Give the buffers and the pipe back.
 cdef void dry(Flow *flow, Buffers buffers) noexcept nogil

@@ -4,18 +4,24 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
-from trio_lb._framing cimport feed_body
+from trio_lb._framing cimport BODY_MORE, feed_body, pass_by
+from trio_lb._pipes cimport empty, fill
 from trio_lb._sockets cimport FAILED, receive, send_both
 
 
 cdef enum:
     SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
+    MUCH = 128 * 1024           # bytes to come from which on a pipe is worth it
 
 
 cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil:
     cdef Buffer *body = &flow.body
     cdef size_t room
     cdef ssize_t count
+    if flow.flooding and flow.by_pipe and may_go_unseen(flow):
+        flow.pipe = buffers.pipes.borrow()
+        if flow.pipe is not NULL:
+            return draw_unseen(flow, buffers, fd)
     if flow.flooding and body.size == SMALL:
         buffers.reserve(body, LARGE)    # or not, if there are none
     if not buffers.reserve(body, held(body) + 1):
@@ -27,10 +33,32 @@ cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept n
     return count
 
 
+cdef inline bint may_go_unseen(const Flow *flow) noexcept nogil:
+    """Nothing waits, and all that comes next is the body's."""
+    return (
+        not held(&flow.body) and flow.framing.state == BODY_MORE
+        and not flow.framing.chunked and flow.framing.remaining >= MUCH)
+
+
+cdef ssize_t draw_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+    """Receive into the pipe, which is empty."""
+    cdef ssize_t count
+    buffers.give_back(&flow.body)
+    flow.good = 0
+    count = fill(flow.pipe, fd, flow.framing.remaining)
+    if count <= 0:
+        buffers.pipes.give_back(flow.pipe)
+        flow.pipe = NULL
+    return count
+
+
 cdef void follow(Flow *flow, size_t start) noexcept nogil:
     cdef Buffer *head = &flow.head
     cdef Buffer *body = &flow.body
     cdef size_t good
+    if flow.pipe is not NULL:
+        pass_by(&flow.framing, flow.pipe.held)
+        return
     feed_body(&flow.framing, body.data + start, body.end - start, &good)
     body.start = start
     flow.good = start + good
@@ -41,6 +69,8 @@ cdef void follow(Flow *flow, size_t start) noexcept nogil:
 
 
 cdef size_t waiting(const Flow *flow) noexcept nogil:
+    if flow.pipe is not NULL:
+        return flow.pipe.held
     return held(&flow.head) + flow.good - flow.body.start
 
 
@@ -49,6 +79,8 @@ cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil:
     cdef Buffer *body = &flow.body
     cdef size_t size = waiting(flow), of_head = held(head)
     cdef ssize_t count = 0
+    if flow.pipe is not NULL:
+        return pour_unseen(flow, buffers, fd)
     if size:
         count = send_both(
             fd, head.data + head.start, of_head, body.data + body.start, size - of_head)
@@ -62,8 +94,18 @@ cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil:
     return size - count
 
 
+cdef ssize_t pour_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+    cdef ssize_t left = empty(flow.pipe, fd)
+    if left == 0:
+        buffers.pipes.give_back(flow.pipe)
+        flow.pipe = NULL
+    return left
+
+
 cdef void dry(Flow *flow, Buffers buffers) noexcept nogil:
     buffers.give_back(&flow.head)
     buffers.give_back(&flow.body)
+    buffers.pipes.give_back(flow.pipe)
+    flow.pipe = NULL
     flow.good = 0
-    flow.flooding = False
+    flow.flooding = flow.by_pipe = False

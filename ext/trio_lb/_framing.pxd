@@ -44,3 +44,6 @@ cdef void begin_body(Body *body, int64_t content_length, bint chunked) noexcept 
 # Once the state is anything but BODY_MORE it stays, and nothing more is good.
 cdef BodyState feed_body(
     Body *body, const char *data, size_t length, size_t *good) noexcept nogil
+
+# Likewise `length` bytes that nobody looks at: not more than remain of a body that isn't chunked.
+cdef void pass_by(Body *body, size_t length) noexcept nogil

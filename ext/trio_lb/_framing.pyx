@@ -46,6 +46,13 @@ cdef BodyState feed_body(
     return <BodyState> body.state
 
 
+cdef void pass_by(Body *body, size_t length) noexcept nogil:
+    body.remaining -= length
+    body.payload += length
+    if not body.remaining:
+        body.state = BODY_END
+
+
 cdef const char *feed_data(Body *body, const char *p, const char *end) noexcept nogil:
     """Count data of the body or of one chunk; returns its end."""
     cdef uint64_t here = min(<uint64_t> (end - p), body.remaining)

@@ -62,8 +62,12 @@ cdef class PlainRoad:
 
     @property
     def borrowed(self):
-        """Buffers that are in use."""
-        return self.buffers.borrowed
+        """Buffers and pipes that are in use."""
+        return self.buffers.borrowed + self.buffers.pipes.lent
+
+    def close(self):
+        """Close the pipes that are kept for the next ones who need some."""
+        self.buffers.pipes.close()
 
     cdef size_t make_id(self, char *out) noexcept nogil:
         memcpy(out, self.id_prefix, self.id_prefix_length)

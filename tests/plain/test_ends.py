@@ -47,6 +47,7 @@ def stops_after(data: bytes) -> Script:
 
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(2_000_000) + b"half"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"
 
 #: What the client sends, and what the server does; None: there is no answer to its SYN.
@@ -61,9 +62,11 @@ STATES = {
     "response head": (get(), stops_after(LENGTH[:20])),
     "relaying": (get(), stops_after(LENGTH)),
     "relaying chunks": (get(), stops_after(CHUNKED)),
+    "relaying through a pipe": (get(), stops_after(LARGE)),
     "slow client": (get(), scripts.bulk(50_000_000)),
     "idle": (get(), scripts.answer(b"half")),
 }
+RELAYING = ("relaying", "relaying chunks", "relaying through a pipe")
 SLOT_FREE = ("new", "head", "body", "idle")
 
 
@@ -122,8 +125,8 @@ async def at(state: str, clock: MockClock) -> AsyncIterator[Stage]:
         if state not in SLOT_FREE:
             await eventually(lambda: balancer.statistics().total_active)
         seen = b""
-        while state in ("idle", "relaying", "relaying chunks") and b"half" not in seen:
-            seen += await client.stream.receive_some(1000)
+        while state in ("idle", *RELAYING) and b"half" not in seen:
+            seen = seen[-3:] + await client.stream.receive_some(65536)
         await trio.testing.wait_all_tasks_blocked(0.02)  # until all that can go on has gone on
         clock.autojump_threshold = 0
         yield Stage(client, balancer, server, trio.current_time())
@@ -140,6 +143,7 @@ CANCELLED = {
     "response head": "1 none",
     "relaying": "1 2xx",
     "relaying chunks": "1 2xx",
+    "relaying through a pipe": "1 2xx",
     "slow client": "1 2xx",
     "idle": "1 2xx",
 }
@@ -177,6 +181,7 @@ LATE_ENDS = {
     "response head": (6, "1 5xx", 1),
     "relaying": (4, "1 2xx", 1),
     "relaying chunks": (4, "1 2xx", 1),
+    "relaying through a pipe": (4, "1 2xx", 1),
     "slow client": (4, "1 4xx", 0),
     "idle": (5, "1 2xx", 0),
 }
@@ -192,7 +197,7 @@ async def test_too_late(state: str, mock_clock: MockClock) -> None:
                     await trio.sleep(0.05)
             assert seconds <= trio.current_time() - stage.began + LATE
         else:
-            if state != "idle" and state not in ("new", "relaying", "relaying chunks"):
+            if state not in ("idle", "new", *RELAYING):
                 assert (await stage.client.read_response()).status in (408, 503, 504)
                 assert trio.current_time() - stage.began == pytest.approx(seconds, abs=LATE)
                 await stage.client.finish()
@@ -214,6 +219,7 @@ LEFT = {
     "response head": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
     "relaying": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
     "relaying chunks": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
+    "relaying through a pipe": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
     "slow client": ((4, "1 4xx", 0), (0, "1 4xx", 0)),
     "idle": ((0, "1 2xx", 0), (0, "1 2xx", 0)),
 }
@@ -245,6 +251,7 @@ SERVER_LEFT = {
     "response head": (502, "1 5xx", 1),
     "relaying": (0, "1 2xx", 1),
     "relaying chunks": (0, "1 2xx", 1),
+    "relaying through a pipe": (0, "1 2xx", 1),
     "idle": (0, "1 2xx", 0),
 }
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from .connection import Proxy
 
-#: Descriptors kept for what is neither a client nor a server: logs, lookups of names.
-_RESERVE = 16
+#: Descriptors kept for what is neither a client nor a server: logs, lookups of names, and the pipes
+#: of the plain road.
+_RESERVE = 48
 
 #: How often a process looks whether another one wants places, and for how long that holds; seconds.
 _LOOK = 0.25
