@@ -16,7 +16,7 @@ trace = os.environ.get("TRIO_LB_TRACE") == "1"
 sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 
-EVERYWHERE = ("_table", "_select", "_places", "_parser", "_writer", "_framing", "_heads")
+EVERYWHERE = ("_table", "_select", "_places", "_fields", "_parser", "_writer", "_framing", "_heads")
 LINUX = ("_readiness", "_buffers", "_upstreams", "_flow", "_road", "_exchange")  # the plain road
 
 sources = {

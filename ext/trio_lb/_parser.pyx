@@ -1,36 +1,30 @@
 """Reading heads on the plain road: from bytes to spans of them.
 
 The verdicts and the C-level interface are in `_parser.pxd`, what a parsed head is in `_wire.pxd`.
+Field lines are `_fields.pyx`'s.
 What is plain is less than what RFC 9112 allows: everything that servers, proxies or attackers might
 read in more than one way is left to the general road, and so is what is rare.
 
-1. Names                    those of fields that mean something here
-2. Lines                    start lines and field lines
-3. Fields of both           framing, Connection, Via
-4. Requests                 parse_request
-5. Responses                parse_response
-6. For Python               request_parts, response_parts
+1. Of both                  a head that grows, framing, Connection
+2. Requests                 parse_request
+3. Responses                parse_response
+4. For Python               request_parts, response_parts
 """
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr, memcmp, strlen
+from libc.string cimport memchr, memcmp
 
-from trio_lb._wire cimport (
-    CONNECTION, CONTENT_LENGTH, END_TO_END, Field, FieldKind, HOST, IDENTITY, KEEP_ALIVE,
-    MAX_FIELDS, MAX_HEAD, PlainRequest, PlainResponse, REQUEST_ID, Span, span_bytes,
-    TRANSFER_ENCODING, UNPLAIN, VIA,
+from trio_lb._fields cimport (
+    Found, has, ODD, parse_fields, pass_over, Progress, RAN_OUT, said, span, WELL,
 )
-
-cdef extern from "_scan.h" nogil:
-    enum:
-        HOST_BYTES "TLB_HOST"
-        REQUEST_ID_BYTES "TLB_REQUEST_ID"
-    const char *end_of "tlb_end_of"(const char *p, const char *end, unsigned kind) noexcept
-    const char *end_of_name "tlb_end_of_name"(const char *p, const char *end) noexcept
-    const char *end_of_value "tlb_end_of_value"(const char *p, const char *end) noexcept
-    const char *end_of_target "tlb_end_of_target"(const char *p, const char *end) noexcept
-    bint same "tlb_is"(const char *p, const char *word, size_t size) noexcept
+from trio_lb._scan cimport (
+    end_of, end_of_target, end_of_value, HOST_BYTES, REQUEST_ID_BYTES, same,
+)
+from trio_lb._wire cimport (
+    CONNECTION, CONTENT_LENGTH, Field, HOST, IDENTITY, MAX_FIELDS, MAX_HEAD, PlainRequest,
+    PlainResponse, REQUEST_ID, Span, span_bytes, TRANSFER_ENCODING, VIA,
+)
 
 cdef enum:
     LENGTH_DIGITS = 18          # of Content-Length at most: any such number fits
@@ -40,189 +34,12 @@ cdef enum:
     REQUEST_ID_LENGTH = 128     # bytes at most
 
 
-# 1. Names
-
-cdef struct Name:
-    const char *text            # in lower case
-    size_t length
-    FieldKind kind
-
-cdef enum:
-    NAMES = 26
-    LONGEST = 25
-
-cdef Name[NAMES] names          # the shorter ones first
-cdef size_t[LONGEST + 2] first_of_length    # where in `names` those of this length begin
-# By length, a bit for the low five bits of every first letter: tells nearly all other names from
-# these without looking closer.
-cdef uint32_t[LONGEST + 1] letters_of_length
-
-
-cdef size_t noted = 0
-
-
-cdef void note(const char *text, FieldKind kind) noexcept:
-    """Add a name, at least as long as those before it."""
-    global noted
-    cdef size_t length = strlen(text), longer
-    names[noted] = Name(text, length, kind)
-    noted += 1
-    letters_of_length[length] |= <uint32_t> 1 << (text[0] & 31)
-    for longer in range(length + 1, <size_t> LONGEST + 2):
-        first_of_length[longer] = noted
-
-
-note(b"te", UNPLAIN)
-note(b"via", VIA)
-note(b"host", HOST)
-# Not a field that anybody has, but `Connection: close` would name it away.
-note(b"close", UNPLAIN)
-# To CGI this is HTTP_PROXY, which its own requests obey.
-note(b"proxy", UNPLAIN)
-note(b"expect", UNPLAIN)
-note(b"trailer", UNPLAIN)
-note(b"upgrade", UNPLAIN)
-note(b"forwarded", IDENTITY)
-note(b"x-real-ip", IDENTITY)
-note(b"connection", CONNECTION)
-note(b"keep-alive", KEEP_ALIVE)
-note(b"max-forwards", UNPLAIN)
-note(b"x-request-id", REQUEST_ID)
-note(b"content-length", CONTENT_LENGTH)
-note(b"http2-settings", UNPLAIN)
-note(b"x-forwarded-for", IDENTITY)
-note(b"proxy-connection", UNPLAIN)
-note(b"x-forwarded-host", IDENTITY)
-note(b"x-forwarded-port", IDENTITY)
-note(b"transfer-encoding", TRANSFER_ENCODING)
-note(b"x-forwarded-proto", IDENTITY)
-note(b"proxy-authenticate", UNPLAIN)
-note(b"x-forwarded-server", IDENTITY)
-note(b"proxy-authorization", UNPLAIN)
-note(b"proxy-authentication-info", UNPLAIN)
-
-
-cdef inline FieldKind kind_of(const char *name, size_t length) noexcept nogil:
-    cdef size_t place
-    if length > LONGEST or not letters_of_length[length] >> (name[0] & 31) & 1:
-        return END_TO_END
-    for place in range(first_of_length[length], first_of_length[length + 1]):
-        if same(name, names[place].text, length):
-            return names[place].kind
-    return END_TO_END
-
-
-# 2. Lines
-
-cdef enum Progress:             # of a parser through a head
-    RAN_OUT                     # of bytes, in the middle of what it was at
-    WELL
-    ODD
-
-
-cdef inline Span span(const char *data, const char *start, const char *stop) noexcept nogil:
-    return Span(<uint16_t> (start - data), <uint16_t> (stop - start))
-
-
-cdef inline Progress pass_over(
-    const char **at, const char *end, const char *text, size_t length
-) noexcept nogil:
-    """Go on behind `text`, if that is what comes."""
-    cdef size_t here = <size_t> (end - at[0])
-    if here < length:
-        return ODD if memcmp(at[0], text, here) else RAN_OUT
-    if memcmp(at[0], text, length):
-        return ODD
-    at[0] += length
-    return WELL
-
-
-cdef inline Progress parse_line(
-    const char *data, const char **at, const char *end, Field *field
-) noexcept nogil:
-    """One field line. It begins at `at[0]`, which is before `end`."""
-    cdef const char *name = at[0]
-    cdef const char *colon = end_of_name(name, end)
-    cdef const char *value
-    cdef const char *stop
-    cdef const char *line_end
-    if colon == end:
-        return RAN_OUT
-    if colon == name or colon[0] != c":":
-        return ODD
-    value = colon + 1
-    while value < end and is_blank(value[0]):
-        value += 1
-    line_end = stop = end_of_value(value, end)
-    if end - line_end < 2:
-        return ODD if line_end < end and line_end[0] != c"\r" else RAN_OUT
-    if line_end[0] != c"\r" or line_end[1] != c"\n":
-        return ODD
-    while stop > value and is_blank(stop[-1]):
-        stop -= 1
-    field.name = span(data, name, colon)
-    field.value = span(data, value, stop)
-    field.kind = kind_of(name, <size_t> (colon - name))
-    field.canonical = value - colon == 2 and colon[1] == c" " and stop == line_end
-    at[0] = line_end + 2
-    return WELL
-
-
-cdef inline bint is_blank(char byte) noexcept nogil:
-    return byte == c" " or byte == c"\t"
-
-
-cdef struct Found:              # the fields of a head that mean something here
-    uint32_t kinds              # a bit for every FieldKind that is there
-    Span[UNPLAIN] value         # by FieldKind
-
-cdef uint32_t REPEATABLE = 1 << END_TO_END | 1 << IDENTITY | 1 << KEEP_ALIVE
-
-
-cdef inline Progress parse_lines(
-    const char *data, const char **at, const char *end, uint32_t most,
-    Field *fields, uint16_t *count, Found *found
-) noexcept nogil:
-    """All field lines, and the empty one that ends them."""
-    cdef Progress progress
-    cdef Field *field
-    cdef uint32_t kinds = 0, bit
-    count[0] = 0
-    while at[0] < end:
-        if at[0][0] == c"\r":
-            found.kinds = kinds
-            return pass_over(at, end, b"\r\n", 2)
-        if count[0] == most:
-            return ODD
-        field = &fields[count[0]]
-        progress = parse_line(data, at, end, field)
-        if progress != WELL:
-            return progress
-        count[0] += 1
-        if field.kind != END_TO_END:
-            bit = <uint32_t> 1 << field.kind
-            if field.kind == UNPLAIN or kinds & bit & ~REPEATABLE:
-                return ODD
-            kinds |= bit
-            found.value[<size_t> field.kind] = field.value
-    return RAN_OUT
-
+# 1. Of both
 
 cdef inline bint nothing_new(const char *data, size_t length, size_t seen) noexcept nogil:
     """No line was completed since the first `seen` bytes were looked at."""
     return seen > 0 and (
         seen >= length or memchr(data + seen, c"\n", length - seen) is NULL)
-
-
-# 3. Fields of both
-
-cdef inline bint has(const Found *found, FieldKind kind) noexcept nogil:
-    return (found.kinds >> kind & 1) != 0
-
-
-cdef inline Span said(const Found *found, FieldKind kind) noexcept nogil:
-    """The value of a field, empty if there is none."""
-    return found.value[<size_t> kind] if has(found, kind) else Span(0, 0)
 
 
 cdef inline bint is_text(
@@ -276,7 +93,7 @@ cdef inline bint judge_connection(
     return close[0]
 
 
-# 4. Requests
+# 2. Requests
 
 cdef Verdict parse_request(
     const char *data, size_t length, size_t seen, const HeadLimits *limits,
@@ -291,7 +108,7 @@ cdef Verdict parse_request(
         return verdict
     cdef Progress progress = parse_request_line(data, &at, end, limits.target, head)
     if progress == WELL:
-        progress = parse_lines(
+        progress = parse_fields(
             data, &at, end, min(limits.fields, <uint32_t> MAX_FIELDS),
             head.fields, &head.count, &found)
     if progress == RAN_OUT:
@@ -390,7 +207,7 @@ cdef inline bint is_request_id(const char *value, size_t length) noexcept nogil:
             and end_of(value, value + length, REQUEST_ID_BYTES) == value + length)
 
 
-# 5. Responses
+# 3. Responses
 
 cdef Verdict parse_response(
     const char *data, size_t length, size_t seen, bint to_head, PlainResponse *head
@@ -403,7 +220,7 @@ cdef Verdict parse_response(
         return verdict
     cdef Progress progress = parse_status_line(data, &at, end, head)
     if progress == WELL:
-        progress = parse_lines(data, &at, end, MAX_FIELDS, head.fields, &head.count, &found)
+        progress = parse_fields(data, &at, end, MAX_FIELDS, head.fields, &head.count, &found)
     if progress == RAN_OUT:
         return verdict
     if progress == ODD or not judge_response(data, &found, to_head, head):
@@ -461,7 +278,7 @@ cdef inline bint judge_response(
     return True
 
 
-# 6. For Python
+# 4. For Python
 
 cdef list field_list(const char *data, const Field *fields, uint16_t count):
     cdef uint16_t place

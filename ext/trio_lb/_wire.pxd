@@ -1,8 +1,8 @@
 """The head codec of the plain road: what a parsed head is.
 
-`_parser` reads heads, `_writer` writes them, and this is what they share. A parsed head is spans of
-the bytes it was parsed from, offsets from their first one. They must still be there, at any
-address, when it is written or made into Python objects.
+`_parser` reads heads (and `_fields` their field lines), `_writer` writes them, and this is what
+they share. A parsed head is spans of the bytes it was parsed from, offsets from their first one.
+They must still be there, at any address, when it is written or made into Python objects.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
