@@ -16,20 +16,13 @@ trace = os.environ.get("TRIO_LB_TRACE") == "1"
 sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 
-EVERYWHERE = ("_table", "_select", "_places", "_wire", "_framing", "_heads")
-LINUX = (
-    "_readiness",
-    "_pipes",
-    "_buffers",
-    "_upstreams",
-    "_flow",
-    "_road",
-    "_exchange",
-)  # the plain road
+TABLE = ("_block", "_table", "_recovery", "_select", "_places")
+CODEC = ("_fields", "_parser", "_writer", "_framing", "_heads")
+LINUX = ("_readiness", "_pipes", "_buffers", "_upstreams", "_flow", "_road", "_exchange")
 
 sources = {
     f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"
-    for name in (*EVERYWHERE, *(LINUX if sys.platform == "linux" else ()))
+    for name in (*TABLE, *CODEC, *(LINUX if sys.platform == "linux" else ()))
 }
 if os.environ.get("TRIO_LB_LOOPS") == "1":
     sources["benchmarks.micro.road_loops"] = "benchmarks/micro/road_loops.pyx"

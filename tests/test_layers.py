@@ -44,7 +44,9 @@ class Row:
 
 SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
 OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
-COMPILED = "_table _select _places _wire _framing _heads"
+TABLES = "_block _recovery _table _select _places"
+CODEC = "_scan _wire _fields _parser _writer _framing _heads"
+COMPILED = f"{TABLES} {CODEC}"
 WAITING = "_readiness _pipes _buffers _sockets _upstreams"
 PLAIN_ROAD = "_flow _pace _road _exchange"
 
@@ -52,8 +54,8 @@ TABLE = [
     Row(0, "errors garbage logs"),
     Row(0, "profile", beside="errors", outside="yaml msgspec"),
     Row(1, COMPILED, beside=COMPILED, never=OUR_PYTHON),
-    Row(2, "wire", never=f"_table _select _places {SANS_IO}", outside="h11"),
-    Row(2, "balance", never=f"_wire _framing _heads {SANS_IO}"),
+    Row(2, "wire", never=f"{TABLES} {SANS_IO}", outside="h11"),
+    Row(2, "balance", never=f"{CODEC} {SANS_IO}"),
     Row(3, WAITING, beside=WAITING, never=f"{OUR_PYTHON} {COMPILED}", outside="trio"),
     Row(3, "net", beside=WAITING, never=f"balance wire {COMPILED}", outside="trio"),
     Row(4, PLAIN_ROAD, beside=PLAIN_ROAD, never=OUR_PYTHON, outside="trio"),

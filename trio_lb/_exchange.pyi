@@ -5,7 +5,7 @@ import trio
 
 from trio_lb._readiness import Watched
 from trio_lb._road import Handover, PlainRoad
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 
 @final
 class PlainClient(Watched):

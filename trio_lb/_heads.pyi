@@ -1,6 +1,6 @@
 from typing import Literal, final
 
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 
 @final
 class Request:

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 from trio_lb.balance import ServerPool
 from trio_lb.profile import Algorithm, Server, parse_server_address
 

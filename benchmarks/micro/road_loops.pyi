@@ -1,7 +1,7 @@
 from trio_lb._readiness import Readiness, Watched
 from trio_lb._select import Selection
 from trio_lb._table import Table
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 
 def parse_requests(name: bytes, data: bytes, times: int) -> None: ...
 def write_requests(

@@ -6,13 +6,12 @@ Under callgrind each loop's instructions are dumped by themselves, under its nam
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from trio_lb._framing cimport begin_body, Body, BODY_END, feed_body
+from trio_lb._parser cimport HEAD, HeadLimits, parse_request, parse_response
 from trio_lb._readiness cimport READABLE, Readiness, Watched
 from trio_lb._select cimport NOBODY, Selection
 from trio_lb._table cimport Table
-from trio_lb._wire cimport (
-    ClientLines, HEAD, HeadLimits, parse_request, parse_response, PlainRequest, PlainResponse,
-    RequestAdditions, write_request, write_response,
-)
+from trio_lb._wire cimport PlainRequest, PlainResponse
+from trio_lb._writer cimport ClientLines, RequestAdditions, write_request, write_response
 
 cdef extern from *:
     """

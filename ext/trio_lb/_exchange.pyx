@@ -25,6 +25,9 @@ from trio_lb._buffers cimport Buffer, held, LARGE, SMALL
 from trio_lb._flow cimport draw, dry, Flow, follow, pour, waiting
 from trio_lb._framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
 from trio_lb._pace cimport begin_waiting, earn, Pace, pay
+from trio_lb._parser cimport (
+    HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, request_parts, Verdict,
+)
 from trio_lb._readiness cimport (
     BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched, WRITABLE,
 )
@@ -34,10 +37,9 @@ from trio_lb._sockets cimport (
     at_end, FAILED, NOTHING, receive, send_both, silent, socket_error,
 )
 from trio_lb._upstreams cimport attend, discard, release, Server, Upstream, watched_since
-from trio_lb._wire cimport (
-    ClientLines, HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, PlainRequest,
-    PlainResponse, request_parts, RequestAdditions, Verdict, write_request as wire_request,
-    write_response,
+from trio_lb._wire cimport PlainRequest, PlainResponse
+from trio_lb._writer cimport (
+    ClientLines, RequestAdditions, write_request as wire_request, write_response,
 )
 
 import trio

@@ -1,17 +1,21 @@
 """Plain heads for callers in Python: what the head codec reads and writes, as objects.
 
-The plain road itself has no use for them; tests and tools do. What is plain, and what the parts
-of a head are, is in `_wire.pxd`.
+The plain road itself has no use for them; tests and tools do. What is plain is in `_parser.pyx`,
+what the parts of a head are in `_wire.pxd`.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t
 
-from trio_lb._wire cimport (
-    ClientLines, HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, PlainRequest,
-    PlainResponse, request_parts, request_room, RequestAdditions, response_parts, response_room,
-    slice_of, span_bytes, Verdict, write_request, write_response,
+from trio_lb._parser cimport (
+    HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, request_parts, response_parts,
+    Verdict,
+)
+from trio_lb._wire cimport PlainRequest, PlainResponse, span_bytes
+from trio_lb._writer cimport (
+    ClientLines, request_room, RequestAdditions, response_room, slice_of, write_request,
+    write_response,
 )
 
 

@@ -17,9 +17,10 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
-from trio_lb._table cimport (
-    DEPTH, WIDTH, Addresses, RowHeader, Table, barrier, load32, load64, store32, store64, whole_ms,
+from trio_lb._block cimport (
+    DEPTH, WIDTH, Addresses, RowHeader, barrier, load32, load64, store32, store64, whole_ms,
 )
+from trio_lb._table cimport Table
 
 
 @cython.final

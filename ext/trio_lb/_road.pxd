@@ -3,11 +3,11 @@
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from trio_lb._buffers cimport Buffers
+from trio_lb._parser cimport HeadLimits
 from trio_lb._readiness cimport Readiness
 from trio_lb._select cimport Selection
 from trio_lb._table cimport Table
 from trio_lb._upstreams cimport Server
-from trio_lb._wire cimport HeadLimits
 
 cdef enum:
     MAX_ID = 32                 # bytes of a request id that we make

@@ -16,7 +16,7 @@ from libc.math cimport INFINITY, rint
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from trio_lb._table cimport (
+from trio_lb._block cimport (
     age_ms, CURSORS, decay, eligible, float_from, load32, load64, Server, store32, swap32, taken,
 )
 

@@ -20,20 +20,20 @@ from tests.support.http_bytes import (
     plain_requests,
     plain_responses,
 )
-from trio_lb import _framing, _wire
+from trio_lb import _framing, _parser, _writer
 from trio_lb._framing import BodyFraming
 from trio_lb._heads import Request, Response, read_request, read_response
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-NEED_MORE, HEAD, NOT_PLAIN = range(3)  # Verdict in _wire.pxd
+NEED_MORE, HEAD, NOT_PLAIN = range(3)  # Verdict in _parser.pxd
 
 
 class Limits(ctypes.Structure):
-    """HeadLimits in _wire.pxd."""
+    """HeadLimits in _parser.pxd."""
 
     _fields_ = (
         ("head", ctypes.c_uint32),
@@ -45,13 +45,13 @@ class Limits(ctypes.Structure):
 
 
 class Slice(ctypes.Structure):
-    """Slice in _wire.pxd."""
+    """Slice in _writer.pxd."""
 
     _fields_ = (("data", ctypes.c_char_p), ("length", SIZE))
 
 
 class Additions(ctypes.Structure):
-    """RequestAdditions in _wire.pxd."""
+    """RequestAdditions in _writer.pxd."""
 
     _fields_ = (
         ("prefix", Slice),
@@ -91,16 +91,18 @@ def last_bytes_of_a_page() -> int:
 KEPT: list[mmap.mmap] = []
 END = last_bytes_of_a_page()
 PARSE_REQUEST = c_function(
-    _wire.__pyx_capi__, "parse_request", POINTER, SIZE, SIZE, POINTER, POINTER
+    _parser.__pyx_capi__, "parse_request", POINTER, SIZE, SIZE, POINTER, POINTER
 )
-PARSE_RESPONSE = c_function(_wire.__pyx_capi__, "parse_response", POINTER, SIZE, SIZE, INT, POINTER)
-REQUEST_ROOM = c_function(_wire.__pyx_capi__, "request_room", POINTER, POINTER)
+PARSE_RESPONSE = c_function(
+    _parser.__pyx_capi__, "parse_response", POINTER, SIZE, SIZE, INT, POINTER
+)
+REQUEST_ROOM = c_function(_writer.__pyx_capi__, "request_room", POINTER, POINTER)
 WRITE_REQUEST = c_function(
-    _wire.__pyx_capi__, "write_request", POINTER, SIZE, ctypes.c_char_p, POINTER, POINTER
+    _writer.__pyx_capi__, "write_request", POINTER, SIZE, ctypes.c_char_p, POINTER, POINTER
 )
-RESPONSE_ROOM = c_function(_wire.__pyx_capi__, "response_room", POINTER)
+RESPONSE_ROOM = c_function(_writer.__pyx_capi__, "response_room", POINTER)
 WRITE_RESPONSE = c_function(
-    _wire.__pyx_capi__, "write_response", POINTER, SIZE, ctypes.c_char_p, POINTER, INT
+    _writer.__pyx_capi__, "write_response", POINTER, SIZE, ctypes.c_char_p, POINTER, INT
 )
 BEGIN_BODY = c_function(_framing.__pyx_capi__, "begin_body", POINTER, ctypes.c_int64, INT)
 FEED_BODY = c_function(_framing.__pyx_capi__, "feed_body", POINTER, POINTER, SIZE, POINTER)

@@ -23,7 +23,7 @@ from tests.support.http_bytes import (
     plain_requests,
 )
 from trio_lb._heads import Request, read_request
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 from trio_lb.errors import ClientError
 from trio_lb.profile import ForwardedField
 from trio_lb.wire import serialise

@@ -1,6 +1,6 @@
 """How a connection slot is taken and given back, one store at a time, in plain Python.
 
-The steps are those of `ext/trio_lb/_table.pxd`. A generator stops after every one of them, so that
+The steps are those of `ext/trio_lb/_block.pxd`. A generator stops after every one of them, so that
 other processes can be put in between, or the process that it stands for can die there.
 """
 

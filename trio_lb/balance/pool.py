@@ -5,8 +5,9 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
+from trio_lb._block import format_table, table_size
 from trio_lb._places import Places
-from trio_lb._table import Table, format_table, table_size
+from trio_lb._table import Table
 from trio_lb.balance.algorithms import ALGORITHMS
 from trio_lb.balance.reservation import Reservation
 from trio_lb.balance.state import ServerCounters, State, StateChange

@@ -7,7 +7,8 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Final
 
-from trio_lb._table import Table, format_table, table_size
+from trio_lb._block import format_table, table_size
+from trio_lb._table import Table
 from trio_lb.errors import TrioLBError
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import msgspec
 
 from trio_lb.profile import balrs, loading
 from trio_lb.profile.address import ANY_HOST, Address, parse_listen_address, parse_server_address
+from trio_lb.profile.algorithm import Algorithm, parse_algorithm
 from trio_lb.profile.dump import dump_profile
 from trio_lb.profile.model import (
-    Algorithm,
     HealthCheck,
     Limits,
     Listen,
@@ -24,14 +24,13 @@ from trio_lb.profile.model import (
     Server,
     Timeouts,
     Upstream,
-    parse_algorithm,
-    parse_workers,
 )
 from trio_lb.profile.pages import ErrorPage, read_pages
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.proxies import ForwardedField, TrustedNetwork
 from trio_lb.profile.reading import conflicts, read_profile
 from trio_lb.profile.schema import json_schema
+from trio_lb.profile.values import parse_workers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,16 +7,14 @@ are written in a file.
 
 from __future__ import annotations
 
-import difflib
-import re
-from enum import StrEnum
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
 from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
-from trio_lb.profile.pages import parse_page_file
+from trio_lb.profile.algorithm import ALGORITHM, Algorithm
+from trio_lb.profile.pages import PAGE_FILE
 from trio_lb.profile.proxies import (
     FORWARDED_FIELD,
     TRUSTED_NETWORK,
@@ -31,112 +29,16 @@ from trio_lb.profile.units import (
     SIZE_OR_ZERO,
     STATUSES,
     SWITCH,
-    Leaf,
 )
-
-
-class Algorithm(StrEnum):
-    """How a server is chosen for a request."""
-
-    ROUND_ROBIN = "round_robin"
-    WEIGHTED_ROUND_ROBIN = "weighted_round_robin"
-    LEAST_CONNECTIONS = "least_connections"
-    WEIGHTED_LEAST_CONNECTIONS = "weighted_least_connections"
-    LEAST_RESPONSE_TIME = "least_response_time"
-    WEIGHTED_LEAST_RESPONSE_TIME = "weighted_least_response_time"
-
-
-SHORT_NAMES: Final = {
-    "".join(word[0] for word in algorithm.split("_")): algorithm for algorithm in Algorithm
-}
-"""`rr` for round_robin and so on."""
-
-
-def parse_algorithm(text: str) -> Algorithm:
-    """Read the name of an algorithm, long or short.
-
-    Raises:
-        ValueError: no such algorithm; names the nearest one.
-    """
-    names = {**{str(algorithm): algorithm for algorithm in Algorithm}, **SHORT_NAMES}
-    name = text.strip().lower().replace("-", "_").replace(" ", "_")
-    if name in names:
-        return names[name]
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f'did you mean "{near[0]}"? ' if near else ""
-    known = ", ".join(f"{long} ({short})" for short, long in SHORT_NAMES.items())
-    raise ValueError(f"unknown algorithm: {hint}expected one of {known}")
-
-
-MAX_WORKERS: Final = 256
-_ON: Final = frozenset({"on", "true", "yes"})
-_USER_PATTERN: Final = r"^[^\s:/]{1,100}(:[^\s:/]{1,100})?$"
-
-
-def _parse_path(text: str) -> str:
-    if not re.fullmatch(r"/[!-~]*", text) or "#" in text:
-        raise ValueError("expected a path that begins with /, in ASCII and without spaces")
-    return text
-
-
-def _parse_log_file(text: str) -> str:
-    if text.lower() in _ON or not text or not text.isprintable():
-        raise ValueError('expected the name of a file, "-" for standard output, or off')
-    return text
-
-
-def _parse_name(text: str) -> str:
-    if not 1 <= len(text) <= 100 or not text.isprintable() or text != text.strip():
-        raise ValueError("expected a name of 1 to 100 printable characters")
-    return text
-
-
-def parse_workers(text: str) -> int | Literal["auto"]:
-    """Read a number of worker processes, or `auto`.
-
-    Raises:
-        ValueError: neither.
-    """
-    if text.lower() == "auto":
-        return "auto"
-    if re.fullmatch(r"[0-9]{1,9}", text) and 1 <= int(text) <= MAX_WORKERS:
-        return int(text)
-    raise ValueError(f"expected a whole number from 1 to {MAX_WORKERS}, or auto")
-
-
-def _parse_pid_file(text: str) -> str:
-    if text.lower() in _ON or not text.isprintable() or text.endswith("/") or not text:
-        raise ValueError("expected the name of a file, or off")
-    return text
-
-
-def _parse_user(text: str) -> str:
-    if text.lower() in _ON or not text.isprintable() or not re.fullmatch(_USER_PATTERN, text):
-        raise ValueError("expected the name of a user, or NAME:GROUP, or off")
-    return text
-
-
-def _parse_error_status(text: str) -> int:
-    if re.fullmatch(r"[45][0-9]{2}", text):
-        return int(text)
-    raise ValueError("expected a status from 400 to 599")
-
-
-_ALGORITHM: Final = Leaf(parse_algorithm, str, {"enum": [*Algorithm, *SHORT_NAMES]})
-_PATH: Final = Leaf(_parse_path, str, {"type": "string", "pattern": "^/[!-~]*$"})
-_LOG_FILE: Final = Leaf(_parse_log_file, str, {"type": "string", "minLength": 1})
-_WORKERS: Final = Leaf(
-    parse_workers,
-    lambda workers: workers,
-    {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_WORKERS}, {"const": "auto"}]},
+from trio_lb.profile.values import (
+    ERROR_STATUS,
+    LOG_FILE,
+    NAME,
+    PATH,
+    PID_FILE,
+    USER,
+    WORKERS,
 )
-_PID_FILE: Final = Leaf(_parse_pid_file, str, {"type": "string", "minLength": 1})
-_USER: Final = Leaf(_parse_user, str, {"type": "string", "pattern": _USER_PATTERN})
-_ERROR_STATUS: Final = Leaf(
-    _parse_error_status, int, {"type": "integer", "pattern": "^[45][0-9]{2}$"}
-)
-_PAGE_FILE: Final = Leaf(parse_page_file, str, {"type": "string", "minLength": 1})
-_NAME: Final = Leaf(_parse_name, str, {"type": "string", "minLength": 1, "maxLength": 100})
 
 Duration: TypeAlias = Annotated[float, DURATION]
 DurationOrZero: TypeAlias = Annotated[float, DURATION_OR_ZERO]
@@ -196,7 +98,7 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     name: Annotated[
-        str, _NAME, Meta(description="Its name in logs and reports; its address if not given.")
+        str, NAME, Meta(description="Its name in logs and reports; its address if not given.")
     ] = ""
 
     def __post_init__(self) -> None:
@@ -294,7 +196,7 @@ class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "takes its place if it is shorter."
         ),
     ] = 5.0
-    path: Annotated[str, _PATH, Meta(description="What is asked for, with GET.")] = "/"
+    path: Annotated[str, PATH, Meta(description="What is asked for, with GET.")] = "/"
     statuses: Annotated[
         tuple[Annotated[range, STATUSES], ...],
         Meta(description="Statuses that mean well: 204, 200-399, or a list of such."),
@@ -338,7 +240,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="The servers, each a URL or a mapping; at least one."),
     ]
     algorithm: Annotated[
-        Algorithm, _ALGORITHM, Meta(description="How a server is chosen for a request.")
+        Algorithm, ALGORITHM, Meta(description="How a server is chosen for a request.")
     ] = Algorithm.ROUND_ROBIN
     timeout: Annotated[
         Duration,
@@ -371,18 +273,18 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "plain"
     workers: Annotated[
         int | Literal["auto"],
-        _WORKERS,
+        WORKERS,
         Meta(description="Worker processes; auto is one for each CPU that trio-lb may use."),
     ] = "auto"
     pid_file: Annotated[
-        Annotated[str, _PID_FILE] | None,
+        Annotated[str, PID_FILE] | None,
         Meta(
             description="File for the number of the process, by which `trio-lb reload` and "
             "`trio-lb stop` find it, or off."
         ),
     ] = None
     user: Annotated[
-        Annotated[str, _USER] | None,
+        Annotated[str, USER] | None,
         Meta(
             description="NAME or NAME:GROUP, which a trio-lb that root has started goes on as "
             "when its sockets are open, or off."
@@ -407,14 +309,14 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=400, le=599, description="Answered when no server can take a request.")
     ] = 503
     error_pages: Annotated[
-        dict[Annotated[int, _ERROR_STATUS], Annotated[str, _PAGE_FILE]],
+        dict[Annotated[int, ERROR_STATUS], Annotated[str, PAGE_FILE]],
         Meta(
             description="Files (.html, .txt or .json) that are sent in place of the short text "
             "with a status that trio-lb itself answers, as in {503: down.html}."
         ),
     ] = {}
     access_log: Annotated[
-        Annotated[str, _LOG_FILE] | None,
+        Annotated[str, LOG_FILE] | None,
         Meta(description='File for one line per request, "-" for standard output, or off.'),
     ] = None
     access_log_format: Annotated[

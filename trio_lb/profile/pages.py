@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from trio_lb.profile.problems import Problem, ProfileError
+from trio_lb.profile.units import Leaf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,9 @@ def parse_page_file(text: str) -> str:
     """
     _read(text)
     return text
+
+
+PAGE_FILE: Final = Leaf(parse_page_file, str, {"type": "string", "minLength": 1})
 
 
 def read_pages(files: Mapping[int, str]) -> dict[int, ErrorPage]:

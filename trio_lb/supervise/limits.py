@@ -7,7 +7,7 @@ import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.profile.model import MAX_WORKERS
+from trio_lb.profile.values import MAX_WORKERS
 
 if TYPE_CHECKING:
     from trio_lb.profile import Profile

@@ -9,6 +9,7 @@ decisions in tables.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from trio_lb.errors import AnsweredHere, ClientError
@@ -18,7 +19,7 @@ from .host import origin_form
 from .upgrade import offered
 
 if TYPE_CHECKING:
-    from .heads import FieldLine, RequestHead
+    from .heads import Field, FieldLine, RequestHead
 
 #: Fields that speak about one connection only.
 HOP_BY_HOP = frozenset(
@@ -129,6 +130,29 @@ class AdmittedRequest(NamedTuple):
         return self.method in IDEMPOTENT and not self.upgrade
 
 
+@dataclass(slots=True)
+class _Said:
+    """What the fields of a request say to this hop: their values, those of lists one by one.
+
+    Attributes:
+        options: of Connection, in lower case, as are `te` and `expectations`.
+        lengths: of Content-Length.
+        codings: of Transfer-Encoding.
+        request_id: the first one that is well-formed.
+    """
+
+    hosts: list[bytes] = field(default_factory=list)
+    options: list[bytes] = field(default_factory=list)
+    te: list[bytes] = field(default_factory=list)
+    upgrade: list[bytes] = field(default_factory=list)
+    lengths: list[bytes] = field(default_factory=list)
+    codings: list[bytes] = field(default_factory=list)
+    via: list[bytes] = field(default_factory=list)
+    expectations: list[bytes] = field(default_factory=list)
+    request_id: bytes | None = None
+    accept: bytes | None = None
+
+
 def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
     """Judge a parsed request and strip it of what is not for a server.
 
@@ -143,63 +167,22 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
         AnsweredHere: Max-Forwards lets it go no further.
     """
     method, target, version, fields = head
-    accept = request_id = None
-    hosts: list[bytes] = []
-    expectations: list[bytes] = []
-    via: list[bytes] = []
-    options: list[bytes] = []
-    te: list[bytes] = []
-    upgrade: list[bytes] = []
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    lines: list[FieldLine] = []
-    append = lines.append
-    for name, lower, value in fields:
-        if lower not in _JUDGED and b"_" not in lower:
-            append((name, value))
-        elif lower == b"host":
-            hosts.append(value)
-        elif lower in HOP_BY_HOP:
-            if lower == b"connection":
-                options += _comma_list(value)
-            elif lower == b"te":
-                te += _comma_list(value)
-            elif lower == b"transfer-encoding":
-                codings.append(value)
-            elif lower == b"upgrade":
-                upgrade.append(value)
-        elif lower in IDENTITY or lower == b"proxy":
-            pass  # CGI would make HTTP_PROXY of `Proxy`, and the server's own requests obey that
-        elif lower == b"via":
-            via.append(value)
-        elif lower == b"x-request-id":
-            if request_id is None and _REQUEST_ID.fullmatch(value):
-                request_id = value
-        elif lower == b"expect":
-            expectations += _comma_list(value)
-        elif lower == b"content-length":
-            lengths.append(value)
-        elif b"_" in lower and _is_twin(lower):
-            pass
-        else:
-            if lower == b"accept":
-                accept = value
-            append((name, value))
-    content_length, chunked = request_framing(version, lengths, codings)
+    said, lines = _sort_out(fields)
+    content_length, chunked = request_framing(version, said.lengths, said.codings)
     if max_body is not None and content_length is not None and content_length > max_body:
         raise ClientError("the request body is too large", 413)
-    if not hosts and version == b"1.1":
+    if not said.hosts and version == b"1.1":
         raise ClientError("the Host field is missing")
-    target, host = origin_form(method, target, hosts)
-    if options:
+    target, host = origin_form(method, target, said.hosts)
+    if said.options:
         # Host, framing and identity are not among `lines`, so nothing can name them away.
-        named = set(options) - END_TO_END
+        named = set(said.options) - END_TO_END
         lines = [line for line in lines if line[0].lower() not in named]
     if method in (b"OPTIONS", b"TRACE"):
         if method == b"TRACE" and (chunked or content_length):
             raise ClientError("a TRACE request has no body")
         lines = _count_down(method, lines)
-    if any(expectation != b"100-continue" for expectation in expectations):
+    if any(expectation != b"100-continue" for expectation in said.expectations):
         raise ClientError("the only expectation known here is 100-continue", 417)
     return AdmittedRequest(
         method=method,
@@ -207,16 +190,59 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
         version=version,
         host=host,
         lines=lines,
-        via=b", ".join(via) if via else None,
+        via=b", ".join(said.via) if said.via else None,
         content_length=content_length,
         chunked=chunked,
         # An HTTP/1.0 client can't be waiting (RFC 9110 section 10.1.1).
-        expects_continue=bool(expectations) and version == b"1.1",
-        wants_trailers=b"trailers" in te and version == b"1.1",
-        request_id=request_id,
-        accept=accept,
-        upgrade=offered(version, options, upgrade),
+        expects_continue=bool(said.expectations) and version == b"1.1",
+        wants_trailers=b"trailers" in said.te and version == b"1.1",
+        request_id=said.request_id,
+        accept=said.accept,
+        upgrade=offered(version, said.options, said.upgrade),
     )
+
+
+def _sort_out(fields: list[Field]) -> tuple[_Said, list[FieldLine]]:
+    """What fields say to this hop, and the lines that may go on.
+
+    Raises:
+        ClientError: a name differs from a framing field by an underscore.
+    """
+    said = _Said()
+    lines: list[FieldLine] = []
+    append = lines.append
+    for name, lower, value in fields:
+        if lower not in _JUDGED and b"_" not in lower:
+            append((name, value))
+        elif lower == b"host":
+            said.hosts.append(value)
+        elif lower in HOP_BY_HOP:
+            if lower == b"connection":
+                said.options += _comma_list(value)
+            elif lower == b"te":
+                said.te += _comma_list(value)
+            elif lower == b"transfer-encoding":
+                said.codings.append(value)
+            elif lower == b"upgrade":
+                said.upgrade.append(value)
+        elif lower in IDENTITY or lower == b"proxy":
+            pass  # CGI would make HTTP_PROXY of `Proxy`, and the server's own requests obey that
+        elif lower == b"via":
+            said.via.append(value)
+        elif lower == b"x-request-id":
+            if said.request_id is None and _REQUEST_ID.fullmatch(value):
+                said.request_id = value
+        elif lower == b"expect":
+            said.expectations += _comma_list(value)
+        elif lower == b"content-length":
+            said.lengths.append(value)
+        elif b"_" in lower and _is_twin(lower):
+            pass
+        else:
+            if lower == b"accept":
+                said.accept = value
+            append((name, value))
+    return said, lines
 
 
 def _is_twin(lower: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from trio_lb._wire import ClientLines
+from trio_lb._writer import ClientLines
 
 if TYPE_CHECKING:
     from .identity import Identification, Peer

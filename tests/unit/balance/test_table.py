@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tables import table_memory, table_of
-from trio_lb._table import ALIVE, DEAD, DRAINING, Table, format_table, table_size
+from trio_lb._block import format_table, table_size
+from trio_lb._table import ALIVE, DEAD, DRAINING, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,9 @@ import pytest
 from tests.support.forks import fork, in_children
 from tests.support.stepping import can_step, contents_during
 from tests.support.tables import table_memory
+from trio_lb._block import table_size
 from trio_lb._select import LeastConnections, RoundRobin, WeightedRoundRobin
-from trio_lb._table import ALIVE, DEAD, Table, table_size
+from trio_lb._table import ALIVE, DEAD, Table
 from trio_lb.balance import SharedTable, attach
 from trio_lb.balance.algorithms import ALGORITHMS
 from trio_lb.profile import Address, Algorithm, Server
