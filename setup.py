@@ -17,7 +17,16 @@ sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 
 EVERYWHERE = ("_table", "_select", "_places", "_wire", "_framing", "_heads")
-LINUX = ("_readiness", "_buffers", "_upstreams", "_flow", "_road", "_exchange")  # the plain road
+LINUX = (  # the plain road
+    "_readiness",
+    "_epoll",
+    "_trio_waits",
+    "_buffers",
+    "_upstreams",
+    "_flow",
+    "_road",
+    "_exchange",
+)
 
 sources = {
     f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"

@@ -45,7 +45,7 @@ class Row:
 SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
 OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
 COMPILED = "_table _select _places _wire _framing _heads"
-WAITING = "_readiness _buffers _sockets _upstreams"
+WAITING = "_readiness _epoll _trio_waits _buffers _sockets _upstreams"
 PLAIN_ROAD = "_flow _pace _road _exchange"
 
 TABLE = [

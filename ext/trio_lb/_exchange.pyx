@@ -26,7 +26,8 @@ from trio_lb._flow cimport draw, dry, Flow, follow, pour, waiting
 from trio_lb._framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
 from trio_lb._pace cimport begin_waiting, Pace, pay
 from trio_lb._readiness cimport (
-    BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched, WRITABLE,
+    BROKEN, ENDED, expect, expect_nothing, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK,
+    Watched, WRITABLE,
 )
 from trio_lb._road cimport Handover, MAX_ID, PlainRoad
 from trio_lb._select cimport NOBODY
@@ -182,6 +183,7 @@ cdef class PlainClient(Watched):
         road.readiness.look_at_clock()
         self.served = served
         self.state = READING
+        expect(road.readiness, self, READABLE)      # the other road may have used it up
         self.pace.left = self.pace.patience
         if not length:
             self.await_request()
@@ -284,6 +286,8 @@ cdef class PlainClient(Watched):
         room = buffer.size - buffer.end
         count = receive(self.fd, buffer)
         self.readable = count == <ssize_t> room or self.hung_up and count > 0
+        if not self.readable:
+            expect(self.road.readiness, self, READABLE)
         if count > 0:
             self.parse()
         elif count == NOTHING:
@@ -409,6 +413,7 @@ cdef class PlainClient(Watched):
         road.readiness.under_way += 1
         if code:
             self.state = CONNECTING
+            expect(road.readiness, self.upstream, WRITABLE)
             set_deadline(road.readiness, self, road.readiness.now + road.patience.connect)
         else:
             self.send_request()
@@ -474,6 +479,8 @@ cdef class PlainClient(Watched):
             self.upstream.readable = False
         else:
             self.upstream.readable = self.flow.flooding or self.upstream.ended
+        if not self.upstream.readable:
+            expect(self.road.readiness, self.upstream, READABLE)
         return count
 
     cdef void begin_response(self, PlainResponse *head) noexcept:
@@ -528,6 +535,7 @@ cdef class PlainClient(Watched):
             self.end("gone", "the client closed its connection before it had its answer")
         elif left:
             self.blocked = True
+            expect(road.readiness, self, WRITABLE)
             begin_waiting(&self.pace, road.readiness.now, self.fd)
             set_deadline(road.readiness, self, road.readiness.now + self.pace.left)
         elif self.flow.framing.state == BODY_END:
@@ -639,6 +647,7 @@ cdef class PlainClient(Watched):
         road.buffers.give_back(&self.request)
         dry(&self.flow, road.buffers)
         set_deadline(road.readiness, self, NEVER)
+        expect_nothing(road.readiness, self)
         self.state = AWAY
         self.server = None
         self.upstream = None
