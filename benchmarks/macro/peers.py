@@ -158,6 +158,11 @@ PEERS: dict[str, Peer | None] = {
     "direct": None,
 }
 
+#: Others, that take part when they are named.
+BESIDES: dict[str, Peer | None] = {
+    "trio-lb-trio": Peer(partial(_trio_lb, "readiness: trio")),
+}
+
 
 def with_balrs(program: Path) -> dict[str, Peer | None]:
     """Returns all peers, and Bal.rs, whose program is given; it has no version to tell."""

@@ -5,6 +5,7 @@ In virtual time, so that what is late is late at once.
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import trio_lb
     from tests.support.backend import Backend, Exchange, Script
     from tests.support.client import Client
+
+pytestmark = pytest.mark.usefixtures("readiness")
 
 TIMEOUTS = {"connect": 2, "client_head": 3, "body": 4, "keep_alive": 5, "drain": 1.5}
 RESPONSE = 6.0
@@ -232,6 +235,22 @@ async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock
             assert trio.current_time() - stage.began <= seconds + LATE
         assert stage.counted() == (classes, failed)
         await stage.all_is_free()
+
+
+@pytest.mark.parametrize("unread", [b"", get()])
+@pytest.mark.parametrize("state", ["waiting", "response head", "relaying", "slow client"])
+async def test_what_nobody_reads_keeps_nobody_busy(
+    state: str, unread: bytes, mock_clock: MockClock
+) -> None:
+    """A client's next request, or its end, while its last one is served."""
+    async with at(state, mock_clock) as stage:
+        mock_clock.autojump_threshold = math.inf
+        if unread:
+            await stage.client.send(unread)
+        else:
+            await stage.client.finish()
+        with trio.fail_after(60):
+            await trio.testing.wait_all_tasks_blocked(0.02)
 
 
 SERVER_LEFT = {

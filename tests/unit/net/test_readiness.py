@@ -1,4 +1,4 @@
-"""Readiness by epoll beside Trio's loop: it waits by itself while events come, and never in others' way."""
+"""An epoll beside Trio's loop: it waits by itself while events come, and never in others' way."""
 
 import os
 import socket
