@@ -148,7 +148,8 @@ cdef class Epoll(Readiness):
                 for number in range(count):
                     if events[number].data.u64 != NOBODY:
                         pass_on(self, events[number].data.u64, events[number].events)
-                self.call_queue()
+                if self.first is not None:
+                    self.call_queue()
                 if self.now > until:
                     return True
         finally:
