@@ -42,8 +42,9 @@ def chosen_peers(options: argparse.Namespace) -> dict[str, peers.Peer | None]:
     Raises:
         PeerError: there is no such peer.
     """
-    known = peers.with_balrs(options.balrs) if options.balrs else peers.PEERS
-    names = options.peers.split(",") if options.peers else list(known)
+    usual = peers.with_balrs(options.balrs) if options.balrs else peers.PEERS
+    known = {**usual, **peers.BESIDES}
+    names = options.peers.split(",") if options.peers else list(usual)
     for name in names:
         if name not in known:
             raise peers.PeerError(f"no peer {name!r}; there are {', '.join(known)}")

@@ -67,12 +67,12 @@ class Peer:
     version: tuple[str, ...] = ()
 
 
-def _trio_lb(engine: str, site: Site) -> list[str]:
+def _trio_lb(setting: str, site: Site) -> list[str]:
     profile = site.directory / "profile.yaml"
     servers = "".join(f"  - http://127.0.0.1:{port}\n" for port in site.servers)
     profile.write_text(
         f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
-        f"engine: {engine}\nhealth_check: {{interval: 10s}}\n"
+        f"{setting}\nhealth_check: {{interval: 10s}}\n"
         f"upstream: {{idle_connections: {IDLE}}}\nservers:\n{servers}"
     )
     return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
@@ -149,13 +149,18 @@ def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
 
 
 PEERS: dict[str, Peer | None] = {
-    "trio-lb": Peer(partial(_trio_lb, "plain")),
-    "trio-lb-h11": Peer(partial(_trio_lb, "h11")),
+    "trio-lb": Peer(partial(_trio_lb, "engine: plain")),
+    "trio-lb-h11": Peer(partial(_trio_lb, "engine: h11")),
     "haproxy": Peer(_haproxy, ("haproxy", "-v")),
     "nginx": Peer(_nginx, ("nginx", "-v")),
     "aiohttp": Peer(_aiohttp),
     "bare_relay": Peer(_bare_relay),
     "direct": None,
+}
+
+#: Others, that take part when they are named.
+BESIDES: dict[str, Peer | None] = {
+    "trio-lb-trio": Peer(partial(_trio_lb, "readiness: trio")),
 }
 
 

@@ -28,6 +28,7 @@ else:
 COLOURS = {
     "trio-lb": "#d62728",
     "trio-lb-h11": "#ff9896",
+    "trio-lb-trio": "#e377c2",
     "haproxy": "#1f77b4",
     "nginx": "#2ca02c",
     "aiohttp": "#9467bd",

@@ -112,10 +112,10 @@ def pick(algorithm: str) -> Callable[[int], None]:
 def wake(times: int) -> None:
     """A descriptor becomes ready, and its watcher is called (Linux)."""
     from benchmarks.micro import road_loops as loops
-    from trio_lb._readiness import Readiness
+    from trio_lb._epoll import Epoll
     from trio_lb.net.deadlines import Deadlines
 
-    readiness, fd = Readiness(Deadlines(), perf_counter), os.eventfd(0, os.EFD_NONBLOCK)
+    readiness, fd = Epoll(Deadlines(), perf_counter), os.eventfd(0, os.EFD_NONBLOCK)
     try:
         loops.wakes(b"wake who is ready", readiness, fd, times)
     finally:

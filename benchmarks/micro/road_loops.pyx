@@ -5,9 +5,10 @@ Under callgrind each loop's instructions are dumped by themselves, under its nam
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
+from trio_lb._epoll cimport Epoll
 from trio_lb._framing cimport begin_body, Body, BODY_END, feed_body
 from trio_lb._parser cimport HEAD, HeadLimits, parse_request, parse_response
-from trio_lb._readiness cimport READABLE, Readiness, Watched
+from trio_lb._readiness cimport READABLE, Watched
 from trio_lb._select cimport NOBODY, Selection
 from trio_lb._table cimport Table
 from trio_lb._wire cimport PlainRequest, PlainResponse
@@ -132,7 +133,7 @@ cdef class Woken(Watched):
         self.times += (events & READABLE) != 0
 
 
-def wakes(bytes name, Readiness readiness, int fd, uint32_t times):
+def wakes(bytes name, Epoll readiness, int fd, uint32_t times):
     """An eventfd becomes ready, and whoever watches it is called."""
     cdef Woken woken = Woken()
     readiness.watch(woken, fd)

@@ -29,7 +29,8 @@ from trio_lb._parser cimport (
     HEAD, HeadLimits, NEED_MORE, parse_request, parse_response, request_parts, Verdict,
 )
 from trio_lb._readiness cimport (
-    BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, Watched, WRITABLE,
+    BROKEN, ENDED, expect, expect_nothing, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK,
+    Watched, WRITABLE,
 )
 from trio_lb._road cimport Handover, MAX_ID, PlainRoad
 from trio_lb._select cimport NOBODY
@@ -190,6 +191,7 @@ cdef class PlainClient(Watched):
         road.readiness.look_at_clock()
         self.served = served
         self.state = READING
+        expect(road.readiness, self, READABLE)      # the other road may have used it up
         self.pace.left = self.pace.patience
         if not length:
             self.await_request()
@@ -299,6 +301,8 @@ cdef class PlainClient(Watched):
         room = buffer.size - buffer.end
         count = receive(self.fd, buffer, room)
         self.readable = count == <ssize_t> room or self.hung_up and count > 0
+        if not self.readable:
+            expect(self.road.readiness, self, READABLE)
         if count > 0:
             self.parse()
         elif count == NOTHING:
@@ -427,6 +431,7 @@ cdef class PlainClient(Watched):
         self.upstream.user = self
         if code:
             self.state = CONNECTING
+            expect(road.readiness, self.upstream, WRITABLE)
             set_deadline(road.readiness, self, road.readiness.now + road.patience.connect)
         else:
             self.send_request()
@@ -498,6 +503,8 @@ cdef class PlainClient(Watched):
                 return
             count = draw(&self.upload, road.buffers, self.fd, self.upload.framing.remaining)
             self.readable = self.upload.flooding or self.hung_up and count > 0
+            if not self.readable:
+                expect(road.readiness, self, READABLE)
             if count == NOTHING:
                 return
             if count <= 0:
@@ -517,6 +524,7 @@ cdef class PlainClient(Watched):
         elif left:
             self.choked = True
             self.upstream.writable = False
+            expect(road.readiness, self.upstream, WRITABLE)
             set_deadline(road.readiness, self, now + road.patience.body - TICK)
         elif self.upload.framing.state == BODY_END:
             dry(&self.upload, road.buffers)
@@ -568,6 +576,8 @@ cdef class PlainClient(Watched):
             self.upstream.readable = False
         else:
             self.upstream.readable = self.flow.flooding or self.upstream.ended
+        if not self.upstream.readable:
+            expect(self.road.readiness, self.upstream, READABLE)
         return count
 
     cdef void begin_response(self, PlainResponse *head) noexcept:
@@ -623,6 +633,7 @@ cdef class PlainClient(Watched):
             self.end("gone", "the client closed its connection before it had its answer")
         elif left:
             self.blocked = True
+            expect(road.readiness, self, WRITABLE)
             begin_waiting(&self.pace, road.readiness.now, self.fd)
             set_deadline(road.readiness, self, road.readiness.now + self.pace.left)
         elif self.flow.framing.state == BODY_END:
@@ -762,6 +773,7 @@ cdef class PlainClient(Watched):
         self.upload.framing.payload = 0
         self.uploading = self.choked = False
         set_deadline(road.readiness, self, NEVER)
+        expect_nothing(road.readiness, self)
         self.state = AWAY
         self.server = None
         self.upstream = None

@@ -1,23 +1,24 @@
-"""Readiness of many sockets under one Trio task: C-level interface (Linux).
+"""Readiness of many sockets: C-level interface.
 
-Trio's own wait costs an `epoll_ctl` and a task switch. Here sockets are registered once, for both
-directions and edge-triggered, with an epoll of our own; one task waits for that epoll's descriptor
-and calls one C-level method of whatever became ready. What is called does a bounded piece of work
-and comes back; if there is more to do, it asks to be stepped `again`.
+One C-level method is called of whatever became ready. What is called does a bounded piece of work
+and comes back; if there is more to do, it asks to be stepped `again`. How readiness is found out is
+a matter of two forms: `_epoll` (Linux, and the faster one) and `_trio_waits`.
 
 The rules of edges, for whoever is watched: an edge says that something has changed since the last
 look, and is not repeated. So `on_ready` notes what it says, and a direction is used until the
 kernel says EAGAIN or gives less than was asked for. Whoever stops earlier has to remember that.
+And who has used a direction up says that it `expect`s the next edge of it: there may be none
+otherwise.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    READABLE = 0x001            # EPOLLIN
-    WRITABLE = 0x004            # EPOLLOUT
-    BROKEN = 0x008              # EPOLLERR
-    HUNG_UP = 0x010             # EPOLLHUP: both directions are closed
-    ENDED = 0x2000              # EPOLLRDHUP: the peer has sent its last byte
+    READABLE = 0x001            # as poll(2) and epoll(7) have them
+    WRITABLE = 0x004
+    BROKEN = 0x008
+    HUNG_UP = 0x010             # both directions are closed
+    ENDED = 0x2000              # the peer has sent its last byte
 
 cdef double TICK                # seconds between two looks at the deadlines
 
@@ -45,10 +46,11 @@ cdef class Watched:
 cdef struct Entry:
     void *watched               # a reference that is ours, or NULL
     uint32_t generation         # how often this place was given up: tells old events from new
+    uint16_t expected           # events; kept only where an edge has to be asked for
+    uint16_t awaited            # those that a task is there for
 
 
 cdef class Readiness:
-    cdef readonly int fd        # of the epoll; -1 when closed
     cdef double now             # Trio's clock when the batch under way began, seconds
     # By place. Apart from the entries, because the sweep reads all of them, and nothing else.
     cdef double *deadlines
@@ -59,17 +61,12 @@ cdef class Readiness:
     cdef uint32_t *free_places
     cdef uint32_t free_count
     cdef Watched first, last    # the queue of those who wait for their turn
-    cdef bint turning           # in `turn`, which looks at the queue before it comes back
-    cdef int alarm              # an eventfd, to have it called
+    cdef bint turning           # at work on the queue already, so there is no need to `ring`
+    cdef bint one_shot          # an edge has to be asked for: `arm` and `disarm` matter
     cdef object clock
-    cdef uint64_t batch         # how often events were collected
-    cdef double mean_gap        # between events, seconds
+    cdef uint64_t batch         # how often all events were collected; 0: each comes by itself
     cdef int under_way          # those watched for whom something has to come soon: they count it
-    # Whether it may wait outside of Trio
-    cdef readonly int loop      # the epoll of Trio's loop; -1: not known
-    cdef object others
-    cdef uint64_t waits         # of theirs that had ended when it was asked last
-    cdef bint woken             # a task from here, likewise
+    cdef bint woken             # a task from here, since that was asked last
 
     # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.
     cdef int watch(self, Watched watched, int fd) except -1
@@ -81,14 +78,52 @@ cdef class Readiness:
     cdef int look_at_clock(self) except -1
     # Have a task go on that waits to be rescheduled.
     cdef int wake(self, task) except -1
-    cdef bint turn(self) except -1
-    cdef int begin_batch(self, int count) except -1
-    cdef bint linger(self) except -1
-    cdef bint others_run(self) except -1
-    cdef void call(self, uint64_t key, uint32_t events) noexcept
+    # Step those who wait for their turn now.
     cdef void call_queue(self) noexcept
     cdef bint sweep(self) except -1
     cdef int grow(self) except -1
+
+    # What the two forms differ in. A place's key tells it from its former uses.
+    cdef int register(self, int fd, uint64_t key) except -1
+    cdef void unregister(self, uint32_t place, int fd) noexcept
+    # Somebody waits for a turn, and nobody did before.
+    cdef void ring(self) noexcept
+    cdef void arm(self, uint32_t place, uint32_t events) noexcept
+    cdef void disarm(self, uint32_t place) noexcept
+
+
+cdef inline void expect(Readiness readiness, Watched watched, uint32_t events) noexcept:
+    """A direction is used up: have `on_ready` called when it is READABLE, or WRITABLE, again.
+
+    Who is new expects READABLE. What expects READABLE hears of the end as well.
+    """
+    if readiness.one_shot:
+        readiness.arm(watched.place, events)
+
+
+cdef inline void expect_nothing(Readiness readiness, Watched watched) noexcept:
+    """Somebody else waits for this socket now, in Trio's way."""
+    if readiness.one_shot:
+        readiness.disarm(watched.place)
+
+
+cdef inline uint64_t key_of(Readiness readiness, uint32_t place) noexcept:
+    return <uint64_t> readiness.entries[place].generation << 32 | place
+
+
+cdef inline Entry *entry_of(Readiness readiness, uint64_t key) noexcept:
+    """NULL if what had this key was forgotten meanwhile."""
+    cdef Entry *entry = &readiness.entries[<uint32_t> key]
+    return entry if entry.watched is not NULL and entry.generation == key >> 32 else NULL
+
+
+cdef inline void pass_on(Readiness readiness, uint64_t key, uint32_t events) noexcept:
+    """Pass events on, unless they are of somebody who was forgotten meanwhile."""
+    cdef Entry *entry = entry_of(readiness, key)
+    cdef Watched watched
+    if entry is not NULL:
+        watched = <Watched> entry.watched
+        watched.on_ready(events)
 
 
 cdef inline void set_deadline(Readiness readiness, Watched watched, double when) noexcept:

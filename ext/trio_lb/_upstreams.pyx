@@ -8,7 +8,7 @@ connection ends it. What happened since is met by who uses it, as it would be a 
 cimport cython
 
 from trio_lb._readiness cimport (
-    BROKEN, ENDED, HUNG_UP, READABLE, Readiness, Watched, WRITABLE,
+    BROKEN, ENDED, expect, HUNG_UP, READABLE, Readiness, Watched, WRITABLE,
 )
 from trio_lb._sockets cimport silent
 
@@ -131,6 +131,7 @@ cdef class Server:
             discard(upstream)
             return
         upstream.since = self.readiness.now
+        expect(self.readiness, upstream, READABLE)
         self.push(upstream)
 
     cdef void push(self, Upstream upstream) noexcept:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from tests.support.leaks import held
+from trio_lb import service
 from trio_lb.proxy.connection import Proxy
+from trio_lb.proxy.road import Paving, pave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trio_lb.profile import Profile
     from trio_lb.wire.heads import RequestHead
 
 
@@ -29,6 +33,16 @@ async def _nothing_is_left() -> Any:
     before = held()
     yield
     assert held() == before
+
+
+@pytest.fixture(params=["epoll", "trio"])
+def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test with each way of waiting, whatever the profile says."""
+
+    def pave_for(profile: Profile, *more: Any) -> Paving | None:
+        return pave(msgspec.structs.replace(profile, readiness=request.param), *more)
+
+    monkeypatch.setattr(service, "pave", pave_for)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ In virtual time, so that what is late is late at once.
 
 from __future__ import annotations
 
+import math
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     import trio_lb
     from tests.support.backend import Backend, Exchange, Script
     from tests.support.client import Client
+
+pytestmark = pytest.mark.usefixtures("readiness")
 
 TIMEOUTS = {"connect": 2, "client_head": 3, "body": 4, "keep_alive": 5, "drain": 1.5}
 RESPONSE = 6.0
@@ -242,6 +246,35 @@ async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock
             assert trio.current_time() - stage.began <= seconds + LATE
         assert stage.counted() == (classes, failed)
         await stage.all_is_free()
+
+
+class Passes(trio.abc.Instrument):
+    """Counts how often Trio's loop goes round."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self.number += 1
+
+
+@pytest.mark.parametrize("unread", [b"", get()], ids=["end", "request"])
+@pytest.mark.parametrize("state", ["waiting", "response head", "relaying", "slow client"])
+async def test_what_nobody_reads_keeps_nobody_busy(
+    state: str, unread: bytes, mock_clock: MockClock
+) -> None:
+    """A client's next request, or its end, while its last one is served."""
+    async with at(state, mock_clock) as stage:
+        mock_clock.autojump_threshold = math.inf  # nothing is late from now on
+        if unread:
+            await stage.client.send(unread)
+        else:
+            await stage.client.finish()
+        passes = Passes()
+        trio.lowlevel.add_instrument(passes)
+        await trio.to_thread.run_sync(time.sleep, 0.05)
+        trio.lowlevel.remove_instrument(passes)
+        assert passes.number < 50
 
 
 SERVER_LEFT = {

@@ -219,7 +219,9 @@ def shown(response: Response) -> object:
     return response.end, response.status, response.reason, headers, body, response.trailers
 
 
-async def outcome(case: Case, engine: Literal["plain", "h11"]) -> dict[str, object]:
+async def outcome(
+    case: Case, engine: Literal["plain", "h11"], readiness: Literal["epoll", "trio"] = "epoll"
+) -> dict[str, object]:
     """Runs a case; returns all that could be noticed of it."""
     async with AsyncExitStack() as stack:
         backends = [
@@ -234,6 +236,7 @@ async def outcome(case: Case, engine: Literal["plain", "h11"]) -> dict[str, obje
             servers=tuple(Server(address=parse_server_address(url + case.path)) for url in urls),
             health_check=HealthCheck(enabled=False),
             engine=engine,
+            readiness=readiness,
             **settings_of(case),
         )
         balancer = await stack.enter_async_context(open_load_balancer(profile))
@@ -295,5 +298,8 @@ async def test_both_roads_agree(case: Case, on_general_road: list[bytes]) -> Non
     with trio.fail_after(20):
         plain = await outcome(case, "plain")
         assert on_general_road == case.general
+        on_general_road.clear()
+        by_trios_waits = await outcome(case, "plain", "trio")
+        assert on_general_road == case.general
         h11 = await outcome(case, "h11")
-    assert plain == h11
+    assert plain == by_trios_waits == h11

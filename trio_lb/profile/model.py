@@ -271,6 +271,13 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "h11: that serves everything."
         ),
     ] = "plain"
+    readiness: Annotated[
+        Literal["epoll", "trio"],
+        Meta(
+            description="How what is plain is waited for: epoll, one of our own; or trio, by "
+            "Trio's own waits, which take more time."
+        ),
+    ] = "epoll"
     workers: Annotated[
         int | Literal["auto"],
         WORKERS,

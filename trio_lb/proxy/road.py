@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from trio_lb.net.dial import dial_at_once
 
 if sys.platform == "linux":
-    from trio_lb._readiness import Readiness
+    from trio_lb._epoll import Epoll
     from trio_lb._road import PlainRoad
+    from trio_lb._trio_waits import TrioWaits
     from trio_lb._upstreams import Server
     from trio_lb.net.watched_pool import WatchedPool
 
@@ -29,7 +30,7 @@ class Paving(NamedTuple):
         road: for the proxy.
     """
 
-    readiness: Readiness
+    readiness: Epoll | TrioWaits
     upstreams: WatchedPool
     road: PlainRoad
 
@@ -39,7 +40,8 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
     not made for what servers want.
 
     Args:
-        profile: limits, timeouts, and whether it is wanted (`engine`).
+        profile: limits, timeouts, and whether it is wanted (`engine`), and how it waits
+            (`readiness`).
         servers: the pool.
         deadlines: of the general road's waits on connections made here.
     """
@@ -48,7 +50,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
     if any(server.send_proxy for server in profile.servers):
         return None  # connections that are for one client each
     table, selection, slots = servers.compiled()
-    readiness = Readiness(deadlines)
+    readiness = TrioWaits() if profile.readiness == "trio" else Epoll(deadlines)
     limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
     compiled = [
         Server(

@@ -1,4 +1,4 @@
-"""Readiness beside Trio's loop: it waits by itself while events come, and never in others' way."""
+"""An epoll beside Trio's loop: it waits by itself while events come, and never in others' way."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ from trio_lb.net.transport import SocketTransport
 if sys.platform != "linux":
     pytest.skip("readiness is Linux's", allow_module_level=True)
 
-from trio_lb._readiness import Readiness
+from trio_lb._epoll import Epoll
 from trio_lb._upstreams import Server
 
 #: Far more than there is room for in one batch.
@@ -52,7 +52,7 @@ class Watching:
         """Args: tick: seconds that seem to pass between two events."""
         clock = count()
         self.deadlines = others()
-        self.readiness = Readiness(self.deadlines, lambda: next(clock) * tick)
+        self.readiness = Epoll(self.deadlines, lambda: next(clock) * tick)
         self._server = Server(self.readiness, slot=0, place=0, prefix=b"", limit=EVENTS, dial=None)
         self.far_ends: list[socket.socket] = []
         for _ in range(EVENTS):

@@ -74,6 +74,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         unavailable_status=503,
         access_log=None,
         engine="plain",
+        readiness="epoll",
         access_log_format="combined",
         report_interval=10,
         log_level="info",
@@ -124,6 +125,7 @@ user: www-data:adm
 unavailable_status: 500
 access_log: "-"
 engine: h11
+readiness: trio
 access_log_format: json
 report_interval: 1
 log_level: DEBUG
@@ -181,6 +183,7 @@ log_level: DEBUG
         unavailable_status=500,
         access_log="-",
         engine="h11",
+        readiness="trio",
         access_log_format="json",
         report_interval=1,
         log_level="debug",

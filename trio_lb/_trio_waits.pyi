@@ -1,0 +1,9 @@
+from typing import Never, Self, final
+
+from trio_lb._readiness import Readiness
+
+@final
+class TrioWaits(Readiness):
+    def __new__(cls) -> Self: ...
+    def close(self) -> None: ...
+    async def watch_forever(self) -> Never: ...
