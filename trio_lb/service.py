@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trio_lb.service")
 
-#: How often idle upstream connections are looked through, seconds.
+#: How often idle upstream connections, and pipes, are looked through; seconds.
 _SWEEP = 1.0
 
 #: Until connections that were told to go have gone, seconds.
@@ -162,11 +162,13 @@ class Service:
                 while True:
                     await trio.sleep(_SWEEP)
                     self._upstreams.expire(trio.current_time())
+                    if self._plain is not None:
+                        self._plain.road.close_idle_pipes()
         finally:
             self._upstreams.close()
             if self._plain is not None:
                 self._plain.readiness.close()
-                self._plain.road.close()
+                self._plain.road.close_idle_pipes()
 
     def state_changed(self, change: StateChange) -> None:
         """Say so, and keep no connections to the dead."""

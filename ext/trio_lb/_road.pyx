@@ -65,8 +65,8 @@ cdef class PlainRoad:
         """Buffers and pipes that are in use."""
         return self.buffers.borrowed + self.buffers.pipes.lent
 
-    def close(self):
-        """Close the pipes that are kept for the next ones who need some."""
+    def close_idle_pipes(self):
+        """Close the pipes that are kept for those who need one next."""
         self.buffers.pipes.close()
 
     cdef size_t make_id(self, char *out) noexcept nogil:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import random
 import resource
@@ -22,6 +23,7 @@ from tests.support.client import End, open_client
 from tests.support.net import reset_on_close
 from tests.support.rig import get
 from tests.support.waiting import eventually
+from trio_lb import service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -49,7 +51,9 @@ def pipes() -> int:
 
 
 @pytest.fixture(autouse=True)
-def _pipes_before() -> Iterator[None]:
+def _pipes_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # A pipe that was used stays to be seen; that idle ones go is a test of its own.
+    monkeypatch.setattr(service, "_SWEEP", math.inf)
     assert not pipes()
     yield
     assert not pipes()
@@ -132,6 +136,20 @@ async def test_a_pipe_is_shared_by_those_who_keep_up() -> None:
                     assert (await client.read_response()).body == DATA
         assert 1 <= pipes() <= 2
         await all_given_back(balancer)
+
+
+async def test_pipes_that_nobody_uses_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_SWEEP", 0.05)
+    async with (
+        open_backend(scripts.answer(DATA)) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        for _ in range(2):
+            await client.send(get())
+            await eventually(pipes)
+            assert (await client.read_response()).body == DATA
+            await eventually(lambda: not pipes())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from .connection import Proxy
 
-#: Descriptors kept for what is neither a client nor a server: logs, lookups of names, and the pipes
-#: of the plain road.
-_RESERVE = 48
+#: Descriptors kept for what is neither a client nor a server: logs, lookups of names; and the pipes
+#: of the plain road, which can do with fewer.
+_RESERVE = 16
+_PIPES = 32
 
 #: How often a process looks whether another one wants places, and for how long that holds; seconds.
 _LOOK = 0.25
@@ -106,5 +107,5 @@ def _most_by_descriptors(*, halved: bool) -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize
-    left = limit - len(os.listdir("/dev/fd")) - _RESERVE
+    left = limit - len(os.listdir("/dev/fd")) - _RESERVE - min(_PIPES, limit // 8)
     return max(1, left // 2 if halved else left)
