@@ -30,7 +30,7 @@ def client_lines(identification: Identification, peer: Peer) -> ClientLines | No
 
 
 def from_here(request: bytes, gone: int) -> bytes:
-    """A request of which only the end of the body is still here, as one that has no more body.
+    """A request of whose body only the end is still here, as one with no other body than that.
 
     Args:
         request: its head, with a Content-Length, and what came behind the bytes that are gone.
