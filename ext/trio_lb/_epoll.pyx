@@ -36,19 +36,25 @@ cdef extern from "<sys/epoll.h>" nogil:
 
 cdef extern from "<poll.h>" nogil:
     """
+    #include <sys/prctl.h>
     #include <time.h>
     /* Wait until one of two is readable; true if only the first one is. */
     static inline int tlb_only_first(int first, int second, int milliseconds) {
         struct pollfd both[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
         return poll(both, 2, milliseconds) == 1 && both[0].revents;
     }
-    static inline void tlb_sleep(int microseconds) {
-        struct timespec time = {0, microseconds * 1000L};
+    static inline void tlb_sleep(double seconds) {
+        struct timespec time = {0, seconds * 1e9};
         nanosleep(&time, NULL);
+    }
+    /* The system may let this thread sleep longer than it asks for by 50 microseconds; by 1 ns now. */
+    static inline void tlb_sleep_exactly(void) {
+        prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     }
     """
     bint only_first "tlb_only_first"(int first, int second, int milliseconds)
-    void sleep_for "tlb_sleep"(int microseconds)
+    void sleep_for "tlb_sleep"(double seconds)
+    void sleep_exactly "tlb_sleep_exactly"()
 
 cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC, EFD_NONBLOCK
@@ -69,13 +75,14 @@ cdef double QUIET = 0.016       # and longer gaps say no more than this
 #: And at most for so long. Milliseconds; for less than its tick the kernel has to set a timer.
 cdef int LONGEST_WAIT = 5
 
-#: With so many requests under way, and their events coming as often as this (seconds), the next
-#: ones are let gather for a moment: a microsecond for each request, but at most so many. (And what
-#: the system rounds a short sleep up to, 50 microseconds by default.)
+#: With so many requests under way, and events coming as often as this (seconds), the next ones are
+#: let gather for a while: until, at this pace, two for each three of those requests have come (each
+#: brings two or more), but at most for so long (seconds).
 cdef enum:
     MANY = 8
-    LONGEST_GATHERING = 50
 cdef double DENSE = 0.00002
+cdef double GATHERED = 2.0 / 3
+cdef double LONGEST_GATHERING = 0.0004
 
 cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
 
@@ -173,9 +180,9 @@ cdef class Epoll(Readiness):
         if self.loop < 0 or self.mean_gap > OFTEN or self.others_run():
             return False
         with nogil:
+            if self.under_way >= MANY and self.mean_gap < DENSE:
+                sleep_for(min(GATHERED * self.under_way * self.mean_gap, LONGEST_GATHERING))
             come = only_first(self.fd, self.loop, LONGEST_WAIT)
-            if come and self.under_way >= MANY and self.mean_gap < DENSE:
-                sleep_for(min(self.under_way, LONGEST_GATHERING))
         return come
 
     cdef bint others_run(self) except -1:
@@ -192,6 +199,7 @@ cdef class Epoll(Readiness):
         eventfd_write(self.alarm, 1)            # a first wait that ends at once
         await trio.lowlevel.wait_readable(self.fd)
         self.loop = watcher_of(self.fd)
+        sleep_exactly()
         while True:
             await trio.lowlevel.wait_readable(self.fd)
             while self.turn():
