@@ -48,7 +48,7 @@ TABLES = "_block _recovery _table _select _places"
 CODEC = "_scan _wire _fields _parser _writer _framing _heads"
 COMPILED = f"{TABLES} {CODEC}"
 WAITING = "_readiness _epoll _trio_waits _pipes _buffers _sockets _upstreams"
-PLAIN_ROAD = "_flow _pace _road _exchange"
+PLAIN_ROAD = "_flow _pace _road _exchange _request _forward _upload _response _client"
 
 TABLE = [
     Row(0, "errors garbage logs"),

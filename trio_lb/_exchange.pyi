@@ -1,29 +1,12 @@
-from collections.abc import Callable
-from typing import final
+from typing import Final
 
-import trio
+from typing_extensions import disjoint_base
 
 from trio_lb._readiness import Watched
-from trio_lb._road import Handover, PlainRoad
-from trio_lb._writer import ClientLines
 
-@final
-class PlainClient(Watched):
-    def __init__(
-        self,
-        road: PlainRoad,
-        fd: int,
-        lines: ClientLines,
-        trusted: bool,
-        on_served: Callable[..., None] | None = None,
-    ) -> None: ...
+__pyx_capi__: Final[dict[str, object]]  # what compiled modules import
+
+@disjoint_base
+class PlainExchange(Watched):
     @property
     def served(self) -> int: ...
-    async def run(self, unread: bytes, served: int) -> None: ...
-    def abort(self, _: object) -> trio.lowlevel.Abort: ...
-    @property
-    def idle_since(self) -> float: ...
-    def let_go(self) -> None: ...
-    def take_ending(self) -> Handover: ...
-    def drain(self) -> None: ...
-    def detach(self) -> None: ...

@@ -47,7 +47,7 @@ cdef extern from "<poll.h>" nogil:
         struct timespec time = {0, seconds * 1e9};
         nanosleep(&time, NULL);
     }
-    /* The system may let this thread sleep longer than it asks for by 50 microseconds; by 1 ns now. */
+    /* The system may let a thread sleep 50 microseconds longer than it asks; this one by 1 ns. */
     static inline void tlb_sleep_exactly(void) {
         prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     }

@@ -12,6 +12,7 @@ cdef struct Flow:
     size_t good
     Pipe *pipe                  # the rest of a large body goes through it; NULL: nothing is in one
     bint flooding               # the last receive filled the buffer, or went through a pipe
+    bint much                   # it has done so before: a large buffer is worth it
     bint by_pipe                # what follows may: nobody else has to go on with it
     Body framing
 
@@ -26,5 +27,7 @@ cdef void follow(Flow *flow, size_t start) noexcept nogil
 cdef size_t waiting(const Flow *flow) noexcept nogil
 # Send them; how many are left, or FAILED.
 cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil
+# Nothing more is there for now: hold no buffer, unless something is in it.
+cdef void rest(Flow *flow, Buffers buffers) noexcept nogil
 # Give the buffers and the pipe back.
 cdef void dry(Flow *flow, Buffers buffers) noexcept nogil

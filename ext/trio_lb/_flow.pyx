@@ -3,15 +3,15 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
+from trio_lb._buffers cimport Buffer, Buffers, held, LARGE
 from trio_lb._framing cimport BODY_MORE, feed_body, pass_by
 from trio_lb._pipes cimport empty, fill
-from trio_lb._sockets cimport FAILED, receive, send_both
+from trio_lb._sockets cimport FAILED, NOTHING, receive, send_both
 
 
 cdef enum:
     SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
-    MUCH = 128 * 1024           # bytes to come from which on a pipe is worth it
+    WORTH_A_PIPE = 128 * 1024   # bytes to come from which on a pipe is worth it
 
 
 cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil:
@@ -22,7 +22,9 @@ cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept n
         flow.pipe = buffers.pipes.borrow()
         if flow.pipe is not NULL:
             return draw_unseen(flow, buffers, fd)
-    if flow.flooding and body.size == SMALL:
+    if flow.flooding:
+        flow.much = True
+    if flow.much:
         buffers.reserve(body, LARGE)    # or not, if there are none
     if not buffers.reserve(body, held(body) + 1):
         return FAILED
@@ -30,6 +32,8 @@ cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept n
     room = min(body.size - body.end, most)
     count = receive(fd, body, room)
     flow.flooding = count == <ssize_t> room
+    if count == NOTHING:
+        rest(flow, buffers)
     return count
 
 
@@ -37,7 +41,7 @@ cdef inline bint may_go_unseen(const Flow *flow) noexcept nogil:
     """Nothing waits, and all that comes next is the body's."""
     return (
         not held(&flow.body) and flow.framing.state == BODY_MORE
-        and not flow.framing.chunked and flow.framing.remaining >= MUCH)
+        and not flow.framing.chunked and flow.framing.remaining >= WORTH_A_PIPE)
 
 
 cdef ssize_t draw_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
@@ -102,10 +106,16 @@ cdef ssize_t pour_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
     return left
 
 
+cdef void rest(Flow *flow, Buffers buffers) noexcept nogil:
+    if not held(&flow.body):
+        buffers.give_back(&flow.body)
+        flow.good = 0
+
+
 cdef void dry(Flow *flow, Buffers buffers) noexcept nogil:
     buffers.give_back(&flow.head)
     buffers.give_back(&flow.body)
     buffers.pipes.give_back(flow.pipe)
     flow.pipe = NULL
     flow.good = 0
-    flow.flooding = flow.by_pipe = False
+    flow.flooding = flow.much = flow.by_pipe = False

@@ -17,7 +17,8 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
-from tests.support.rig import get
+from tests.support.rig import get, post
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +132,48 @@ async def test_a_large_body_takes_three_buffers() -> None:
         with trio.fail_after(5):
             while plain.road.borrowed:
                 await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_body_that_pauses_holds_no_buffer(side: str, on_general_road: list[bytes]) -> None:
+    """Only the request's head is kept, as long as nothing of the body is there."""
+    piece, go_on = b"x" * 100_000, trio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        seen = 0
+        while seen < 2 * len(piece):
+            seen += len(await exchange.receive())
+        await exchange.send(HEAD % (2 * len(piece)) + piece)
+        if side == "server":
+            await go_on.wait()
+        await exchange.send(piece)
+
+    async with (
+        open_backend(script) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        plain = balancer._service._plain
+        assert plain is not None
+        road = plain.road
+        request = post(2 * piece)
+        await client.send(request[: -len(piece)])
+        if side == "server":
+            await client.send(piece)
+            seen = 0
+            while seen < len(HEAD % 200_000) + len(piece):
+                seen += len(await client.stream.receive_some(len(piece)))
+            await eventually(lambda: road.borrowed == 1)
+            go_on.set()
+            while seen < len(HEAD % 200_000) + 2 * len(piece):
+                seen += len(await client.stream.receive_some(len(piece)))
+        else:
+            await eventually(lambda: balancer.statistics().total_active == 1)
+            await eventually(lambda: road.borrowed == 1)
+            await client.send(piece)
+            assert (await client.read_response("POST")).body == 2 * piece
+        await eventually(lambda: road.borrowed == 0)
+        assert not on_general_road
 
 
 async def test_who_asks_for_much_does_not_keep_others_waiting() -> None:

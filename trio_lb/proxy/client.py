@@ -26,7 +26,7 @@ from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
 
 if TYPE_CHECKING:
-    from trio_lb._exchange import PlainClient
+    from trio_lb._client import PlainClient
     from trio_lb.profile import Profile
     from trio_lb.wire.answers import Answer
 

@@ -1,6 +1,6 @@
 """The plain road, as seen from the general one: taking it, and settling what it leaves.
 
-The road itself is compiled (`trio_lb._exchange`). It serves requests as long as nothing is out of
+The road itself is compiled (`trio_lb._client`). It serves requests as long as nothing is out of
 the ordinary, and has no policy: what it hands over is served by the general road, and what can't be
 served any more is settled here, by the same rules.
 """
@@ -23,7 +23,7 @@ from .begun import Begun
 from .exchange import CLIENT_GONE, Account, Try
 
 if sys.platform == "linux":
-    from trio_lb._exchange import PlainClient
+    from trio_lb._client import PlainClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,85 @@
+"""What is known of a client's run on the plain road, and how it ends: C-level interface.
+
+The stages of a request are functions over it: `_request`, `_forward`, `_upload`, `_response`.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from trio_lb._buffers cimport Buffer
+from trio_lb._flow cimport Flow
+from trio_lb._pace cimport Pace
+from trio_lb._parser cimport HeadLimits
+from trio_lb._readiness cimport Watched
+from trio_lb._road cimport Handover, MAX_ID, PlainRoad
+from trio_lb._upstreams cimport Server, Upstream
+from trio_lb._wire cimport PlainRequest
+from trio_lb._writer cimport ClientLines
+
+#: A body that takes longer than this to come is the general road's, which knows how slow it may
+#: be. A server that takes longer to answer makes it worth to look whether the client is still
+#: there. Seconds.
+cdef double PATIENCE
+
+#: A draining client may state a last request within this time; see trio_lb.proxy.client. Seconds.
+cdef double LAST_REQUEST
+
+cdef enum State:
+    AWAY                        # the general road has the connection, or it has ended
+    READING                     # a request's head
+    COLLECTING                  # its small body
+    CONNECTING
+    UPLOADING                   # a large body, as it comes
+    WAITING                     # for a response's head
+    RELAYING                    # a response
+
+
+cdef class PlainExchange(Watched):
+    cdef PlainRoad road
+    cdef ClientLines lines
+    cdef const HeadLimits *limits
+    cdef object on_served
+    cdef object task            # that sleeps in `run`
+    cdef Handover ending
+    cdef State state
+    cdef bint readable          # the last receive did not say that there is nothing more
+    cdef bint blocked           # the last send said that there is no room
+    cdef bint hung_up           # the client has sent its last byte
+    cdef bint draining
+    cdef double idle_from       # the last request had ended
+    cdef readonly uint64_t served       # requests on this connection, on both roads
+    # The request
+    cdef Buffer request         # from its first byte, and what came behind it
+    cdef size_t seen            # bytes of an incomplete head that were looked at
+    cdef size_t request_length  # what of it stays in the buffer: the head, and a small body
+    cdef Flow upload            # a large body on its way to the server, behind the head
+    cdef bint uploading         # that is how the body goes
+    cdef bint choked            # the last send of it said that there is no room
+    cdef Pace pace_of_body      # of the client, while it is waited for
+    cdef PlainRequest head
+    cdef double began           # when its first bytes came; NEVER: none did
+    cdef double started         # when its head was complete, or NEVER
+    cdef char[MAX_ID] own_id    # that it was given, if it brought none
+    cdef size_t own_id_length
+    # Its server
+    cdef Server server          # whose slot is held
+    cdef Upstream upstream
+    cdef int connect_error
+    cdef double sent            # when the request had been sent
+    # The response
+    cdef Flow flow              # its head is also that of the request, on its way to the server
+    cdef uint32_t status        # 0: the client has seen nothing of a response
+    cdef bint last              # the connection ends with it
+    cdef bint reusable          # its server keeps the connection
+    cdef Pace pace              # of the client, where it has to be waited for
+
+    # Wait for a client's next request, or its first.
+    cdef void await_request(self) noexcept
+    # End the run: what the general road needs goes into `ending`, and the task wakes up.
+    cdef void end(self, str why, str reason=*) noexcept
+    # Bytes that came of the request's body.
+    cdef uint64_t body_length(self) noexcept
+    # The request's id: the client's, or its own.
+    cdef bytes id_given(self)
+    cdef bytes rest_of_request(self)
+    cdef int leave_upload(self, Handover ending) except -1
+    cdef void reset(self) noexcept

@@ -1,0 +1,80 @@
+"""The first stage of a plain request: it comes; see _request.pxd."""
+
+from trio_lb._buffers cimport Buffer, held
+from trio_lb._exchange cimport COLLECTING, PATIENCE, PlainExchange, READING
+from trio_lb._forward cimport pick
+from trio_lb._parser cimport HEAD, NEED_MORE, parse_request, Verdict
+from trio_lb._readiness cimport expect, NEVER, READABLE, set_deadline, TICK
+from trio_lb._road cimport PlainRoad
+from trio_lb._sockets cimport NOTHING, receive
+
+
+cdef void read_request(PlainExchange exchange) noexcept:
+    cdef Buffer *buffer = &exchange.request
+    cdef size_t room
+    cdef ssize_t count
+    if not exchange.road.buffers.reserve(buffer, held(buffer) + 1):
+        exchange.end("odd")             # a larger head than a buffer
+        return
+    room = buffer.size - buffer.end
+    count = receive(exchange.fd, buffer, room)
+    exchange.readable = count == <ssize_t> room or exchange.hung_up and count > 0
+    if not exchange.readable:
+        expect(exchange.road.readiness, exchange, READABLE)
+    if count > 0:
+        parse(exchange)
+    elif count == NOTHING:
+        if not held(buffer):
+            exchange.road.buffers.give_back(buffer)
+    elif count == 0 and held(buffer) or exchange.state == COLLECTING:
+        exchange.end("odd")
+    else:
+        exchange.end("left")
+
+
+cdef void parse(PlainExchange exchange) noexcept:
+    cdef PlainRoad road = exchange.road
+    cdef Buffer *buffer = &exchange.request
+    cdef Verdict verdict
+    if exchange.state == COLLECTING:
+        collect(exchange)
+        return
+    verdict = parse_request(
+        buffer.data + buffer.start, held(buffer), exchange.seen, exchange.limits, &exchange.head)
+    if exchange.began == NEVER:
+        exchange.began = road.readiness.now
+        if verdict == NEED_MORE:
+            set_deadline(
+                road.readiness, exchange, exchange.began + road.patience.client_head - TICK)
+    if verdict == NEED_MORE:
+        exchange.seen = held(buffer)
+        if exchange.readable:
+            road.readiness.again(exchange)
+    elif verdict == HEAD and not exchange.head.chunked:
+        exchange.started = road.readiness.now
+        exchange.request_length = exchange.head.length + max(exchange.head.content_length, 0)
+        if exchange.head.content_length <= <ssize_t> road.replay_body \
+                or held(buffer) >= exchange.request_length:
+            collect(exchange)
+        else:
+            exchange.uploading = True
+            pick(exchange)
+    else:
+        exchange.end("odd")
+
+
+cdef void collect(PlainExchange exchange) noexcept:
+    """Have all of a small body before a server is picked; see trio_lb.proxy.connection."""
+    cdef PlainRoad road = exchange.road
+    if held(&exchange.request) >= exchange.request_length:
+        pick(exchange)
+    elif not road.buffers.reserve(&exchange.request, exchange.request_length):
+        exchange.end("odd")
+    elif exchange.state == READING:
+        exchange.state = COLLECTING
+        set_deadline(road.readiness, exchange, road.readiness.now + min(
+            PATIENCE, road.patience.body))
+        if exchange.readable:
+            road.readiness.again(exchange)
+    elif exchange.readable:
+        road.readiness.again(exchange)

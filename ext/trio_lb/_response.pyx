@@ -1,0 +1,181 @@
+"""The last stage of a plain request: its response; see _response.pxd."""
+
+from trio_lb._buffers cimport Buffer, held, LARGE, SMALL
+from trio_lb._exchange cimport PATIENCE, PlainExchange, READING, RELAYING, WAITING
+from trio_lb._flow cimport draw, dry, Flow, follow, pour, rest, waiting
+from trio_lb._framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
+from trio_lb._pace cimport begin_waiting
+from trio_lb._parser cimport HEAD, NEED_MORE, parse_response, request_parts, Verdict
+from trio_lb._readiness cimport expect, NEVER, READABLE, set_deadline, TICK, WRITABLE
+from trio_lb._road cimport PlainRoad
+from trio_lb._sockets cimport FAILED, NOTHING, silent
+from trio_lb._upstreams cimport discard, Upstream
+from trio_lb._wire cimport PlainResponse
+from trio_lb._writer cimport write_response
+
+
+cdef void await_response(PlainExchange exchange) noexcept:
+    cdef PlainRoad road = exchange.road
+    exchange.sent = road.readiness.now
+    road.readiness.under_way += 1
+    exchange.state = WAITING
+    set_deadline(
+        road.readiness, exchange, exchange.sent + min(PATIENCE, road.patience.response - TICK))
+
+
+cdef void read_response(PlainExchange exchange) noexcept:
+    cdef PlainRoad road = exchange.road
+    cdef Buffer *buffer = &exchange.flow.body
+    cdef PlainResponse head
+    cdef Verdict verdict
+    cdef size_t looked_at = held(buffer)
+    cdef ssize_t count
+    if not exchange.upstream.readable:
+        return
+    # What broke the connection is left for the general road to hear.
+    count = FAILED if exchange.upstream.broken else receive_response(exchange)
+    if count == NOTHING:
+        return
+    if count <= 0:
+        exchange.end("odd")
+        return
+    verdict = parse_response(
+        buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
+    if verdict == HEAD:
+        begin_response(exchange, &head)
+    elif verdict == NEED_MORE:
+        if exchange.upstream.readable:
+            road.readiness.again(exchange)
+    else:
+        exchange.end("odd")
+
+
+cdef ssize_t receive_response(PlainExchange exchange) noexcept:
+    cdef ssize_t count = draw(&exchange.flow, exchange.road.buffers, exchange.upstream.fd, LARGE)
+    if count == NOTHING:
+        exchange.upstream.readable = False
+    else:
+        exchange.upstream.readable = exchange.flow.flooding or exchange.upstream.ended
+    if not exchange.upstream.readable:
+        expect(exchange.road.readiness, exchange.upstream, READABLE)
+    return count
+
+
+cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
+    cdef PlainRoad road = exchange.road
+    cdef double now = road.readiness.now
+    cdef Buffer *out = &exchange.flow.head
+    exchange.last = (
+        exchange.head.close or exchange.draining or road.patience.keep_alive == 0.0
+        or exchange.served + 1 >= road.most_requests)
+    if road.buffers.borrow(out, SMALL):
+        out.end = write_response(out.data, out.size, exchange.flow.body.data, head, exchange.last)
+    if not out.end:
+        exchange.end("odd")
+        return
+    begin_body(
+        &exchange.flow.framing, 0 if head.bodiless else head.content_length,
+        head.chunked and not head.bodiless)
+    follow(&exchange.flow, head.length)
+    if exchange.flow.framing.state > BODY_END:
+        exchange.flow.good = 0          # the general road reads all of it
+        exchange.end("odd")
+        return
+    road.table.record_answer(
+        exchange.server.slot, road.table.now_ms(now), (now - exchange.sent) * 1e6)
+    exchange.status = head.status
+    exchange.reusable = not head.close
+    exchange.flow.by_pipe = True
+    exchange.state = RELAYING
+    send_on(exchange)
+
+
+cdef void relay(PlainExchange exchange) noexcept:
+    """Send what is there to be sent; if that was all, receive more, and send that."""
+    cdef ssize_t count
+    if exchange.blocked:
+        return
+    if not waiting(&exchange.flow):
+        if not exchange.upstream.readable:
+            return
+        count = receive_response(exchange)
+        if count == NOTHING:
+            return
+        if count <= 0:
+            exchange.end("cut", "the server broke its response off")
+            return
+        follow(&exchange.flow, exchange.flow.body.start)
+    send_on(exchange)
+
+
+cdef void send_on(PlainExchange exchange) noexcept:
+    """Send the client all that may go, and see what comes next."""
+    cdef PlainRoad road = exchange.road
+    cdef ssize_t left = pour(&exchange.flow, road.buffers, exchange.fd)
+    if left == FAILED:
+        exchange.end("gone", "the client closed its connection before it had its answer")
+    elif left:
+        exchange.blocked = True
+        expect(road.readiness, exchange, WRITABLE)
+        begin_waiting(&exchange.pace, road.readiness.now, exchange.fd)
+        set_deadline(road.readiness, exchange, road.readiness.now + exchange.pace.left)
+    elif exchange.flow.framing.state == BODY_END:
+        complete(exchange)
+    elif exchange.flow.framing.state == BODY_MORE:
+        set_deadline(road.readiness, exchange, road.readiness.now + road.patience.body)
+        if exchange.upstream.readable:
+            road.readiness.again(exchange)
+        else:
+            rest(&exchange.flow, road.buffers)
+    elif exchange.flow.framing.state == BODY_BROKEN:
+        exchange.end("cut", "the server broke its response off")
+    else:
+        exchange.end("odd")
+
+
+cdef void complete(PlainExchange exchange) noexcept:
+    """Everything is sent: count it, and make ready for the next request."""
+    cdef PlainRoad road = exchange.road
+    cdef Flow *flow = &exchange.flow
+    cdef Upstream upstream = exchange.upstream
+    road.table.record_completion(
+        exchange.server.slot, flow.framing.payload, exchange.body_length())
+    if exchange.reusable and not upstream.ended and flow.body.end == flow.good and (
+            not upstream.readable or silent(upstream.fd)):
+        upstream.readable = False
+        exchange.server.keep(upstream)
+    else:
+        discard(upstream)
+    road.table.release_slot(exchange.server.slot)
+    road.table.record_request(exchange.status)
+    if exchange.on_served is not None:
+        tell(exchange)
+    road.readiness.under_way -= 1
+    exchange.upstream = None
+    exchange.server = None
+    exchange.uploading = False
+    exchange.upload.framing.payload = 0
+    exchange.served += 1
+    dry(flow, road.buffers)
+    exchange.request.start += exchange.request_length
+    exchange.status = 0
+    exchange.began = exchange.started = NEVER
+    exchange.seen = 0
+    exchange.pace.left = exchange.pace.patience
+    if exchange.last:
+        exchange.end("served")
+        return
+    exchange.state = READING
+    exchange.await_request()
+    if not held(&exchange.request):
+        road.buffers.give_back(&exchange.request)
+    else:
+        road.readiness.again(exchange)
+
+
+cdef void tell(PlainExchange exchange) noexcept:
+    cdef const char *data = exchange.request.data + exchange.request.start
+    exchange.on_served(
+        request_parts(data, &exchange.head), exchange.server.place, exchange.upstream.reused,
+        exchange.status, exchange.flow.framing.payload, exchange.body_length(),
+        exchange.id_given(), exchange.started)
