@@ -4,7 +4,7 @@ All peers run at the same time before the same servers, and get the same load in
 whose order rotates. The balancers share one core, load and servers have the others. CPU time is
 that of the balancer's processes, user and system; latencies are those of a closed loop.
 
-  python -m benchmarks.macro                                # ten minutes
+  python -m benchmarks.macro                                # a quarter of an hour
   python -m benchmarks.macro --rounds 1 --seconds 1         # a look; --workloads for parts of it
   python -m benchmarks.macro --save docs/benchmarks         # keep it
 """

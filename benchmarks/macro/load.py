@@ -1,4 +1,4 @@
-"""The load: wrk, a closed loop of keep-alive connections, and what it reports."""
+"""The load: wrk, a closed loop of connections, and what it reports."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.macro.workloads import POSTED
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks.macro.workloads import Workload
 
@@ -50,8 +48,10 @@ def run_closed(port: int, workload: Workload, seconds: int, halfway: Callable[[]
     Raises:
         LoadError: there is no result.
     """
-    script = (SCRIPTS / "post.lua", POSTED) if workload.kind == "POST" else None
-    return _run(port, workload.path, workload.connections, seconds, script, halfway)
+    url = _url(port, workload.path)
+    script = (SCRIPTS / "post.lua", workload.sent) if workload.sent else None
+    options = ["-H", "Connection: close"] if workload.kind == "close" else []
+    return _run(url, workload.connections, seconds, script, halfway, options)
 
 
 def run_paced(port: int, path: str, rate: int, connections: int, seconds: int) -> Load:
@@ -63,20 +63,24 @@ def run_paced(port: int, path: str, rate: int, connections: int, seconds: int) -
         LoadError: there is no result.
     """
     script = (SCRIPTS / "paced.lua", rate)
-    return _run(port, path, connections, seconds, script, lambda: None)
+    return _run(_url(port, path), connections, seconds, script, lambda: None)
+
+
+def _url(port: int, path: str) -> str:
+    return f"http://127.0.0.1:{port}{path}"
 
 
 def _run(
-    port: int,
-    path: str,
+    url: str,
     connections: int,
     seconds: int,
     script: tuple[Path, int] | None,
     halfway: Callable[[], None],
+    options: Sequence[str] = (),
 ) -> Load:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", PATIENCE]
-    command += ["--latency", *(("-s", str(script[0])) if script else ())]
-    command += [f"http://127.0.0.1:{port}{path}", *(("--", str(script[1])) if script else ())]
+    command += ["--latency", *options, *(("-s", str(script[0])) if script else ())]
+    command += [url, *(("--", str(script[1])) if script else ())]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as wrk:

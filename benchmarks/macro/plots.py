@@ -49,7 +49,7 @@ def draw_macro(directory: Path, cells: Sequence[Cell]) -> None:
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel(f"CPU time × {REFERENCE}'s")
-    axes.set_title("CPU time per request (1 and 10 MiB: per MiB); lower is better")
+    axes.set_title("CPU time per request (1 and 10 MiB, upload: per MiB); lower is better")
     figure.savefig(directory / "cost.png", dpi=110)
 
     figure = Figure(figsize=(12, 8), layout="constrained")

@@ -36,11 +36,13 @@ class Run:
 
     @property
     def cost_us(self) -> float | None:
-        """CPU time in microseconds per request, or per MiB for large answers."""
+        """CPU time in microseconds per request, or per MiB of bodies where they are large."""
         if self.cpu_s is None or not self.valid:
             return None
-        per_mib = self.workload.unit == "MiB"
-        return self.cpu_s * 1e6 / (self.load.bytes_read / MIB if per_mib else self.load.requests)
+        if self.workload.unit == "request":
+            return self.cpu_s * 1e6 / self.load.requests
+        passed = self.load.bytes_read + self.load.requests * self.workload.sent
+        return self.cpu_s * 1e6 / (passed / MIB)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,17 @@ def servers(
     command = nginx(
         directory,
         "  sendfile on;\n  open_file_cache max=100;\n  default_type application/octet-stream;\n"
+        f"  upstream itself {{\n    server 127.0.0.1:{ports[0]};\n    keepalive 16;\n"
+        "    keepalive_requests 1000000000;\n  }\n"
         f"  server {{\n{listen}    root {directory};\n"
         "    location = / {\n      return 204;\n    }\n"
         f"    location = /post {{\n      return 200 {'x' * SMALL};\n    }}\n"
+        # `return` would discard the body as it comes. A proxy collects it, here in memory, and then
+        # asks for the answer, without the body.
+        "    location = /upload {\n      client_body_buffer_size 2m;\n"
+        "      proxy_pass http://itself/post;\n      proxy_http_version 1.1;\n"
+        '      proxy_set_header Connection "";\n      proxy_set_header Content-Length "";\n'
+        "      proxy_pass_request_body off;\n    }\n"
         # Server-side includes could change the length, so these answers are chunked.
         f"    location /chunked/ {{\n      alias {directory}/;\n      ssi on;\n"
         "      ssi_types *;\n    }\n  }\n",

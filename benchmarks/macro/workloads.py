@@ -8,23 +8,24 @@ from typing import Literal
 KIB = 1024
 MIB = 1024 * KIB
 
-#: Bytes of the body that a POST carries.
-POSTED = 256
+#: Bytes of the body that a request of some kind carries; others have none.
+SENT = {"POST": 256, "upload": MIB}
 
-#: Answers from this size on are judged by CPU time per MiB, smaller ones by that per request.
+#: Bodies from this size on are judged by CPU time per MiB, smaller ones by that per request.
 LARGE = MIB
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of request, one at a time on each of some keep-alive connections.
+    """One kind of request, one at a time on each of some connections.
 
     Attributes:
-        kind: a GET, a POST of POSTED bytes, or a GET whose answer has no Content-Length.
+        kind: a GET, a small POST, a GET whose answer has no Content-Length, a POST that the server
+            reads in full, or a GET that is the only request on its connection.
         body: bytes of the answer's body.
     """
 
-    kind: Literal["GET", "POST", "chunked"]
+    kind: Literal["GET", "POST", "chunked", "upload", "close"]
     body: int
     connections: int
 
@@ -37,14 +38,19 @@ class Workload:
     @property
     def path(self) -> str:
         """What is asked for."""
-        return {"GET": f"/{self.body}", "POST": "/post", "chunked": f"/chunked/{self.body}"}[
-            self.kind
-        ]
+        if self.sent:
+            return f"/{self.kind.lower()}"
+        return f"/chunked/{self.body}" if self.kind == "chunked" else f"/{self.body}"
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the request's body."""
+        return SENT.get(self.kind, 0)
 
     @property
     def unit(self) -> Literal["request", "MiB"]:
         """What its CPU time is divided by."""
-        return "MiB" if self.body >= LARGE else "request"
+        return "MiB" if max(self.body, self.sent) >= LARGE else "request"
 
 
 def size(count: int) -> str:
@@ -55,7 +61,7 @@ def size(count: int) -> str:
     return f"{count}B"
 
 
-#: What a POST is answered with, and the small answer otherwise.
+#: Bytes of the small answer, which is also that to a body.
 SMALL = 32
 
 WORKLOADS = {
@@ -66,5 +72,7 @@ WORKLOADS = {
         Workload("chunked", KIB, 64),
         Workload("GET", MIB, 16),
         Workload("GET", 10 * MIB, 16),
+        Workload("upload", SMALL, 16),
+        Workload("close", SMALL, 64),
     )
 }

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trio
+import trio.testing
 
 import trio_lb
 from tests.support import scripts
@@ -17,6 +18,7 @@ from tests.support.balancer import asked, besides_checks, open_balancer, profile
 from tests.support.client import End, open_client, request
 from tests.support.leaks import nothing_left
 from tests.support.net import free_port, http_url
+from trio_lb.service import Service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +165,31 @@ async def test_an_exception_comes_out_bare(error: type[BaseException]) -> None:
                     raise mine
             assert caught.value is mine
             await backend.wait_until(lambda backend: not backend.open_connections)
+
+
+@pytest.mark.parametrize("body_notices", [False, True])
+async def test_the_crash_of_a_task_comes_out(
+    body_notices: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not only what it cancels, which a scope further out may take for its own."""
+    bug = OurOwnError("bug")
+
+    async def crash(_: Service) -> None:
+        await crashing.wait()
+        raise bug
+
+    crashing = trio.Event()
+    monkeypatch.setattr(Service, "maintain", crash)
+    with pytest.RaisesGroup(OurOwnError, flatten_subgroups=True):
+        async with (
+            open_backend(besides_checks(scripts.answer())) as backend,
+            open_balancer(backend.url),
+        ):
+            crashing.set()
+            if body_notices:
+                await trio.sleep_forever()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
 
 
 async def test_an_exception_is_not_lost_under_cancellation() -> None:

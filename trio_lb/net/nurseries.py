@@ -26,6 +26,11 @@ async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
                 yield nursery
             except trio.Cancelled:
                 raise
+            except BaseExceptionGroup as group:
+                # What is cancelled has to meet this nursery: a task that crashed may be the cause.
+                cancelled, failure = group.split(trio.Cancelled)
+                if cancelled is not None:
+                    raise cancelled from None
             except BaseException as exc:
                 failure = exc
     finally:

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from benchmarks.macro import bare_relay, cpu, load, memory, peers
-from benchmarks.macro.workloads import POSTED, WORKLOADS, Workload
+from benchmarks.macro.workloads import MIB, WORKLOADS, Workload
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.client import open_client
@@ -57,6 +57,33 @@ def test_wrk_counts_every_kind_of_failure() -> None:
 def test_wrk_without_a_result() -> None:
     with pytest.raises(load.LoadError, match="unable to connect"):
         load.parse_wrk("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rest"),
+    [
+        ("32B@64", [], ["/32"]),
+        ("POST@64", ["-s", "post.lua"], ["/post", "--", "256"]),
+        ("upload@16", ["-s", "post.lua"], ["/upload", "--", "1048576"]),
+        ("close@64", ["-H", "Connection: close"], ["/32"]),
+    ],
+)
+def test_wrk_is_told_what_to_send(
+    name: str,
+    options: list[str],
+    rest: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrk = tmp_path / "wrk"
+    wrk.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/told\ncat <<.\n{WRK}.\n")
+    wrk.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert load.run_closed(7, WORKLOADS[name], 1, lambda: None).requests == 28953
+    told = (tmp_path / "told").read_text().replace(f"{load.SCRIPTS}/", "").splitlines()
+    expected = ["-t1", f"-c{WORKLOADS[name].connections}", "-d1s", "--timeout", "5s", "--latency"]
+    path, *arguments = rest
+    assert told == [*expected, *options, f"http://127.0.0.1:7{path}", *arguments]
 
 
 def test_stat_of_a_command_with_parentheses_and_spaces() -> None:
@@ -136,7 +163,8 @@ async def test_a_peer_is_asked_as_it_will_be_loaded(workload: Workload) -> None:
     async with open_backend(scripts.bulk(workload.body)) as good:
         assert await trio.to_thread.run_sync(peers.fetch, good.port, workload) == workload.body
     assert good.requests[0].target == workload.path
-    assert good.requests[0].body_size == (POSTED if workload.kind == "POST" else 0)
+    assert good.requests[0].body_size == {"POST": 256, "upload": MIB}.get(workload.kind, 0)
+    assert (good.requests[0].header("connection") == "close") == (workload.kind == "close")
     async with open_backend(scripts.answer(status=503)) as bad:
         assert await trio.to_thread.run_sync(peers.fetch, bad.port, workload) == -1
 

@@ -1,0 +1,40 @@
+"""A bound in real time, where Trio's clock stands still or its loop gets no turn."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def fail_after_real(seconds: float) -> Iterator[None]:
+    """Interrupts what the main thread does in the block once it has lasted so long, Trio or not.
+
+    Again and again, as something may catch the first interruption. Compiled code notices it when
+    it calls Python code next; code that never does so can't be interrupted.
+
+    Raises:
+        AssertionError: from wherever the main thread was, so perhaps in a group; or at the end of
+            the block, if it has not come out of that.
+    """
+    late = AssertionError(f"not over after {seconds} real seconds")
+    interrupted = False
+
+    def interrupt(*_: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        raise late
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    if interrupted:
+        raise late
