@@ -155,12 +155,24 @@ class OurOwnError(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [OurOwnError, KeyboardInterrupt, SystemExit])
-async def test_an_exception_comes_out_bare(error: type[BaseException]) -> None:
-    mine = error("mine")
+class OurOwnGroup(ExceptionGroup[OurOwnError]):
+    """`split` makes plain groups of it, as for all that do not say otherwise."""
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        OurOwnError("mine"),
+        KeyboardInterrupt("mine"),
+        SystemExit("mine"),
+        OurOwnGroup("mine", [OurOwnError("one of them")]),
+    ],
+    ids=lambda mine: type(mine).__name__,
+)
+async def test_an_exception_comes_out_bare(mine: BaseException) -> None:
     async with open_backend(besides_checks(scripts.answer())) as backend:
         with nothing_left():
-            with pytest.raises(error) as caught:
+            with pytest.raises(type(mine)) as caught:
                 async with open_balancer(backend.url):
                     raise mine
             assert caught.value is mine

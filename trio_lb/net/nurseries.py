@@ -31,6 +31,7 @@ async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
                 cancelled, failure = group.split(trio.Cancelled)
                 if cancelled is not None:
                     raise cancelled from None
+                failure = group  # itself: `split` has copied it, perhaps into another type
             except BaseException as exc:
                 failure = exc
     finally:
