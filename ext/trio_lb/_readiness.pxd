@@ -70,7 +70,8 @@ cdef class Readiness:
 
     # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.
     cdef int watch(self, Watched watched, int fd) except -1
-    # Call it no more. Whoever asks closes the socket, or asks for `unregister`.
+    # Call it no more. Whoever asks closes the socket, or asks for `unregister`. (Waits in Trio's
+    # way end in either case: closing a socket does not end them.)
     cdef void forget(self, Watched watched, bint unregister) noexcept
     # Call its `step` when the others have had a turn.
     cdef void again(self, Watched watched) noexcept

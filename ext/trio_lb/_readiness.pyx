@@ -102,7 +102,7 @@ cdef class Readiness:
         cdef uint32_t place = watched.place
         if place == NOWHERE:
             return
-        if unregister:
+        if unregister or self.one_shot:
             self.unregister(place, watched.fd)
         # Events of it that were collected already are told by their generation.
         self.entries[place].generation += 1

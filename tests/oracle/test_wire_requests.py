@@ -36,7 +36,7 @@ from trio_lb.wire.plain import client_lines
 
 TOLD = Identification((), ForwardedField.OFF)
 PEER = TOLD.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
-CLIENT = client_lines(TOLD, PEER)
+CLIENT = client_lines(TOLD, PEER.address, PEER.ends.destination)
 SMALL = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

@@ -174,12 +174,26 @@ class SocketTransport:
         sock: a connected, non-blocking socket; owned from now on.
         peer: the other end's address, for logs and forwarding fields.
         deadlines: who looks after its waits.
+        port: the other end's, where accepting has told it.
     """
 
-    __slots__ = ("_deadlines", "_drained", "_sock", "peer", "read_by", "write_by")
+    __slots__ = (
+        "_deadlines",
+        "_drained",
+        "_port",
+        "_sock",
+        "_waited",
+        "peer",
+        "read_by",
+        "write_by",
+    )
 
-    def __init__(self, sock: socket.socket, peer: str, deadlines: Deadlines) -> None:
+    def __init__(
+        self, sock: socket.socket, peer: str, deadlines: Deadlines, port: int | None = None
+    ) -> None:
         self._sock = sock
+        self._port = port
+        self._waited = False  # in Trio's way: only then has Trio to hear of the end
         self._drained = True  # as far as we know: most receives come right after a wait
         self._deadlines = deadlines
         self.peer = peer
@@ -194,13 +208,16 @@ class SocketTransport:
         return self._sock.fileno()
 
     def ends(self) -> tuple[End, End]:
-        if self._sock.family == socket.AF_UNIX:
+        ours = self._sock.getsockname()
+        if not isinstance(ours, tuple):  # a unix socket's path
             return None, None
-        try:
-            port = self._sock.getpeername()[1]
-        except OSError:  # it has left already
-            port = 0
-        return (self.peer, port), self._sock.getsockname()[:2]
+        port = self._port
+        if port is None:
+            try:
+                port = self._sock.getpeername()[1]
+            except OSError:  # it has left already
+                port = 0
+        return (self.peer, port), ours[:2]
 
     def receive_nowait(self, size: int) -> bytes | None:
         if self._drained:
@@ -225,6 +242,7 @@ class SocketTransport:
 
     async def wait_readable(self, deadline: float) -> None:
         self._check_open()
+        self._waited = True
         self.read_by = deadline
         try:
             while True:
@@ -241,6 +259,7 @@ class SocketTransport:
 
     async def wait_writable(self, deadline: float) -> None:
         self._check_open()
+        self._waited = True
         self.write_by = deadline
         try:
             while True:
@@ -287,7 +306,8 @@ class SocketTransport:
     def close(self) -> None:
         if self._sock.fileno() >= 0:
             self._deadlines.discard(self)
-            trio.lowlevel.notify_closing(self._sock)
+            if self._waited:
+                trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
     def reset(self) -> None:

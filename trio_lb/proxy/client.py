@@ -53,14 +53,15 @@ class ClientConnection:
     """
 
     __slots__ = (
-        "_began", "_codec", "_idle_since", "_most_requests", "_sends", "_served", "_takes",
-        "_timeouts", "answering", "draining", "plain", "transport",
+        "_began", "_codec_made", "_idle_since", "_limits", "_most_requests", "_sends", "_served",
+        "_takes", "_timeouts", "answering", "draining", "plain", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
         self.transport = transport
         limits = profile.limits
-        self._codec = ClientSide(limits.head, limits.target, limits.headers)
+        self._limits = limits
+        self._codec_made: ClientSide | None = None
         self._timeouts = profile.timeouts
         self._sends = Pace(profile.timeouts.body, limits.min_rate)
         self._takes = Pace(profile.timeouts.body, limits.min_rate)
@@ -80,6 +81,15 @@ class ClientConnection:
     def idle_since(self) -> float:
         """From when on it has been waiting for a request; `NEVER` while it has one."""
         return self._idle_since if self.plain is None else self.plain.idle_since
+
+    @property
+    def _codec(self) -> ClientSide:
+        """Made when it is first needed: most connections are served on the plain road alone."""
+        codec = self._codec_made
+        if codec is None:
+            limits = self._limits
+            codec = self._codec_made = ClientSide(limits.head, limits.target, limits.headers)
+        return codec
 
     # Requests
 
@@ -265,7 +275,8 @@ class ClientConnection:
 
     def leave(self) -> tuple[bytes, int]:
         """Between two requests, for the plain road: what came of the next, how many were served."""
-        return self._codec.take_unread(), self._served
+        codec = self._codec_made
+        return b"" if codec is None else codec.take_unread(), self._served
 
     def come_back(
         self, unread: bytes, served: int, began: float | None, patience: float | None

@@ -7,9 +7,8 @@ served any more is settled here, by the same rules.
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
     #: Told of a request that is over: address, head, account, when it began, status, why.
     Ended: TypeAlias = Callable[[str, RequestHead | None, Account | None, float, int, str], None]
 
+#: Clients' addresses whose lines are kept: many come again, and often.
+_ADDRESSES = 4096
+
 
 class Plain:
     """The plain road of a process, for its proxy.
@@ -66,22 +68,24 @@ class Plain:
         self._road = road
         self._profile = profile
         self._servers = servers
-        self._identification = identification
+        self._lines = lru_cache(_ADDRESSES)(partial(client_lines, identification))
         self._forwarder = forwarder
         self._ended = ended
         self._recorded = recorded
 
     def attach(self, client: ClientConnection, peer: Peer) -> None:
         """Let a client take this road, if that can be."""
-        lines = client_lines(self._identification, peer)
+        lines = self._lines(peer.address, peer.ends.destination)
         if lines is None or not isinstance(client.transport, SocketTransport):
             return
         fd = client.transport.fileno()
         served = None if self._recorded is None else partial(self._served, peer)
-        with contextlib.suppress(OSError):  # no memory in the kernel to watch one more
+        try:
             client.plain = PlainClient(self._road, fd, lines, peer.trusted, served)
-            if client.draining:
-                client.plain.drain()
+        except OSError:  # no memory in the kernel to watch one more
+            return
+        if client.draining:
+            client.plain.drain()
 
     async def serve(self, client: ClientConnection, plain: PlainClient, peer: Peer) -> Handover:
         """Serve a client's requests as long as they are plain; what ended that."""

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from trio_lb._writer import ClientLines
 
+from .identity import Peer
+from .proxy_protocol import ProxyHeader
+
 if TYPE_CHECKING:
-    from .identity import Identification, Peer
+    from .identity import Identification
+    from .proxy_protocol import Endpoint
 
 #: Values of Host, to see where and how a line contains it: with a port, Forwarded quotes it.
 _HOST: Final = b"host.invalid"
@@ -17,12 +21,20 @@ _HOST_AND_PORT: Final = b"host.invalid:65535"
 _LENGTH: Final = re.compile(rb"(\r\ncontent-length:[ \t]*)(\d+)", re.IGNORECASE)
 
 
-def client_lines(identification: Identification, peer: Peer) -> ClientLines | None:
+def client_lines(
+    identification: Identification, address: str, destination: Endpoint | None
+) -> ClientLines | None:
     """The lines that tell servers about a peer's requests, if these claim nothing themselves.
+
+    Args:
+        identification: knows what servers are told.
+        address: of the peer; see `Peer`.
+        destination: our end of its connection.
 
     Returns:
         None if Host isn't simply copied into them.
     """
+    peer = Peer(address, False, ProxyHeader(destination=destination))
     pieces = _lines(identification, peer, _HOST).split(_HOST)
     if _lines(identification, peer, _HOST_AND_PORT) != _HOST_AND_PORT.join(pieces):
         return None

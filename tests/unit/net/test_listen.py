@@ -123,6 +123,26 @@ async def test_clients_are_handed_over_with_their_address(unix: bool, tmp_path: 
     assert len(deadlines) == 0
 
 
+async def test_connections_are_tuned() -> None:
+    """On Linux by the listening socket, whoever bound it."""
+    accepted: list[SocketTransport] = []
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        address = parse_listen_address(f"http://127.0.0.1:{sock.getsockname()[1]}")
+        listener = Listener(sock, address)
+        client = await dial(str(address))
+        await trio.lowlevel.wait_readable(sock)
+        listener.accept_some(accepted.append, Deadlines(), Room())
+        with socket.socket(fileno=os.dup(accepted[0].fileno())) as same:
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert accepted[0].ends() == (client.socket.getsockname(), sock.getsockname())
+        accepted[0].close()
+        client.socket.close()
+
+
 class Room:
     """A door with so many places, which counts what it is asked."""
 

@@ -25,7 +25,7 @@ def test_they_are_told_the_same_as_on_the_general_road(peer: Peer, host: bytes) 
         field_limit=10,
     )
     assert request
-    lines = client_lines(TOLD, peer)
+    lines = client_lines(TOLD, peer.address, peer.ends.destination)
     assert lines is not None
     fields = RequestHead(*request.parts).fields
     expected = TOLD.identify(peer, fields, host).lines
@@ -35,7 +35,7 @@ def test_they_are_told_the_same_as_on_the_general_road(peer: Peer, host: bytes) 
 
 @pytest.mark.parametrize("field", [ForwardedField.ON, ForwardedField.ONLY])
 def test_forwarded_quotes_some_hosts_and_others_not(field: ForwardedField) -> None:
-    assert client_lines(Identification((), field), TCP) is None
+    assert client_lines(Identification((), field), TCP.address, TCP.ends.destination) is None
 
 
 def test_a_request_whose_body_is_partly_gone() -> None:
