@@ -19,7 +19,7 @@ sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sa
 TABLE = ("_block", "_table", "_recovery", "_select", "_places")
 CODEC = ("_fields", "_parser", "_writer", "_framing", "_heads")
 STAGES = ("_exchange", "_request", "_forward", "_upload", "_response", "_client")
-WAITING = ("_readiness", "_epoll", "_trio_waits", "_pipes", "_buffers", "_upstreams")
+WAITING = ("_readiness", "_loop", "_epoll", "_trio_waits", "_pipes", "_buffers", "_upstreams")
 LINUX = (*WAITING, "_flow", "_road", *STAGES)  # the plain road
 
 sources = {

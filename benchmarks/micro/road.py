@@ -113,9 +113,8 @@ def wake(times: int) -> None:
     """A descriptor becomes ready, and its watcher is called (Linux)."""
     from benchmarks.micro import road_loops as loops
     from trio_lb._epoll import Epoll
-    from trio_lb.net.deadlines import Deadlines
 
-    readiness, fd = Epoll(Deadlines(), perf_counter), os.eventfd(0, os.EFD_NONBLOCK)
+    readiness, fd = Epoll(perf_counter), os.eventfd(0, os.EFD_NONBLOCK)
     try:
         loops.wakes(b"wake who is ready", readiness, fd, times)
     finally:

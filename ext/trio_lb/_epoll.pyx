@@ -4,21 +4,18 @@ Trio's own wait costs an `epoll_ctl` and a task switch. Here sockets are registe
 directions and edge-triggered, and one task waits for that epoll's descriptor. It takes events in
 batches, and lets other tasks have their turn between them.
 
-While events come all the time, `watch_forever` waits for the next one by itself, and has Trio's
-loop wake it up from that: waiting for the epoll of that loop as well, it comes back for whatever
-else happens.
+While events come all the time, `watch_forever` goes on, and waits for the next one by itself, as
+long as nobody else has anything to do; see `_loop`. What happens to others ends that.
 """
 
 cimport cython
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint32_t, uint64_t
 
+from trio_lb._loop cimport TrioLoop
 from trio_lb._readiness cimport NEVER, pass_on, Readiness
 
-import contextlib
 import os
-import re
-from pathlib import Path
 
 import trio
 
@@ -43,9 +40,11 @@ cdef extern from "<poll.h>" nogil:
         struct pollfd both[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
         return poll(both, 2, milliseconds) == 1 && both[0].revents;
     }
-    static inline void tlb_sleep(double seconds) {
+    /* Wait until it is readable, at most for so long; true if it is. */
+    static inline int tlb_readable_within(int fd, double seconds) {
+        struct pollfd one = {.fd = fd, .events = POLLIN};
         struct timespec time = {0, seconds * 1e9};
-        nanosleep(&time, NULL);
+        return ppoll(&one, 1, &time, NULL) == 1;
     }
     /* The system may let a thread sleep 50 microseconds longer than it asks; this one by 1 ns. */
     static inline void tlb_sleep_exactly(void) {
@@ -53,7 +52,7 @@ cdef extern from "<poll.h>" nogil:
     }
     """
     bint only_first "tlb_only_first"(int first, int second, int milliseconds)
-    void sleep_for "tlb_sleep"(double seconds)
+    bint readable_within "tlb_readable_within"(int fd, double seconds)
     void sleep_exactly "tlb_sleep_exactly"()
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -65,24 +64,25 @@ cdef extern from "<sys/eventfd.h>" nogil:
 cdef enum:
     BATCH = 64                  # events between two looks at the clock
 
-#: Seconds of calls after which other tasks get their turn.
+#: Seconds of calls after which other tasks get their turn if they want one; and if not.
 cdef double SLICE = 0.001
+cdef double LONGEST_TURN = 0.02
 
 #: Events that come as often as this, in the mean, are waited for without Trio's loop. Seconds.
 cdef double OFTEN = 0.001
 cdef double QUIET = 0.016       # and longer gaps say no more than this
 
 #: And at most for so long. Milliseconds; for less than its tick the kernel has to set a timer.
-cdef int LONGEST_WAIT = 5
+cdef double LONGEST_WAIT = 5
 
 #: With so many requests under way, and events coming as often as this (seconds), the next ones are
-#: let gather for a while: until, at this pace, two for each three of those requests have come (each
-#: brings two or more), but at most for so long (seconds).
+#: let gather for a while: for a part of the time that servers take at present, which grows by half
+#: of it then, but at most for so long (seconds).
 cdef enum:
     MANY = 8
 cdef double DENSE = 0.00002
-cdef double GATHERED = 2.0 / 3
-cdef double LONGEST_GATHERING = 0.0004
+cdef double GATHERED = 1.0 / 3
+cdef double LONGEST_GATHERING = 0.002
 
 cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
 
@@ -93,16 +93,16 @@ cdef class Epoll(Readiness):
     """All watched sockets of a process.
 
     Args:
-        others: of the connections that wait in Trio's way; see `Deadlines.waits`.
-        clock: seconds, those of the deadlines: `trio.current_time`.
+        clock: seconds; None: Trio's, of the run in which this is made.
     """
 
-    def __cinit__(self, others not None, clock=trio.current_time):
+    def __cinit__(self, clock=None):
         cdef epoll_event event
-        self.fd = self.alarm = self.loop = -1
+        self.fd = self.alarm = -1
         self.mean_gap = QUIET
-        self.others = others
-        self.clock = clock
+        if clock is not None:
+            self.clock = clock
+        self.loop = TrioLoop(self.clock)
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         self.alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         event.events = EPOLLIN | EPOLLET        # so it need not be emptied
@@ -134,33 +134,43 @@ cdef class Epoll(Readiness):
     cdef void ring(self) noexcept:
         eventfd_write(self.alarm, 1)
 
-    cdef bint turn(self) except -1:
-        """Call those who are ready; true if there is more to do, but other tasks come first."""
+    cdef int turn(self) except -1:
+        """Call those who are ready, until there are none, or other tasks come first."""
         cdef epoll_event[BATCH] events
         cdef int count, number
-        cdef double until = NEVER
+        cdef double until = NEVER, latest = NEVER
         self.turning = True
         try:
             while True:
                 count = epoll_wait(self.fd, events, BATCH, 0)
                 if count < 0 and errno != EINTR:
                     raise OSError(errno, os.strerror(errno))
-                if count <= 0 and self.first is None:
-                    if self.linger():
-                        continue
-                    return False
-                self.begin_batch(max(count, 1))
-                if until == NEVER:
-                    until = self.now + SLICE
-                for number in range(count):
-                    if events[number].data.u64 != NOBODY:
-                        pass_on(self, events[number].data.u64, events[number].events)
-                if self.first is not None:
-                    self.call_queue()
-                if self.now > until:
-                    return True
+                if count > 0 or self.first is not None:
+                    self.begin_batch(max(count, 1))
+                    for number in range(count):
+                        if events[number].data.u64 != NOBODY:
+                            pass_on(self, events[number].data.u64, events[number].events)
+                    if self.first is not None:
+                        self.call_queue()
+                    if until == NEVER:
+                        until = self.now + SLICE
+                        latest = self.now + LONGEST_TURN
+                    elif self.now > until:
+                        if self.now > latest or self.others_come_first():
+                            break
+                        until = self.now + SLICE
+                if count < BATCH and self.first is None and not self.linger():
+                    break
+            if self.first is not None:
+                self.ring()
+            return 0
         finally:
+            self.loop.let_go()
             self.turning = False
+
+    cdef bint others_come_first(self) noexcept:
+        """Other tasks have something to do, or Trio's loop will find something for them."""
+        return not self.loop.leisure(self.now) or readable_within(self.loop.fd, 0.0)
 
     cdef int begin_batch(self, int count) except -1:
         """A number of events has come, or some have waited for their turn."""
@@ -176,43 +186,24 @@ cdef class Epoll(Readiness):
         That loop costs more than handling an event does. And where events are many, having
         several at a time saves everybody's waking up, that of clients and servers too.
         """
-        cdef bint come
-        if self.loop < 0 or self.mean_gap > OFTEN or self.others_run():
+        cdef double left = self.loop.leisure(self.now)
+        if not left or self.mean_gap > OFTEN:
             return False
         with nogil:
-            if self.under_way >= MANY and self.mean_gap < DENSE:
-                sleep_for(min(GATHERED * self.under_way * self.mean_gap, LONGEST_GATHERING))
-            come = only_first(self.fd, self.loop, LONGEST_WAIT)
-        return come
-
-    cdef bint others_run(self) except -1:
-        """Other tasks were woken since this was asked last, by Trio or from here."""
-        cdef uint64_t waits = self.others.waits
-        if waits == self.waits and not self.woken:
-            return False
-        self.waits = waits
-        self.woken = False
-        return True
+            if self.under_way >= MANY and self.mean_gap < DENSE and readable_within(
+                    self.loop.fd, min(GATHERED * self.usual_wait, LONGEST_GATHERING)):
+                return False
+            return only_first(self.fd, self.loop.fd, <int> min(LONGEST_WAIT, 1000 * left))
 
     async def watch_forever(self):
         """Call whoever is ready, until cancelled."""
         eventfd_write(self.alarm, 1)            # a first wait that ends at once
         await trio.lowlevel.wait_readable(self.fd)
-        self.loop = watcher_of(self.fd)
         sleep_exactly()
-        while True:
-            await trio.lowlevel.wait_readable(self.fd)
-            while self.turn():
-                await trio.lowlevel.checkpoint()
-
-
-cdef int watcher_of(int fd) except -2:
-    """The epoll that watches this descriptor: that of Trio's loop, which has no public name.
-
-    The kernel tells, in proc(5). -1 if it doesn't.
-    """
-    for entry in Path("/proc/self/fdinfo").glob("*"):
-        with contextlib.suppress(OSError):      # closed meanwhile
-            if re.search(rf"^tfd:\s*{fd}\s", entry.read_text(), re.MULTILINE):
-                return int(entry.name)
-    return -1
+        self.loop.enter(self.fd)
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self.fd)
+                self.turn()
+        finally:
+            self.loop.leave()

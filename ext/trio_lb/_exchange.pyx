@@ -9,6 +9,8 @@ from trio_lb._readiness cimport expect_nothing, NEVER, Readiness, set_deadline, 
 from trio_lb._road cimport Handover, PlainRoad
 from trio_lb._upstreams cimport discard, release
 
+import trio
+
 cdef double PATIENCE = 0.5
 cdef double LAST_REQUEST = 1.0
 
@@ -74,7 +76,7 @@ cdef class PlainExchange(Watched):
         self.ending = ending
         task, self.task = self.task, None
         if task is not None:
-            self.road.readiness.wake(task)
+            trio.lowlevel.reschedule(task)
 
     cdef bytes rest_of_request(self):
         """What a server did not take at once."""

@@ -66,7 +66,7 @@ cdef class Readiness:
     cdef object clock
     cdef uint64_t batch         # how often all events were collected; 0: each comes by itself
     cdef int under_way          # those watched for whom something has to come soon: they count it
-    cdef bint woken             # a task from here, since that was asked last
+    cdef double usual_wait      # seconds in which what has to come does so, at present
 
     # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.
     cdef int watch(self, Watched watched, int fd) except -1
@@ -77,8 +77,6 @@ cdef class Readiness:
     cdef void again(self, Watched watched) noexcept
     # Bring `now` up to date, for who is not called from a batch.
     cdef int look_at_clock(self) except -1
-    # Have a task go on that waits to be rescheduled.
-    cdef int wake(self, task) except -1
     # Step those who wait for their turn now.
     cdef void call_queue(self) noexcept
     cdef bint sweep(self) except -1
@@ -131,3 +129,9 @@ cdef inline void set_deadline(Readiness readiness, Watched watched, double when)
     """Have `on_late` called once when `when` has passed, unless it is set anew; NEVER: not at all.
     It is late by up to a tick of the sweep."""
     readiness.deadlines[watched.place] = when
+
+
+cdef inline void came_after(Readiness readiness, double seconds) noexcept:
+    """What had to come has come. What takes far longer than usual says little about the others."""
+    readiness.usual_wait += (
+        min(seconds, 2 * readiness.usual_wait + 0.00001) - readiness.usual_wait) / 64

@@ -38,10 +38,10 @@ cdef class Watched:
 
 @cython.auto_pickle(False)
 cdef class Readiness:
-    """All watched sockets of a process: base of its two forms."""
+    """All watched sockets of a process: base of its two forms. It is made in Trio's run."""
 
-    def __cinit__(self):
-        self.clock = trio.current_time
+    def __cinit__(self, *_):
+        self.clock = trio.lowlevel.current_clock().current_time
         self.grow()
 
     def __dealloc__(self):
@@ -129,11 +129,6 @@ cdef class Readiness:
 
     cdef int look_at_clock(self) except -1:
         self.now = self.clock()
-        return 0
-
-    cdef int wake(self, task) except -1:
-        self.woken = True
-        trio.lowlevel.reschedule(task)
         return 0
 
     cdef void call_queue(self) noexcept:

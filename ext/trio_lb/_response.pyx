@@ -6,7 +6,7 @@ from trio_lb._flow cimport draw, dry, Flow, follow, pour, rest, waiting
 from trio_lb._framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
 from trio_lb._pace cimport begin_waiting
 from trio_lb._parser cimport HEAD, NEED_MORE, parse_response, request_parts, Verdict
-from trio_lb._readiness cimport expect, NEVER, READABLE, set_deadline, TICK, WRITABLE
+from trio_lb._readiness cimport came_after, expect, NEVER, READABLE, set_deadline, TICK, WRITABLE
 from trio_lb._road cimport PlainRoad
 from trio_lb._sockets cimport FAILED, NOTHING, silent
 from trio_lb._upstreams cimport discard, Upstream
@@ -83,6 +83,7 @@ cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
         return
     road.table.record_answer(
         exchange.server.slot, road.table.now_ms(now), (now - exchange.sent) * 1e6)
+    came_after(road.readiness, now - exchange.sent)
     exchange.status = head.status
     exchange.reusable = not head.close
     exchange.flow.by_pipe = True

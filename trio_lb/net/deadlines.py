@@ -30,15 +30,9 @@ class Waiter(Protocol):
 
 
 class Deadlines:
-    """All waiters of a process; somebody's nursery must run `watch_forever`.
-
-    Attributes:
-        waits: how many of their waits have ended so far: as long as this does not change, none of
-            their tasks has anything to do.
-    """
+    """All waiters of a process; somebody's nursery must run `watch_forever`."""
 
     def __init__(self) -> None:
-        self.waits = 0
         self._waiters: set[Waiter] = set()
 
     def __len__(self) -> int:

@@ -142,7 +142,6 @@ class Listener:
         last_told = -math.inf
         while True:
             await trio.lowlevel.wait_readable(self._sock)
-            deadlines.waits += 1
             want = self.accept_some(handle, deadlines, door)
             if want is not None and door.make_room(descriptors=want.descriptors):
                 await trio.sleep(_BREATH)

@@ -253,7 +253,6 @@ class SocketTransport:
                 else:
                     return
         finally:
-            self._deadlines.waits += 1
             self.read_by = NEVER
             self._drained = False  # whatever ended the wait, asking again makes sense
 
@@ -270,7 +269,6 @@ class SocketTransport:
                 else:
                     return
         finally:
-            self._deadlines.waits += 1
             self.write_by = NEVER
 
     def _woken(self, deadline: float) -> None:

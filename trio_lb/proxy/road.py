@@ -50,7 +50,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
     if any(server.send_proxy for server in profile.servers):
         return None  # connections that are for one client each
     table, selection, slots = servers.compiled()
-    readiness = TrioWaits() if profile.readiness == "trio" else Epoll(deadlines)
+    readiness = TrioWaits() if profile.readiness == "trio" else Epoll()
     limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
     compiled = [
         Server(

@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 
 import pytest
@@ -45,29 +45,48 @@ class Passes(trio.abc.Instrument):
         self.number += 1
 
 
+class Telling(SocketTransport):
+    """Says that it was closed."""
+
+    tell: Callable[[], None]
+
+    def close(self) -> None:
+        super().close()
+        self.tell()
+
+
 class Watching:
     """Idle connections that readiness watches: whatever comes on one closes it."""
 
-    def __init__(self, tick: float, others: Callable[[], Deadlines] = Deadlines) -> None:
-        """Args: tick: seconds that seem to pass between two events."""
-        clock = count()
-        self.deadlines = others()
-        self.readiness = Epoll(self.deadlines, lambda: next(clock) * tick)
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self.closed = trio.Event()  # one of them; whoever waits for it sets up the next
+        self.deadlines = Deadlines()
+        self.readiness = Epoll(clock)
         self._server = Server(self.readiness, slot=0, place=0, prefix=b"", limit=EVENTS, dial=None)
         self.far_ends: list[socket.socket] = []
         for _ in range(EVENTS):
             near, far = socket.socketpair()
             near.setblocking(False)
-            transport = SocketTransport(near, "unix:", self.deadlines)
+            transport = Telling(near, "unix:", self.deadlines)
+            transport.tell = self.tell
             self._server.keep_transport(transport, 0.0)
             self.far_ends.append(far)
 
-    async def until_all_were_seen(self) -> int:
-        """How often Trio's loop went round while one event came after the other."""
+    def tell(self) -> None:
+        self.closed.set()
+
+    async def until_all_were_seen(self, beside: Callable[[], Awaitable[None]] | None = None) -> int:
+        """How often Trio's loop went round while one event came after the other.
+
+        Args:
+            beside: another task of that loop meanwhile.
+        """
         passes = Passes()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.readiness.watch_forever)
             await trio.testing.wait_all_tasks_blocked()
+            if beside is not None:
+                nursery.start_soon(beside)
             trio.lowlevel.add_instrument(passes)
             descriptors = [far.fileno() for far in self.far_ends]
             command = [sys.executable, "-c", ONE_BY_ONE, *map(str, descriptors)]
@@ -83,10 +102,16 @@ class Watching:
             far.close()
 
 
+def ticking(seconds: float) -> Callable[[], float]:
+    """A clock for which so much time passes between two looks at it."""
+    looks = count()
+    return lambda: next(looks) * seconds
+
+
 @pytest.fixture
 async def dense() -> AsyncIterator[Watching]:
     """Events that seem to come every microsecond."""
-    watching = Watching(1e-6)
+    watching = Watching(ticking(1e-6))
     yield watching
     watching.close()
 
@@ -94,16 +119,21 @@ async def dense() -> AsyncIterator[Watching]:
 @pytest.fixture
 async def sparse() -> AsyncIterator[Watching]:
     """Events that seem to come every second."""
-    watching = Watching(1.0)
+    watching = Watching(ticking(1.0))
     yield watching
     watching.close()
 
 
 async def test_the_loops_own_epoll_is_found(sparse: Watching) -> None:
-    assert sparse.readiness.loop == -1
-    await sparse.until_all_were_seen()
-    assert os.readlink(f"/proc/self/fd/{sparse.readiness.loop}") == "anon_inode:[eventpoll]"
-    assert sparse.readiness.loop != sparse.readiness.fd
+    loop = sparse.readiness.loop
+    assert loop.fd == -1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sparse.readiness.watch_forever)
+        await trio.testing.wait_all_tasks_blocked()
+        assert os.readlink(f"/proc/self/fd/{loop.fd}") == "anon_inode:[eventpoll]"
+        assert loop.fd != sparse.readiness.fd
+        nursery.cancel_scope.cancel()
+    assert loop.fd == -1
 
 
 async def test_many_events_are_waited_for_without_trios_loop(dense: Watching) -> None:
@@ -142,14 +172,44 @@ async def test_what_wakes_trios_loop_ends_the_waiting(dense: Watching) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_while_others_are_busy_it_waits_in_trios_loop() -> None:
-    """They would be kept waiting otherwise, those that are to run next after it."""
+async def test_who_is_busy_gets_its_turns(dense: Watching) -> None:
+    """A task that only ever lets others have their turn does nothing that can be waited for."""
+    turns = 0
 
-    class Busy(Deadlines):
-        def __getattribute__(self, name: str) -> object:
-            return next(numbers) if name == "waits" else super().__getattribute__(name)
+    async def turn_after_turn() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
 
-    numbers = count()
-    watching = Watching(1e-6, Busy)
-    assert await watching.until_all_were_seen() > EVENTS // 2
+    await dense.until_all_were_seen(turn_after_turn)
+    assert turns > EVENTS // 2
+
+
+async def test_who_was_woken_by_an_event_goes_on_before_the_next(dense: Watching) -> None:
+    wakes = 0
+
+    async def count_events() -> None:
+        nonlocal wakes
+        while True:
+            await dense.closed.wait()
+            dense.closed = trio.Event()
+            wakes += 1
+
+    await dense.until_all_were_seen(count_events)
+    assert wakes > EVENTS // 2
+
+
+async def test_who_sleeps_wakes_in_time() -> None:
+    """What Trio's loop has to do at some time is done then, though events come without an end."""
+    watching = Watching()
+    left: set[int] = set()
+
+    async def look_and_sleep() -> None:
+        while True:
+            left.add(len(watching.readiness))
+            await trio.sleep(0.001)
+
+    await watching.until_all_were_seen(look_and_sleep)
     watching.close()
+    assert len(left) > EVENTS // 3

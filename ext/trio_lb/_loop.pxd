@@ -1,0 +1,15 @@
+"""Trio's loop, as seen by a task that would rather not go back to it: C-level interface (Linux)."""
+
+
+cdef class TrioLoop:
+    cdef readonly int fd        # of its epoll; -1: not known
+    cdef object clock
+    cdef object task            # that asks
+    cdef bint scheduled         # some other task, since this one has last let go
+    cdef double deadline        # when the loop has to wake somebody, by the clock
+
+    # Seconds for which nobody but the asking task has anything to do, unless something happens
+    # that `fd` tells; 0.0: others wait for their turn already.
+    cdef double leisure(self, double now) noexcept nogil
+    # The asking task gives its turn to the others.
+    cdef void let_go(self) noexcept
