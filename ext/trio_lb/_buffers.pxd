@@ -6,6 +6,8 @@ cdef enum:
     SMALL = 32 * 1024           # a head, and what comes with it; most whole messages
     LARGE = 512 * 1024          # for relaying bodies that are larger
     MOST_LARGE = 64             # lent at a time: readers may be slow, and many
+    KEPT_SMALL = 256            # free buffers that are kept: 8 MiB
+    KEPT_LARGE = 16             # likewise
 
 cdef struct Buffer:
     char *data                  # NULL: nothing is borrowed
@@ -15,8 +17,10 @@ cdef struct Buffer:
 
 cdef class Buffers:
     """The free buffers of a process; keeps some of each size."""
-    cdef void *free_small       # a list: the first bytes of each point to the next
-    cdef void *free_large
+    # Apart from the memory that they point to: what was given back is not touched until it is
+    # borrowed, when it is about to be used.
+    cdef char *free_small[KEPT_SMALL]
+    cdef char *free_large[KEPT_LARGE]
     cdef int small_count
     cdef int large_count
     cdef int lent_large

@@ -7,11 +7,6 @@ from libc.string cimport memcpy, memmove
 from trio_lb._pipes cimport Pipes
 
 
-cdef enum:
-    KEPT_SMALL = 256            # free buffers that are kept: 8 MiB
-    KEPT_LARGE = 16             # likewise
-
-
 @cython.final
 @cython.auto_pickle(False)
 cdef class Buffers:
@@ -20,44 +15,38 @@ cdef class Buffers:
         self.pipes = Pipes()
 
     def __dealloc__(self):
-        cdef void *block
-        while self.free_small is not NULL:
-            block = self.free_small
-            self.free_small = (<void **> block)[0]
-            free(block)
-        while self.free_large is not NULL:
-            block = self.free_large
-            self.free_large = (<void **> block)[0]
-            free(block)
+        cdef int number
+        for number in range(self.small_count):
+            free(self.free_small[number])
+        for number in range(self.large_count):
+            free(self.free_large[number])
 
     cdef bint borrow(self, Buffer *buffer, size_t size) noexcept nogil:
-        cdef void *block
+        cdef char *block = NULL
         if size <= SMALL:
             buffer.size = SMALL
-            block = self.free_small
-            if block is not NULL:
-                self.free_small = (<void **> block)[0]
+            if self.small_count:
                 self.small_count -= 1
+                block = self.free_small[self.small_count]
         elif self.lent_large == MOST_LARGE:
             return False
         else:
             buffer.size = LARGE
-            block = self.free_large
-            if block is not NULL:
-                self.free_large = (<void **> block)[0]
+            if self.large_count:
                 self.large_count -= 1
+                block = self.free_large[self.large_count]
         if block is NULL:
-            block = malloc(buffer.size)
+            block = <char *> malloc(buffer.size)
             if block is NULL:
                 return False
         self.borrowed += 1
         self.lent_large += buffer.size == LARGE
-        buffer.data = <char *> block
+        buffer.data = block
         buffer.start = buffer.end = 0
         return True
 
     cdef void give_back(self, Buffer *buffer) noexcept nogil:
-        cdef void *block = buffer.data
+        cdef char *block = buffer.data
         if block is NULL:
             return
         self.borrowed -= 1
@@ -65,12 +54,10 @@ cdef class Buffers:
         buffer.data = NULL
         buffer.start = buffer.end = 0
         if buffer.size == SMALL and self.small_count < KEPT_SMALL:
-            (<void **> block)[0] = self.free_small
-            self.free_small = block
+            self.free_small[self.small_count] = block
             self.small_count += 1
         elif buffer.size == LARGE and self.large_count < KEPT_LARGE:
-            (<void **> block)[0] = self.free_large
-            self.free_large = block
+            self.free_large[self.large_count] = block
             self.large_count += 1
         else:
             free(block)

@@ -1,9 +1,10 @@
 """What the plain road's machines share, and what they leave to the general road."""
 
 cimport cython
-from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+
+cdef const char *DIGITS = "0123456789abcdef"
 
 
 @cython.final
@@ -70,10 +71,18 @@ cdef class PlainRoad:
         self.buffers.pipes.close()
 
     cdef size_t make_id(self, char *out) noexcept nogil:
-        memcpy(out, self.id_prefix, self.id_prefix_length)
+        cdef size_t length = self.id_prefix_length
+        cdef int shift = 60
+        memcpy(out, self.id_prefix, length)
+        out[length] = c"-"
         self.serial += 1
-        return self.id_prefix_length + snprintf(
-            out + self.id_prefix_length, MAX_ID - self.id_prefix_length, "-%lx", self.serial)
+        while shift and not self.serial >> shift:
+            shift -= 4
+        while shift >= 0:
+            length += 1
+            out[length] = DIGITS[self.serial >> shift & 15]
+            shift -= 4
+        return length + 1
 
 
 @cython.final
