@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,13 @@ import pytest
 import trio
 import trio.testing
 
+from trio_lb._trio_waits import TrioWaits
+from trio_lb._upstreams import Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-if sys.platform != "linux":
-    pytest.skip("the plain road is Linux's", allow_module_level=True)
-
-from trio_lb._trio_waits import TrioWaits
-from trio_lb._upstreams import Server
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

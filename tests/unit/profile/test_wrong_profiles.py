@@ -170,7 +170,7 @@ WRONG = [
     ("page that is a directory", S + "error_pages: {503: /dev/x.html/}", "2:20", "can be read"),
     ("access log on", S + "access_log: on", "2:13", '"-" for standard output, or off'),
     ("engine", S + "engine: h12", "2:9", 'did you mean "h11"?'),
-    ("readiness", S + "readiness: poll", "2:12", 'did you mean "epoll"?'),
+    ("readiness", S + "readiness: aut", "2:12", 'did you mean "auto"?'),
     ("access log format", S + "access_log_format: jsn", "2:20", 'did you mean "json"?'),
     ("log level", S + "log_level: warn", "2:12", 'did you mean "warning"?'),
     ("unset variable", "servers: http://a:${NOPE}", "1:10", "the environment has no NOPE"),
