@@ -73,7 +73,8 @@ cdef class PlainRoad:
         memcpy(out, self.id_prefix, self.id_prefix_length)
         self.serial += 1
         return self.id_prefix_length + snprintf(
-            out + self.id_prefix_length, MAX_ID - self.id_prefix_length, "-%lx", self.serial)
+            out + self.id_prefix_length, MAX_ID - self.id_prefix_length, "-%llx",
+            <unsigned long long> self.serial)
 
 
 @cython.final
