@@ -21,7 +21,7 @@ sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 macros = [
     *([("CYTHON_TRACE_NOGIL", "1")] if trace else []),
-    *([("TRIO_LB_PORTABLE", "1")] if portable else []),
+    *([("TRIO_LB_LINUX", "1")] if linux else []),
 ]
 
 TABLE = ("_block", "_table", "_recovery", "_select", "_places")

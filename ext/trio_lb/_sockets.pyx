@@ -1,4 +1,9 @@
-"""Non-blocking receives and sends; see _sockets.pxd. And what Python wants to know of a socket."""
+"""Non-blocking receives and sends; see _sockets.pxd. And what Python wants to know of sockets."""
+
+cdef extern from "_system.h":
+    bint TLB_HAS_EPOLL
+
+HAS_EPOLL = TLB_HAS_EPOLL       # trio_lb._epoll was built
 
 
 def unsent(int fd):

@@ -1,6 +1,6 @@
 /* What systems differ in, as far as the plain road has to do with it.
 
-   TRIO_LB_PORTABLE: have nothing that is not on every system; see setup.py. */
+   TRIO_LB_LINUX: setup.py says so. On Linux without it, nothing is there that any system lacks. */
 
 #ifndef TLB_SYSTEM_H
 #define TLB_SYSTEM_H
@@ -12,13 +12,15 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#if defined(__linux__) && !defined(TRIO_LB_PORTABLE)
-#define TLB_LINUX
+#ifdef TRIO_LB_LINUX
 #include <fcntl.h>
 #include <unistd.h>
+#define TLB_HAS_EPOLL 1
+#else
+#define TLB_HAS_EPOLL 0
 #endif
 
-#ifdef TRIO_LB_PORTABLE
+#if defined(__linux__) && !defined(TRIO_LB_LINUX)
 #undef MSG_NOSIGNAL
 #undef POLLRDHUP
 #undef POLLERR
@@ -39,7 +41,7 @@
 /* Bytes that were sent and that the peer's system has not acknowledged. */
 static inline int tlb_in_queue(int fd) {
     int count = 0;
-#if defined(TLB_LINUX)
+#if defined(TRIO_LB_LINUX)
     return ioctl(fd, TIOCOUTQ, &count) ? 0 : count;
 #elif defined(SO_NWRITE)        /* macOS */
     socklen_t size = sizeof(count);
@@ -56,7 +58,7 @@ static inline int tlb_in_queue(int fd) {
 
 /* A pipe with so much room, which never waits; false if there is none to be had. */
 static inline int tlb_open_pipe(int ends[2], int size) {
-#ifdef TLB_LINUX
+#ifdef TRIO_LB_LINUX
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return 0;
     if (fcntl(ends[1], F_SETPIPE_SZ, size) >= size) return 1;
     close(ends[0]);             /* there is a limit for all pipes of a user */
@@ -67,7 +69,7 @@ static inline int tlb_open_pipe(int ends[2], int size) {
 
 /* Move bytes between such a pipe and a socket; like read(2) and write(2). */
 static inline ssize_t tlb_move(int source, int target, size_t size) {
-#ifdef TLB_LINUX
+#ifdef TRIO_LB_LINUX
     return splice(source, NULL, target, NULL, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 #else
     errno = ENOSYS;

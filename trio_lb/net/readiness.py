@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from trio_lb._sockets import HAS_EPOLL
 from trio_lb._trio_waits import TrioWaits
 
 if TYPE_CHECKING:
@@ -19,10 +20,8 @@ def open_readiness(how: Literal["auto", "trio"], deadlines: Deadlines) -> Epoll 
         how: `auto`, an epoll of our own where there is one, else Trio's waits; `trio`, those.
         deadlines: of the waits beside it.
     """
-    if how == "trio":
+    if how == "trio" or not HAS_EPOLL:
         return TrioWaits()
-    try:
-        from trio_lb._epoll import Epoll
-    except ModuleNotFoundError:  # it is Linux's
-        return TrioWaits()
+    from trio_lb._epoll import Epoll
+
     return Epoll(deadlines)
