@@ -10,7 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
 
-.PHONY: help demo test lint types unit coverage sanitize fuzz bench bench-rates bench-micro bench-instructions \
+.PHONY: help demo test lint types unit coverage sanitize portable fuzz bench bench-rates bench-micro bench-instructions \
 	soak idle wheel clean
 
 help:  ## show this
@@ -37,6 +37,9 @@ coverage: $(BUILT)  ## all tests, and the lines and branches that they reach, in
 
 sanitize: $(BUILT)  ## tests of the compiled modules under AddressSanitizer and UBSan
 	$(BIN)/python scripts/sanitize.py
+
+portable: $(BUILT)  ## tests of the plain road as it is built elsewhere than on Linux
+	$(BIN)/python scripts/portable.py
 
 bench: $(BUILT)  ## whole process against HAProxy, nginx and others (wrk must be installed); BENCH=options
 	$(BIN)/python -m benchmarks.macro $(BENCH)

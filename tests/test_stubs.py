@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.built import PORTABLE
+
 ROOT = Path(__file__).parent.parent
 
 
 def test_stubs_match_the_compiled_modules() -> None:
-    modules = [f"trio_lb.{source.stem}" for source in (ROOT / "ext/trio_lb").glob("*.pyx")]
+    modules = {f"trio_lb.{source.stem}" for source in (ROOT / "ext/trio_lb").glob("*.pyx")}
     assert modules
+    if PORTABLE:
+        modules -= {"trio_lb._epoll", "trio_lb._loop"}
     command = [sys.executable, "-m", "mypy.stubtest", "--concise", *modules]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -1,9 +1,7 @@
 from collections.abc import Callable
-from typing import Final, Self, final
+from typing import Self, final
 
 import trio
-
-__pyx_capi__: Final[dict[str, object]]  # what compiled modules import
 
 @final
 class TrioLoop:

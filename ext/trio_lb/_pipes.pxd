@@ -1,4 +1,4 @@
-"""Pipes for bytes that go from socket to socket without being copied (Linux).
+"""Pipes for bytes that go from socket to socket without being copied; only Linux can do that.
 
 A pipe is borrowed while there are bytes in it. So clients that keep up share one, and each of the
 others has its own until it has taken what is in it.
@@ -21,7 +21,7 @@ cdef class Pipes:
     cdef int refusals           # requests that are still to be refused, as no pipe was to be had
     cdef int lent
 
-    # An empty one, or NULL if there is none.
+    # An empty one, or NULL if there is none; elsewhere than on Linux there never is.
     cdef Pipe *borrow(self) noexcept nogil
     # May be called without one. What is still in it is lost.
     cdef void give_back(self, Pipe *pipe) noexcept nogil

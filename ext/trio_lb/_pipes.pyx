@@ -6,14 +6,11 @@ from libc.stdlib cimport free, malloc
 
 from trio_lb._sockets cimport FAILED, NOTHING
 
-cdef extern from "<fcntl.h>" nogil:
-    int fcntl(int fd, int command, int value)
-    ssize_t splice(int source, void *, int target, void *, size_t size, unsigned int flags)
-    int F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK
-    unsigned int SPLICE_F_MOVE, SPLICE_F_NONBLOCK
+cdef extern from "_system.h" nogil:
+    bint open_pipe "tlb_open_pipe"(int *ends, int size)
+    ssize_t move_once "tlb_move"(int source, int target, size_t size)
 
 cdef extern from "<unistd.h>" nogil:
-    int pipe2(int *ends, int flags)
     int close_descriptor "close"(int fd)
 
 cdef enum:
@@ -70,15 +67,12 @@ cdef Pipe *make() noexcept nogil:
     cdef Pipe *pipe = <Pipe *> malloc(sizeof(Pipe))
     if pipe is NULL:
         return NULL
-    if pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0:
+    if not open_pipe(ends, PIPE_SIZE):
         free(pipe)
         return NULL
     pipe.out_of = ends[0]
     pipe.into = ends[1]
     pipe.held = 0
-    if fcntl(pipe.into, F_SETPIPE_SZ, PIPE_SIZE) < PIPE_SIZE:
-        scrap(pipe)     # there is a limit for all pipes of a user
-        return NULL
     return pipe
 
 
@@ -110,7 +104,7 @@ cdef ssize_t empty(Pipe *pipe, int fd) noexcept nogil:
 cdef ssize_t move(int source, int target, size_t size) noexcept nogil:
     cdef ssize_t count
     while True:
-        count = splice(source, NULL, target, NULL, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+        count = move_once(source, target, size)
         if count >= 0:
             return count
         if errno != EINTR:

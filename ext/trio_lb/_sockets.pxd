@@ -4,11 +4,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 from trio_lb._buffers cimport Buffer
 
-cdef extern from "<sys/socket.h>" nogil:
+cdef extern from "_system.h" nogil:
     """
-    #include <sys/ioctl.h>
-    #include <sys/uio.h>
-    #include <linux/sockios.h>
     static inline ssize_t tlb_send_two(
             int fd, char *first, size_t first_size, char *second, size_t second_size) {
         struct iovec parts[2] = {{first, first_size}, {second, second_size}};
@@ -23,11 +20,6 @@ cdef extern from "<sys/socket.h>" nogil:
         int error = 0;
         socklen_t size = sizeof(error);
         return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
-    }
-    /* Bytes that were sent and that the peer's system has not acknowledged. */
-    static inline int tlb_in_queue(int fd) {
-        int count = 0;
-        return ioctl(fd, SIOCOUTQ, &count) ? 0 : count;
     }
     """
     ssize_t recv(int fd, void *buffer, size_t size, int flags)

@@ -6,30 +6,26 @@ Trio, and a task for each connection; for what it has over `_epoll`, see docs/pr
 
 Trio's waits tell that a socket is ready, and not of what: whether the peer has ended or broken the
 connection is asked of poll(2), which changes nothing of the socket. (MSG_PEEK would take the error
-away from who receives next.)
+away from who receives next, on Linux; it is for systems whose poll(2) knows of no end.)
 """
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from trio_lb._readiness cimport (
-    Entry, entry_of, key_of, NOWHERE, pass_on, READABLE, Readiness, Watched, WRITABLE,
+    BROKEN, ENDED, Entry, entry_of, HUNG_UP, key_of, NOWHERE, pass_on, READABLE, Readiness, Watched,
+    WRITABLE,
 )
+from trio_lb._sockets cimport at_end
 
 import trio
 
-cdef extern from "<poll.h>" nogil:
-    """
-    #ifndef POLLRDHUP
-    #define POLLRDHUP 0     /* the end comes as POLLHUP, or is received */
-    #endif
-    /* What is to be told of a socket for which `events` are expected; 0: nothing now. */
-    static inline uint32_t tlb_look(int fd, uint32_t events) {
-        struct pollfd one = {.fd = fd, .events = (short) (events | POLLRDHUP)};
-        return poll(&one, 1, 0) == 1 ? (uint32_t) one.revents : 0;
-    }
-    """
-    uint32_t look "tlb_look"(int fd, uint32_t events)
+cdef extern from "_system.h" nogil:
+    struct pollfd:
+        int fd
+        short events, revents
+    int poll(pollfd *sockets, unsigned int count, int milliseconds)
+    short POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP
 
 
 @cython.final
@@ -135,3 +131,31 @@ cdef class TrioWaits(Readiness):
                     self.turning = False
         finally:
             self.nursery = None
+
+
+cdef uint32_t look(int fd, uint32_t expected) noexcept:
+    """What is to be told of a socket for which these events are expected; 0: nothing now.
+
+    Both directions are asked for apart: to macOS, POLLHUP is the end of the one that was asked for.
+    """
+    cdef pollfd[2] ways
+    cdef uint32_t events = 0
+    ways[0].fd = ways[1].fd = fd
+    ways[0].events = POLLIN | POLLRDHUP
+    ways[1].events = POLLOUT
+    if poll(ways, 2, 0) <= 0:
+        return 0
+    if ways[0].revents & POLLIN:
+        events |= READABLE
+    if ways[1].revents & POLLOUT:
+        events |= WRITABLE
+    events &= expected
+    if (ways[0].revents | ways[1].revents) & POLLERR:
+        events |= BROKEN
+    if ways[1].revents & POLLHUP:
+        events |= HUNG_UP
+    if ways[0].revents & (POLLHUP | POLLRDHUP):
+        events |= ENDED
+    elif not POLLRDHUP and ways[0].revents & POLLIN and at_end(fd):
+        events |= ENDED
+    return events

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from tests.support.built import linux_only
 from tests.support.leaks import held
 from trio_lb import service
 from trio_lb.proxy.connection import Proxy
@@ -35,7 +36,7 @@ async def _nothing_is_left() -> Any:
     assert held() == before
 
 
-@pytest.fixture(params=["epoll", "trio"])
+@pytest.fixture(params=[pytest.param("auto", id="epoll", marks=linux_only), "trio"])
 def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs a test with each way of waiting, whatever the profile says."""
 

@@ -23,6 +23,8 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trio.testing import MockClock
+
     from tests.support.backend import Exchange, Script
 
 pytestmark = pytest.mark.usefixtures("readiness")
@@ -232,6 +234,24 @@ async def test_many_large_responses_are_what_was_sent() -> None:
             for seed in range(16):
                 nursery.start_soon(ask, balancer.addresses[0], seed)
         assert balancer.statistics().servers[0].bytes_received == 160_000_000
+
+
+async def test_who_takes_some_in_time_gets_all(autojump_clock: MockClock) -> None:
+    """However long all of it takes: patience is for those who take nothing."""
+    size, seen, patience = 30_000_000, 0, 4
+    began = trio.current_time()
+    async with (
+        open_backend(scripts.bulk(size)) as backend,
+        open_balancer(backend.url, health_check="off", timeouts={"body": patience}) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get("/", "Connection: close"))
+        while data := await client.stream.receive_some(100_000):
+            seen += len(data)
+            await trio.sleep(0.2)
+        assert seen > size
+        assert balancer.statistics().servers[0].failed == 0
+    assert trio.current_time() - began > 10 * patience
 
 
 async def test_many_slow_readers_take_little_memory() -> None:

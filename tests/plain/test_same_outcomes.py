@@ -220,7 +220,7 @@ def shown(response: Response) -> object:
 
 
 async def outcome(
-    case: Case, engine: Literal["plain", "h11"], readiness: Literal["epoll", "trio"] = "epoll"
+    case: Case, engine: Literal["plain", "h11"], readiness: Literal["auto", "trio"] = "auto"
 ) -> dict[str, object]:
     """Runs a case; returns all that could be noticed of it."""
     async with AsyncExitStack() as stack:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from typing import Protocol, TypeAlias
 
 import trio
+
+from trio_lb._sockets import unsent
 
 from .deadlines import NEVER, Deadlines
 from .pace import Pace
@@ -287,7 +286,7 @@ class SocketTransport:
 
     @property
     def unsent(self) -> int:
-        return _unsent(self._sock) if self._sock.fileno() >= 0 else 0
+        return unsent(self._sock.fileno()) if self._sock.fileno() >= 0 else 0
 
     def peek(self) -> bytes | None:
         try:
@@ -312,15 +311,6 @@ class SocketTransport:
         with contextlib.suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
-
-
-def _unsent(sock: socket.socket) -> int:
-    """Bytes that the system still holds for a socket, unsent or not acknowledged."""
-    if sys.platform == "darwin":
-        return sock.getsockopt(socket.SOL_SOCKET, 0x1024)  # SO_NWRITE, which Python has no name for
-    count = bytearray(4)
-    fcntl.ioctl(sock, termios.TIOCOUTQ, count)
-    return int.from_bytes(count, sys.byteorder)
 
 
 def tune(sock: socket.socket, *, unsent_limit: float | None = None) -> None:

@@ -6,7 +6,6 @@ idle one is an event, so that none has to be asked before it is found to be clos
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from .transport import SocketTransport
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from trio_lb._upstreams import Server
 
     from .transport import Transport
-
-assert sys.platform == "linux"
 
 
 class WatchedPool:

@@ -267,17 +267,17 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     engine: Annotated[
         Literal["plain", "h11"],
         Meta(
-            description="plain: compiled code serves what is plain, on Linux, and h11 the rest; "
+            description="plain: compiled code serves what is plain, and h11 the rest; "
             "h11: that serves everything."
         ),
     ] = "plain"
     readiness: Annotated[
-        Literal["epoll", "trio"],
+        Literal["auto", "trio"],
         Meta(
-            description="How what is plain is waited for: epoll, one of our own; or trio, by "
-            "Trio's own waits, which take more time."
+            description="How what is plain is waited for: auto, on Linux by an epoll of our own, "
+            "elsewhere as with trio; trio, by Trio's own waits, which take more time."
         ),
-    ] = "epoll"
+    ] = "auto"
     workers: Annotated[
         int | Literal["auto"],
         WORKERS,

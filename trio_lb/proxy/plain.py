@@ -7,12 +7,12 @@ served any more is settled here, by the same rules.
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
+from trio_lb._client import PlainClient
 from trio_lb.errors import ResponseCut
 from trio_lb.net.transport import SocketTransport
 from trio_lb.wire.heads import Field, RequestHead
@@ -20,9 +20,6 @@ from trio_lb.wire.plain import client_lines, from_here
 
 from .begun import Begun
 from .exchange import CLIENT_GONE, Account, Try
-
-if sys.platform == "linux":
-    from trio_lb._client import PlainClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

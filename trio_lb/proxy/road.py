@@ -1,21 +1,19 @@
-"""The plain road of a process, made as its profile says (Linux)."""
+"""The plain road of a process, made as its profile says."""
 
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from trio_lb._road import PlainRoad
+from trio_lb._upstreams import Server
 from trio_lb.net.dial import dial_at_once
-
-if sys.platform == "linux":
-    from trio_lb._epoll import Epoll
-    from trio_lb._road import PlainRoad
-    from trio_lb._trio_waits import TrioWaits
-    from trio_lb._upstreams import Server
-    from trio_lb.net.watched_pool import WatchedPool
+from trio_lb.net.readiness import open_readiness
+from trio_lb.net.watched_pool import WatchedPool
 
 if TYPE_CHECKING:
+    from trio_lb._epoll import Epoll
+    from trio_lb._trio_waits import TrioWaits
     from trio_lb.balance import ServerPool
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.profile import Profile
@@ -36,8 +34,7 @@ class Paving(NamedTuple):
 
 
 def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving | None:
-    """Make the plain road; None where there is none: elsewhere than on Linux, not wanted, or
-    not made for what servers want.
+    """Make the plain road; None where it is not wanted, or not made for what servers want.
 
     Args:
         profile: limits, timeouts, and whether it is wanted (`engine`), and how it waits
@@ -45,12 +42,12 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
         servers: the pool.
         deadlines: of the general road's waits on connections made here.
     """
-    if sys.platform != "linux" or profile.engine == "h11":
+    if profile.engine == "h11":
         return None
     if any(server.send_proxy for server in profile.servers):
         return None  # connections that are for one client each
     table, selection, slots = servers.compiled()
-    readiness = TrioWaits() if profile.readiness == "trio" else Epoll()
+    readiness = open_readiness(profile.readiness)
     limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
     compiled = [
         Server(

@@ -11,14 +11,15 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.built import PORTABLE, WITHOUT
+from trio_lb._upstreams import Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import SocketTransport
 
-if sys.platform != "linux":
-    pytest.skip("readiness is Linux's", allow_module_level=True)
+if PORTABLE:
+    pytest.skip(WITHOUT, allow_module_level=True)
 
 from trio_lb._epoll import Epoll
-from trio_lb._upstreams import Server
 
 #: Far more than there is room for in one batch.
 EVENTS = 200

@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import trio
 import trio.testing
 
+from tests.support.built import PORTABLE
+from trio_lb._trio_waits import TrioWaits
+from trio_lb._upstreams import Server
 from trio_lb.net.deadlines import Deadlines
+from trio_lb.net.readiness import open_readiness
 from trio_lb.net.transport import SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-if sys.platform != "linux":
-    pytest.skip("the plain road is Linux's", allow_module_level=True)
-
-from trio_lb._trio_waits import TrioWaits
-from trio_lb._upstreams import Server
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -150,3 +147,10 @@ async def test_it_can_be_cancelled_and_begun_again(idle: Idle) -> None:
         idle.far_ends[0].close()
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert len(idle.waits) == 0
+
+
+@pytest.mark.parametrize("how", ["auto", "trio"])
+async def test_there_is_no_other_way_elsewhere_than_on_linux(how: Literal["auto", "trio"]) -> None:
+    readiness = open_readiness(how)
+    readiness.close()
+    assert isinstance(readiness, TrioWaits) == (PORTABLE or how == "trio")

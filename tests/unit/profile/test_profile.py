@@ -74,7 +74,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         unavailable_status=503,
         access_log=None,
         engine="plain",
-        readiness="epoll",
+        readiness="auto",
         access_log_format="combined",
         report_interval=10,
         log_level="info",
