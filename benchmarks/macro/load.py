@@ -49,7 +49,8 @@ def run_closed(port: int, workload: Workload, seconds: int, halfway: Callable[[]
         LoadError: there is no result.
     """
     url = _url(port, workload.path)
-    script = (SCRIPTS / "post.lua", workload.sent) if workload.sent else None
+    name = "chunks.lua" if workload.kind == "chunked-upload" else "post.lua"
+    script = (SCRIPTS / name, workload.sent) if workload.sent else None
     options = ["-H", "Connection: close"] if workload.kind == "close" else []
     return _run(url, workload.connections, seconds, script, halfway, options)
 

@@ -265,7 +265,9 @@ def fetch(port: int, workload: Workload) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         if workload.sent:
-            connection.request("POST", workload.path, b"x" * workload.sent)
+            body = b"x" * workload.sent
+            chunked = workload.kind == "chunked-upload"
+            connection.request("POST", workload.path, iter([body]) if chunked else body)
         else:
             headers = {"Connection": "close"} if workload.kind == "close" else {}
             connection.request("GET", workload.path, headers=headers)

@@ -9,7 +9,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 #: Bytes of the body that a request of some kind carries; others have none.
-SENT = {"POST": 256, "upload": MIB}
+SENT = {"POST": 256, "upload": MIB, "chunked-upload": MIB}
 
 #: Bodies from this size on are judged by CPU time per MiB, smaller ones by that per request.
 LARGE = MIB
@@ -21,11 +21,12 @@ class Workload:
 
     Attributes:
         kind: a GET, a small POST, a GET whose answer has no Content-Length, a POST that the server
-            reads in full, or a GET that is the only request on its connection.
+            reads in full, one without Content-Length, or a GET that is the only request on its
+            connection.
         body: bytes of the answer's body.
     """
 
-    kind: Literal["GET", "POST", "chunked", "upload", "close"]
+    kind: Literal["GET", "POST", "chunked", "upload", "chunked-upload", "close"]
     body: int
     connections: int
 
@@ -39,7 +40,7 @@ class Workload:
     def path(self) -> str:
         """What is asked for."""
         if self.sent:
-            return f"/{self.kind.lower()}"
+            return "/post" if self.kind == "POST" else "/upload"
         return f"/chunked/{self.body}" if self.kind == "chunked" else f"/{self.body}"
 
     @property
@@ -73,6 +74,7 @@ WORKLOADS = {
         Workload("GET", MIB, 16),
         Workload("GET", 10 * MIB, 16),
         Workload("upload", SMALL, 16),
+        Workload("chunked-upload", SMALL, 16),
         Workload("close", SMALL, 64),
     )
 }

@@ -5,8 +5,8 @@ sleeps in `run` and owns it; the readiness task steps it, request after request,
 go. A step is one receive, one send, at most one buffer.
 
     READING ─► COLLECTING ─► picked ─► CONNECTING ─► UPLOADING ─► WAITING ─► RELAYING ─┐
-       ▲       a small body    └── or reused ─────► a large one  for a       a response │
-       │                                                         response               │
+       ▲       a small body    └── or reused ─────► a large or   for a       a response │
+       │                                            chunked one  response               │
        └───────────────────────────────── the next request ─────────────────────────────┘
 
 There is no policy of failure here. What isn't plain, and whatever fails before the client has seen

@@ -28,7 +28,7 @@ cdef enum State:
     READING                     # a request's head
     COLLECTING                  # its small body
     CONNECTING
-    UPLOADING                   # a large body, as it comes
+    UPLOADING                   # a large or chunked body, as it comes
     WAITING                     # for a response's head
     RELAYING                    # a response
 
@@ -51,9 +51,11 @@ cdef class PlainExchange(Watched):
     cdef Buffer request         # from its first byte, and what came behind it
     cdef size_t seen            # bytes of an incomplete head that were looked at
     cdef size_t request_length  # what of it stays in the buffer: the head, and a small body
-    cdef Flow upload            # a large body on its way to the server, behind the head
+    cdef Flow upload            # a streamed body on its way to the server, behind the head
     cdef bint uploading         # that is how the body goes
-    cdef bint choked            # the last send of it said that there is no room
+    cdef Buffer kept            # what went of it, as long as it might have to be sent again
+    cdef bint keeping
+    cdef bint choked            # the last send of the body said that there is no room
     cdef Pace pace_of_body      # of the client, while it is waited for
     cdef PlainRequest head
     cdef double began           # when its first bytes came; NEVER: none did
@@ -82,4 +84,6 @@ cdef class PlainExchange(Watched):
     cdef bytes id_given(self)
     cdef bytes rest_of_request(self)
     cdef int leave_upload(self, Handover ending) except -1
+    # Let go of what was kept of a body.
+    cdef void forget(self) noexcept
     cdef void reset(self) noexcept

@@ -3,8 +3,9 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from trio_lb._buffers cimport Buffer, held
+from trio_lb._buffers cimport held
 from trio_lb._flow cimport dry
+from trio_lb._framing cimport Body, BODY_END, within_chunk
 from trio_lb._readiness cimport expect_nothing, NEVER, Readiness, set_deadline, TICK
 from trio_lb._road cimport Handover, PlainRoad
 from trio_lb._upstreams cimport discard, release
@@ -33,6 +34,8 @@ cdef class PlainExchange(Watched):
 
     cdef uint64_t body_length(self) noexcept:
         cdef size_t here = min(self.request_length, held(&self.request))
+        if self.head.chunked:
+            return self.upload.framing.payload
         return here - self.head.length + self.upload.framing.payload
 
     cdef bytes id_given(self):
@@ -64,6 +67,7 @@ cdef class PlainExchange(Watched):
                 self.leave_upload(ending)
             else:
                 ending.begun_body = self.body_length()
+                ending.whole = True
             ending.received = as_bytes(
                 self.flow.body.data, self.flow.good, self.flow.body.end)
             if why == "odd":
@@ -85,26 +89,44 @@ cdef class PlainExchange(Watched):
         if self.state == WAITING or self.state == RELAYING:
             return b""
         if self.state == UPLOADING:
-            return as_bytes(self.upload.head.data, self.upload.head.start, self.upload.head.end)
+            return as_bytes(
+                self.upload.head.data, self.upload.head.start, self.upload.head.end
+            ) + as_bytes(self.upload.body.data, self.upload.body.start, self.upload.good)
         return as_bytes(self.flow.head.data, self.flow.head.start, self.flow.head.end) + as_bytes(
             self.request.data, body + body_sent,
             min(self.request.start + self.request_length, self.request.end))
 
     cdef int leave_upload(self, Handover ending) except -1:
-        """What came of a large body and has not gone on is read by the general road."""
-        cdef Buffer *body = &self.upload.body
-        cdef bytes here = as_bytes(body.data, body.start, body.end)
+        """What was kept of a streamed body is read again, or else only what did not go on."""
+        cdef Body *framing = &self.upload.framing
+        cdef size_t behind = self.request.start + self.request_length
+        cdef bytes body = as_bytes(self.upload.body.data, self.upload.good, self.upload.body.end)
         cdef Readiness readiness = self.road.readiness
         cdef double left = readiness.deadlines[self.place] - readiness.now
-        ending.unread += here
-        ending.gone = self.upload.framing.payload - len(here)
+        ending.whole = framing.state == BODY_END
+        if within_chunk(framing):
+            ending.chunk = framing.remaining
+        if self.keeping:
+            body = as_bytes(self.kept.data, self.kept.start, self.kept.end) + body
+            ending.begun_body = framing.payload
+        else:
+            ending.gone = framing.payload
+            if framing.chunked and ending.whole:
+                body = b"0\r\n\r\n"    # nothing is behind what is gone
+        ending.unread = as_bytes(self.request.data, self.request.start, behind) + body + as_bytes(
+            self.request.data, behind, self.request.end)
         ending.patience = min(max(left, 0.0) + TICK, self.road.patience.body)
         return 0
+
+    cdef void forget(self) noexcept:
+        self.road.buffers.give_back(&self.kept)
+        self.keeping = False
 
     cdef void reset(self) noexcept:
         cdef PlainRoad road = self.road
         road.buffers.give_back(&self.request)
         dry(&self.flow, road.buffers)
+        self.forget()
         dry(&self.upload, road.buffers)
         self.upload.framing.payload = 0
         self.uploading = self.choked = False

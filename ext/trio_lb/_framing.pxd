@@ -10,7 +10,8 @@ ends in or right behind a chunk's data, or at a *boundary*: behind the CRLF of a
 front of the next one's size. The last chunk is good only together with the empty line behind it.
 
 Thus everything out of the ordinary, be it legal (a chunk extension, a trailer, a size with zeros
-before it) or not, is found at a boundary: BODY_ODD. Both sides of the exchange are in the middle of
+before it, or of more digits than a recipient may have room for) or not, is found at a boundary:
+BODY_ODD. Both sides of the exchange are in the middle of
 a chunked body there, between two chunks, where the general road can go on with data[good:] as the
 next line, or the exchange be cut. Only a chunk whose data isn't followed by CRLF can't be gone on
 with: BODY_BROKEN.
@@ -19,8 +20,8 @@ with: BODY_BROKEN.
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef enum:
-    MAX_HELD = 17               # bytes: the digits of a size, and CR
-    MAX_CHUNK_DIGITS = 16
+    MAX_CHUNK_DIGITS = 7        # so that a size fits 31 bits, for whoever reads it next
+    MAX_HELD = 8                # bytes: the digits of a size, and CR
 
 cdef enum BodyState:
     BODY_MORE                   # the body goes on
@@ -28,11 +29,16 @@ cdef enum BodyState:
     BODY_ODD                    # chunked, at a boundary: what follows isn't plain
     BODY_BROKEN                 # chunked, behind a chunk's data: what follows isn't CRLF
 
+cdef enum ChunkStage:           # the last chunk, which has no data, is only ever in the first one
+    IN_SIZE
+    IN_DATA
+    BEHIND_DATA
+
 cdef struct Body:
     uint64_t remaining          # bytes to come of the body, or if chunked of this chunk's data
     uint64_t payload            # good bytes so far, without the framing
     uint8_t chunked
-    uint8_t stage               # of a chunk; see _framing.pyx
+    uint8_t stage               # ChunkStage
     uint8_t state               # BodyState: the answer of the last feed
 
 
@@ -47,3 +53,8 @@ cdef BodyState feed_body(
 
 # Likewise `length` bytes that nobody looks at: not more than remain of a body that isn't chunked.
 cdef void pass_by(Body *body, size_t length) noexcept nogil
+
+
+cdef inline bint within_chunk(const Body *body) noexcept nogil:
+    """A chunk's size was good, and the line end behind its data was not yet."""
+    return body.chunked and body.stage != IN_SIZE

@@ -10,12 +10,6 @@ END = <int> BODY_END
 ODD = <int> BODY_ODD
 BROKEN = <int> BODY_BROKEN
 
-cdef enum:
-    # Of a chunk. The last one, which has no data, is only ever in the first stage.
-    IN_SIZE
-    IN_DATA
-    BEHIND_DATA
-
 
 cdef void begin_body(Body *body, int64_t content_length, bint chunked) noexcept nogil:
     body.chunked = chunked

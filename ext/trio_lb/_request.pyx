@@ -3,10 +3,12 @@
 from trio_lb._buffers cimport Buffer, held
 from trio_lb._exchange cimport COLLECTING, PATIENCE, PlainExchange, READING
 from trio_lb._forward cimport pick
+from trio_lb._framing cimport begin_body, Body, BODY_END, BODY_MORE, feed_body
 from trio_lb._parser cimport HEAD, NEED_MORE, parse_request, Verdict
 from trio_lb._readiness cimport expect, NEVER, READABLE, set_deadline, TICK
 from trio_lb._road cimport PlainRoad
 from trio_lb._sockets cimport NOTHING, receive
+from trio_lb._upload cimport may_be_too_large
 
 
 cdef void read_request(PlainExchange exchange) noexcept:
@@ -50,7 +52,10 @@ cdef void parse(PlainExchange exchange) noexcept:
         exchange.seen = held(buffer)
         if exchange.readable:
             road.readiness.again(exchange)
-    elif verdict == HEAD and not exchange.head.chunked:
+    elif verdict == HEAD and exchange.head.chunked:
+        exchange.started = road.readiness.now
+        begin_chunks(exchange)
+    elif verdict == HEAD:
         exchange.started = road.readiness.now
         exchange.request_length = exchange.head.length + max(exchange.head.content_length, 0)
         if exchange.head.content_length <= <ssize_t> road.replay_body \
@@ -61,6 +66,24 @@ cdef void parse(PlainExchange exchange) noexcept:
             pick(exchange)
     else:
         exchange.end("odd")
+
+
+cdef void begin_chunks(PlainExchange exchange) noexcept:
+    """A chunked body goes on as it comes; one that has come whole goes with its head."""
+    cdef Buffer *buffer = &exchange.request
+    cdef Body *framing = &exchange.upload.framing
+    cdef size_t good, length = held(buffer) - exchange.head.length
+    begin_body(framing, -1, True)
+    if may_be_too_large(exchange, length):
+        exchange.end("odd")
+        return
+    feed_body(framing, buffer.data + buffer.start + exchange.head.length, length, &good)
+    if framing.state > BODY_END:
+        exchange.end("odd")             # before a server was picked
+        return
+    exchange.request_length = exchange.head.length + good
+    exchange.uploading = framing.state == BODY_MORE
+    pick(exchange)
 
 
 cdef void collect(PlainExchange exchange) noexcept:

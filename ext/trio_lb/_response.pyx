@@ -156,6 +156,7 @@ cdef void complete(PlainExchange exchange) noexcept:
     exchange.server = None
     exchange.uploading = False
     exchange.upload.framing.payload = 0
+    exchange.forget()
     exchange.served += 1
     dry(flow, road.buffers)
     exchange.request.start += exchange.request_length

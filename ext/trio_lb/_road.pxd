@@ -56,7 +56,9 @@ cdef class Handover:
     cdef readonly bytes unsent
     cdef readonly bytes received
     cdef readonly uint64_t begun_body
-    cdef readonly uint64_t gone
+    cdef readonly object gone
+    cdef readonly object chunk
+    cdef readonly bint whole
     cdef readonly object patience
     cdef readonly double sent
     cdef readonly uint64_t collected

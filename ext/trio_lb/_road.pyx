@@ -17,8 +17,8 @@ cdef class PlainRoad:
         table, selection, servers: the pool; `servers` in its order.
         run_id: beginning of the request ids made here, at most 12 bytes, and no other's.
         head_limit, target_limit, field_limit, body_limit: of a request; None: any body.
-        replay_body: bytes up to which a body is collected before a server is picked; requests
-            with larger ones are the general road's.
+        replay_body: bytes up to which a body is collected before a server is picked, or one that
+            is chunked is kept to be sent again.
         client_head, keep_alive, body, connect, response, idle: seconds; `idle` of a server's
             connection, the others as in the profile's `timeouts`.
     """
@@ -104,8 +104,12 @@ cdef class Handover:
         reused: it was used before.
         connect_error: number of the error that connecting has met, -1 for too late, else 0.
         unsent: bytes of the request that are to be sent on `transport` first.
+        whole: all of the request was sent, or is in `unsent`.
         begun_body: bytes in `unread` of the request's body that were sent, or are in `unsent`.
-        gone: bytes of a large body that are not in `unread` any more: they were sent.
+        gone: bytes of a body that are not in `unread` any more: they were sent, or are in
+            `unsent`; None: all that came is in `unread`.
+        chunk: bytes of a chunked body's chunk that are still to be sent, where its size and no
+            more than its data was sent, or is in `unsent`; else None.
         patience: seconds for which a sender, or a taker, of a large body that is under way may be
             waited for; None without one.
         received: bytes of the response that came on it.

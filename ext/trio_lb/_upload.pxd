@@ -1,4 +1,6 @@
-"""A stage of plain requests with a large body, which goes on as it comes: C-level interface."""
+"""A stage of plain requests whose body goes on as it comes: C-level interface."""
+
+from libc.stdint cimport uint64_t
 
 from trio_lb._exchange cimport PlainExchange
 
@@ -7,3 +9,9 @@ from trio_lb._exchange cimport PlainExchange
 cdef void begin_upload(PlainExchange exchange) noexcept
 # Send what is there of the body; if that was all, receive more, and send that.
 cdef void pass_body_on(PlainExchange exchange) noexcept
+
+
+cdef inline bint may_be_too_large(PlainExchange exchange, uint64_t more) noexcept:
+    """A chunked body could pass the limit with so many bytes; the general road counts exactly."""
+    cdef uint64_t limit = <uint64_t> exchange.limits.body       # -1, for none, is the largest
+    return exchange.head.chunked and exchange.upload.framing.payload + more > limit

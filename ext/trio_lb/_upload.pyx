@@ -1,16 +1,20 @@
-"""A stage of plain requests with a large body, which goes on as it comes; see _upload.pxd."""
+"""A stage of plain requests whose body goes on as it comes, large or chunked; see _upload.pxd."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from trio_lb._buffers cimport Buffer, held
+from trio_lb._buffers cimport Buffer, held, LARGE
 from trio_lb._exchange cimport PlainExchange, UPLOADING
 from trio_lb._flow cimport draw, dry, Flow, follow, pour, rest, waiting
-from trio_lb._framing cimport begin_body, BODY_END
+from trio_lb._framing cimport begin_body, Body, BODY_END, BODY_MORE
 from trio_lb._pace cimport earn
 from trio_lb._readiness cimport expect, READABLE, set_deadline, TICK, WRITABLE
 from trio_lb._response cimport await_response
 from trio_lb._road cimport PlainRoad
 from trio_lb._sockets cimport FAILED, NOTHING
+
+cdef enum:
+    ROOM_BEHIND = 4096          # bytes: for what comes behind a body whose end isn't known
 
 
 cdef void begin_upload(PlainExchange exchange) noexcept:
@@ -19,26 +23,33 @@ cdef void begin_upload(PlainExchange exchange) noexcept:
     cdef Buffer *request = &exchange.request
     cdef Flow *upload = &exchange.upload
     cdef size_t here = held(request) - exchange.head.length
-    if not road.buffers.borrow(&upload.body, here):
-        exchange.end("odd")
-        return
     exchange.state = UPLOADING
     upload.head = exchange.flow.head
     exchange.flow.head.data = NULL
     exchange.flow.head.start = exchange.flow.head.end = 0
-    request.end = request.start + exchange.head.length
     exchange.request_length = exchange.head.length
-    memcpy(upload.body.data, request.data + request.end, here)
-    upload.body.end = here
-    begin_body(&upload.framing, exchange.head.content_length, False)
-    follow(upload, 0)
+    begin_body(&upload.framing, exchange.head.content_length, exchange.head.chunked)
     exchange.pace_of_body.left = exchange.pace_of_body.patience
     exchange.pace_of_body.since = road.readiness.now
+    set_deadline(road.readiness, exchange, road.readiness.now + exchange.pace_of_body.left - TICK)
+    if not road.buffers.borrow(&upload.body, here):
+        exchange.end("odd")
+        return
+    request.end = request.start + exchange.head.length
+    memcpy(upload.body.data, request.data + request.end, here)
+    upload.body.end = here
+    if exchange.head.chunked and not road.buffers.reserve(
+            request, exchange.head.length + ROOM_BEHIND):
+        exchange.end("odd")
+        return
+    # What can't be sent twice goes to no other server, whatever is known of it.
+    exchange.keeping = exchange.head.chunked and exchange.head.idempotent
+    look_at(exchange, 0)
     send_body_on(exchange)
 
 
 cdef void pass_body_on(PlainExchange exchange) noexcept:
-    """Send what is there of a large body; if that was all, receive more, and send that."""
+    """Send what is there of the body; if that was all, receive more, and send that."""
     cdef PlainRoad road = exchange.road
     cdef Flow *upload = &exchange.upload
     cdef ssize_t count
@@ -53,18 +64,54 @@ cdef void pass_body_on(PlainExchange exchange) noexcept:
     if not waiting(upload):
         if not exchange.readable:
             return
-        count = draw(upload, road.buffers, exchange.fd, upload.framing.remaining)
+        count = draw(upload, road.buffers, exchange.fd, most_to_draw(exchange))
         exchange.readable = upload.flooding or exchange.hung_up and count > 0
         if not exchange.readable:
             expect(road.readiness, exchange, READABLE)
         if count == NOTHING:
             return
-        if count <= 0:
+        if count <= 0 or may_be_too_large(exchange, held(&upload.body)):
             exchange.end("odd")
             return
         earn(&exchange.pace_of_body, road.readiness.now, count)
-        follow(upload, upload.body.start)
+        look_at(exchange, upload.body.start)
     send_body_on(exchange)
+
+
+cdef uint64_t most_to_draw(PlainExchange exchange) noexcept:
+    """Nothing that is behind the body, unless the request's buffer has room for it."""
+    cdef Body *framing = &exchange.upload.framing
+    if not framing.chunked:
+        return framing.remaining
+    return min(framing.remaining, <uint64_t> LARGE) + exchange.request.size - exchange.request.end
+
+
+cdef void look_at(PlainExchange exchange, size_t start) noexcept:
+    """Let go on what is good of the body; what is behind its end is the next request."""
+    cdef Buffer *body = &exchange.upload.body
+    cdef Buffer *request = &exchange.request
+    cdef size_t behind
+    follow(&exchange.upload, start)
+    if exchange.keeping:
+        keep(exchange, start)
+    if exchange.upload.framing.state == BODY_END:
+        behind = body.end - exchange.upload.good
+        memcpy(request.data + request.end, body.data + exchange.upload.good, behind)
+        request.end += behind
+        body.end = exchange.upload.good
+
+
+cdef void keep(PlainExchange exchange, size_t start) noexcept:
+    """Remember what goes on from `start`, as long as it is little; see trio_lb.proxy.body."""
+    cdef Buffer *kept = &exchange.kept
+    cdef Flow *upload = &exchange.upload
+    cdef size_t size = upload.good - start
+    if upload.framing.payload > exchange.road.replay_body \
+            or not exchange.road.buffers.reserve(kept, held(kept) + size):
+        exchange.forget()
+        return
+    memcpy(kept.data + kept.end, upload.body.data + start, size)
+    kept.end += size
 
 
 cdef void send_body_on(PlainExchange exchange) noexcept:
@@ -83,6 +130,8 @@ cdef void send_body_on(PlainExchange exchange) noexcept:
     elif upload.framing.state == BODY_END:
         dry(upload, road.buffers)
         await_response(exchange)
+    elif upload.framing.state != BODY_MORE:
+        exchange.end("odd")
     else:
         set_deadline(road.readiness, exchange, now + exchange.pace_of_body.left - TICK)
         if exchange.readable:

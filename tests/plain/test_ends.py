@@ -21,7 +21,7 @@ from tests.support.balancer import open_balancer
 from tests.support.client import open_client
 from tests.support.net import black_hole
 from tests.support.real_time import fail_after_real
-from tests.support.rig import get, post
+from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ STATES = {
     "body": (post(b"x" * 10)[:-3], stops_after(b"")),
     "connecting": (get(), None),
     "uploading": (post(b"x" * 300_000)[:100_000], stops_after(b"")),
+    "in a chunk": (post_chunks(b"x" * 300_000)[:100_000], stops_after(b"")),
+    "in a small chunk": (post_chunks(b"x" * 100, method="PUT")[:-57], stops_after(b"")),
+    "behind a chunk": (post_chunks(b"x" * 10, end=b"")[:-1], stops_after(b"")),
+    "between chunks": (post_chunks(b"x" * 70_000, end=b"1"), stops_after(b"")),
     "waiting": (get(), stops_after(b"")),
     "waiting after post": (post(b"x"), stops_after(b"")),
     "response head": (get(), stops_after(LENGTH[:20])),
@@ -71,6 +75,7 @@ STATES = {
     "slow client": (get(), scripts.bulk(50_000_000)),
     "idle": (get(), scripts.answer(b"half")),
 }
+CHUNKED_UPLOADS = ("in a chunk", "in a small chunk", "behind a chunk", "between chunks")
 RELAYING = ("relaying", "relaying chunks", "relaying through a pipe")
 SLOT_FREE = ("new", "head", "body", "idle")
 
@@ -143,6 +148,7 @@ CANCELLED = {
     "body": "1 none",
     "connecting": "1 none",
     "uploading": "1 none",
+    **dict.fromkeys(CHUNKED_UPLOADS, "1 none"),
     "waiting": "1 none",
     "waiting after post": "1 none",
     "response head": "1 none",
@@ -181,6 +187,7 @@ LATE_ENDS = {
     "body": (4.5, "1 4xx", 0),
     "connecting": (2, "1 5xx", 1),
     "uploading": (4, "1 4xx", 0),
+    **dict.fromkeys(CHUNKED_UPLOADS, (4, "1 4xx", 0)),
     "waiting": (6, "1 5xx", 1),
     "waiting after post": (6, "1 5xx", 1),
     "response head": (6, "1 5xx", 1),
@@ -219,6 +226,7 @@ LEFT = {
     "body": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
     "connecting": ((2, "1 5xx", 1), (2, "1 5xx", 1)),
     "uploading": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
+    **dict.fromkeys(CHUNKED_UPLOADS, ((0, "1 4xx", 0), (0, "1 4xx", 0))),
     "waiting": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
     "waiting after post": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
     "response head": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
@@ -281,6 +289,7 @@ async def test_what_nobody_reads_keeps_nobody_busy(
 
 SERVER_LEFT = {
     "uploading": (502, "1 5xx", 1),
+    **dict.fromkeys(CHUNKED_UPLOADS, (502, "1 5xx", 1)),
     "waiting": (502, "1 5xx", 1),
     "waiting after post": (502, "1 5xx", 1),
     "response head": (502, "1 5xx", 1),

@@ -17,11 +17,11 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
-from tests.support.rig import get, post
+from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trio.testing import MockClock
 
@@ -254,20 +254,22 @@ async def test_who_takes_some_in_time_gets_all(autojump_clock: MockClock) -> Non
     assert trio.current_time() - began > 10 * patience
 
 
+async def read_slowly(url: str, *, task_status: trio.TaskStatus[None]) -> None:
+    """Asks for something, and takes next to nothing of it."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        parts = urlsplit(url)
+        await stream.socket.connect((parts.hostname, parts.port))
+        await stream.send_all(get())
+        task_status.started()
+        await trio.sleep_forever()
+
+
 async def test_many_slow_readers_take_little_memory() -> None:
     """Large buffers are lent to so many at a time; the others get on without."""
     size = 3_000_000
-
-    async def slow(url: str, *, task_status: trio.TaskStatus[None]) -> None:
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.setblocking(False)
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-            parts = urlsplit(url)
-            await stream.socket.connect((parts.hostname, parts.port))
-            await stream.send_all(get())
-            task_status.started()
-            await trio.sleep_forever()
 
     async with (
         open_backend(scripts.answer(DATA[:size])) as backend,
@@ -275,7 +277,7 @@ async def test_many_slow_readers_take_little_memory() -> None:
         trio.open_nursery() as nursery,
     ):
         for _ in range(MOST_LARGE + 10):
-            await nursery.start(slow, lb.addresses[0])
+            await nursery.start(read_slowly, lb.addresses[0])
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert lb.statistics().total_active == MOST_LARGE + 10
         async with open_client(lb.addresses[0]) as client:
@@ -285,4 +287,45 @@ async def test_many_slow_readers_take_little_memory() -> None:
             await client.send(ODD + get("/" + "a" * 8000) * 7)
             for _ in range(8):
                 assert (await client.read_response()).body == DATA[:size]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("framed", [post, post_chunks])
+async def test_an_upload_for_which_there_is_no_buffer(
+    framed: Callable[[bytes], bytes], on_general_road: list[bytes]
+) -> None:
+    """So much of it has come at once that it needs a large one, and is in the last of these."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.request.method == "POST" and exchange.request.target == "/":
+            seen = hashlib.sha256()
+            while data := await exchange.receive():
+                seen.update(data)
+            await exchange.respond(seen.hexdigest().encode())
+        elif exchange.request.target == "/":
+            await in_chunks(exchange)  # what has a length needs no buffers
+        else:
+            await exchange.respond(b"")
+
+    in_chunks = scripts.chunked([DATA])
+    odd = post(b"x", "TE: trailers", target="/odd")
+    body = DATA[:200_000]
+    async with (
+        open_backend(script) as backend,
+        open_balancer(backend.url, health_check="off") as lb,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(MOST_LARGE - 1):
+            await nursery.start(read_slowly, lb.addresses[0])
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        async with open_client(lb.addresses[0]) as client:
+            await client.send(odd[:-1])
+            await eventually(lambda: on_general_road)
+            await client.send(odd[-1:] + framed(body)[:60_000])  # a receive of the general road
+            await client.read_response()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await client.send(framed(body)[60_000:] + get("/2"))
+            assert (await client.read_response()).body == hashlib.sha256(body).hexdigest().encode()
+            assert (await client.read_response()).body == b""
+        assert on_general_road == [b"/odd", b"/"]
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer, states
 from tests.support.client import open_client
-from tests.support.rig import get, post
+from tests.support.rig import get, post, post_chunks
 from trio_lb.net import dial
 from trio_lb.proxy import road
 
@@ -207,6 +207,9 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
                 get("/a?b", "User-Agent: me", "Referer: x", "X-Request-ID: mine"),
                 get("/c", method="HEAD"),
                 post(b"abc"),
+                post_chunks(b"abc", b"defgh", target="/e?f"),
+                post_chunks(b"abc", end=b"0\r\nX-End: 1\r\n\r\n"),
+                post_chunks(b"x" * 100_000),
                 ODD,
                 get("/cut", "User-Agent: me", "X-Request-ID: mine"),
             ):
@@ -223,5 +226,5 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
                 attempt["outcome"] = attempt["outcome"] == "ok"
             record["ended"] = record["ended"] == "ok"
         logs.append(records)
-    assert len(logs[0]) == 5
+    assert len(logs[0]) == 8
     assert logs[0] == logs[1]

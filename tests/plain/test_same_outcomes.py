@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -13,7 +14,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.client import open_client
 from tests.support.net import free_port, http_url
-from tests.support.rig import get, post
+from tests.support.rig import get, post, post_chunks
 from trio_lb.load_balancer import open_load_balancer
 from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server
 from trio_lb.profile.address import parse_server_address
@@ -131,12 +132,6 @@ CASES = [
     one("target too long", get("/" + "a" * 9000)),
     one("head too large", get("/", *[f"X-{number}: {'a' * 900}" for number in range(40)])),
     one("head too large for a buffer", get("/", "X: " + "a" * 100_000)),
-    one(
-        "chunked request",
-        get("/", "Transfer-Encoding: chunked", method="POST") + b"3\r\nabc\r\n0\r\n\r\n",
-        method="POST",
-        general=[b"/"],
-    ),
     one("large request", post(BODY), method="POST"),
     Case(
         "large request in pieces",
@@ -210,6 +205,74 @@ CASES = [
     plain_twice("two for a connection", OK, settings={"limits": {"requests_per_connection": 2}}),
     one("no keep-alive", get("/"), settings={"timeouts": {"keep_alive": 0}}),
 ]
+
+
+def cut(data: bytes, *places: int) -> list[bytes]:
+    """Cut there, counted from the end of its head."""
+    head = data.index(b"\r\n\r\n") + 4
+    return [data[i:j] for i, j in pairwise((0, *(head + place for place in places), len(data)))]
+
+
+ABC = post_chunks(b"abc", b"defgh")
+PIECES = cut(ABC, 0, 1, 3, 5, 6, 7, 8, 14, 21, 22)
+PUT = cut(post_chunks(b"abc", b"defgh", method="PUT"), 0, 5, 8, 14)
+MANY = post_chunks(*(BODY[:size] for size in (1, 70_000, 16, 300_000, 5000, 262_144)))
+LATER_TRAILERS = MANY[:-2] + b"X-End: 1\r\nHost: x\r\n\r\n"
+
+CHUNKED_REQUESTS = [
+    one("chunked", ABC, method="POST"),
+    one("chunked, nothing", post_chunks(), method="POST"),
+    one("chunked get", post_chunks(b"abc", method="GET")),
+    one("chunked head", post_chunks(b"abc", method="HEAD"), method="HEAD"),
+    one("chunked, below a path", ABC, method="POST", path="/below"),
+    Case("chunked in pieces", [(PIECES, ["POST"])]),
+    Case("chunked byte by byte", [([bytes([byte]) for byte in ABC], ["POST"])]),
+    Case("chunked among others", [([get("/1") + ABC + ABC + get("/4")], ["GET"] * 4)]),
+    Case("others behind a last piece", [([*PIECES, b"", ABC + get("/3")], ["GET"] * 3)]),
+    one("large chunks", MANY, method="POST"),
+    Case("large chunks in a row", [([MANY + MANY + get("/3") + post(BODY) + ABC], ["GET"] * 5)]),
+    Case("large chunks, put", [([b"PUT" + MANY[4:] + get("/2")], ["GET"] * 2)]),
+    Case("tiny chunks", [([post_chunks(*[b"x"] * 50_000) + get("/2")], ["GET"] * 2)]),
+    Case("request trailers", [([ABC[:-2] + b"X-End: 1\r\n\r\n"], ["POST"])], general=[b"/"]),
+    Case("later request trailers", [([LATER_TRAILERS + get("/2")], ["GET"] * 2)], general=[b"/"]),
+    Case("request extension", [([ABC.replace(b"5", b"5;a=b") + ABC], ["GET"] * 2)], general=[b"/"]),
+    Case(
+        "later request extension",
+        [([*cut(ABC.replace(b"5", b"5;a=b"), 0, 8, 10, 20), ABC], ["GET"] * 2)],
+        general=[b"/"],
+    ),
+    Case("later zeros", [(cut(ABC.replace(b"5", b"005"), 0, 8), ["POST"])], general=[b"/"]),
+    Case("malformed at once", [([ABC.replace(b"5", b"z")], ["POST"])], general=[b"/"]),
+    Case("chunked, one refuses", [(PIECES, ["POST"])], [REFUSED, OK], general=[b"/"]),
+    Case("chunked, one breaks", [(PIECES, ["POST"])], [scripts.garbage_head(), OK], general=[b"/"]),
+    Case("put, one breaks", [([b"".join(PUT)], ["PUT"])], [scripts.garbage_head(), OK],
+         general=[b"/"]),
+    Case("put in pieces, one breaks", [(PUT, ["PUT"])], [scripts.garbage_head(), OK],
+         general=[b"/"]),
+    Case(
+        "large put, one breaks",
+        [([b"PUT" + MANY[4:]], ["PUT"])],
+        [scripts.garbage_head(), OK],
+        general=[b"/"],
+    ),
+    Case("put in pieces, dropped", [([get("/1")], ["GET"]), (PUT, ["PUT"])],
+         [scripts.drop_reused(OK)], general=[b"/"]),
+    Case(
+        "chunked within the limit",
+        [([MANY], ["POST"])],
+        settings={"limits": {"body": 1_000_000}},
+    ),
+    Case(
+        "chunked over the limit",
+        [([ABC], ["POST"])],
+        general=[b"/"],
+        settings={"limits": {"body": 7}},
+    ),
+    one("chunked, trailers back", MANY, scripts.chunked(CHUNKS, [("X-End", "1")]), method="POST",
+        general=[b"/"]),
+    one("chunked, odd later", ABC, odd_later(), method="POST", general=[b"/"]),
+    one("large chunks, odd later", MANY, odd_later(), method="POST", general=[b"/"]),
+]  # fmt: skip
 
 
 def shown(response: Response) -> object:
@@ -293,7 +356,7 @@ def settings_of(case: Case) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES + CHUNKED_REQUESTS, ids=lambda case: case.name)
 async def test_both_roads_agree(case: Case, on_general_road: list[bytes]) -> None:
     with trio.fail_after(20):
         plain = await outcome(case, "plain")

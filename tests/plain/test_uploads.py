@@ -12,14 +12,28 @@ import trio.testing
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
-from tests.support.rig import get, post
+from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from tests.support.backend import Exchange, Script
     from tests.support.client import Client
 
+    Framed: TypeAlias = Callable[..., bytes]
+
 LARGE = bytes(range(251)) * 20_000  # 5 MB
+
+
+def chunked(body: bytes, *, method: str = "POST") -> bytes:
+    """A request with this body in chunks."""
+    pieces = (body[at : at + 50_000] for at in range(0, len(body), 50_000))
+    return post_chunks(*pieces, method=method)
+
+
+both_framings = pytest.mark.parametrize("framed", [post, chunked])
 
 
 def digest(data: bytes) -> bytes:
@@ -45,8 +59,9 @@ async def send(client: Client, data: bytes, size: int = 65_536) -> None:
 
 @pytest.mark.parametrize("size", [65_537, 100_000, 524_288, 524_289, len(LARGE)])
 @pytest.mark.parametrize("piece", [1460, 65_536, 10_000_000])
+@both_framings
 async def test_bodies_arrive_as_they_were_sent(
-    size: int, piece: int, on_general_road: list[bytes]
+    framed: Framed, size: int, piece: int, on_general_road: list[bytes]
 ) -> None:
     async with (
         open_backend(tell_digest) as backend,
@@ -55,7 +70,7 @@ async def test_bodies_arrive_as_they_were_sent(
     ):
         for body in (LARGE[:size], LARGE[-size:]):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(send, client, post(body), piece)
+                nursery.start_soon(send, client, framed(body), piece)
                 assert (await client.read_response("POST")).body == digest(body)
         await client.send(get())
         assert (await client.read_response()).body == digest(b"")
@@ -64,7 +79,10 @@ async def test_bodies_arrive_as_they_were_sent(
         assert len(backend.connections) == 1
 
 
-async def test_a_slow_server_holds_the_client_back(on_general_road: list[bytes]) -> None:
+@both_framings
+async def test_a_slow_server_holds_the_client_back(
+    framed: Framed, on_general_road: list[bytes]
+) -> None:
     """What is not taken stays with the sender, and not in our memory."""
     begin = trio.Event()
     body = LARGE * 12
@@ -79,7 +97,7 @@ async def test_a_slow_server_holds_the_client_back(on_general_road: list[bytes])
         open_client(balancer.addresses[0]) as client,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(send, client, post(body))
+        nursery.start_soon(send, client, framed(body))
         await eventually(lambda: backend.requests)
         await trio.testing.wait_all_tasks_blocked(0.03)
         assert len(nursery.child_tasks) == 1  # it is still sending
@@ -106,14 +124,17 @@ def answers_early(reads: int, *, closes: bool) -> Script:
 @pytest.mark.parametrize("engine", ["plain", "h11"])
 @pytest.mark.parametrize("reads", [1, 200_000])
 @pytest.mark.parametrize("closes", [False, True])
-async def test_an_early_answer_is_delivered(engine: str, reads: int, closes: bool) -> None:
+@both_framings
+async def test_an_early_answer_is_delivered(
+    framed: Framed, engine: str, reads: int, closes: bool
+) -> None:
     """And what the client has still to send is nobody's request."""
     async with (
         open_backend(answers_early(reads, closes=closes)) as backend,
         open_balancer(backend.url, health_check="off", engine=engine, retries=0) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
-        await client.send(post(LARGE)[:300_000])
+        await client.send(framed(LARGE)[:300_000])
         response = await client.read_response("POST")
         assert (response.status, response.body) == (413, b"early")
         await client.finish()
@@ -125,7 +146,8 @@ async def test_an_early_answer_is_delivered(engine: str, reads: int, closes: boo
 
 
 @pytest.mark.parametrize("engine", ["plain", "h11"])
-async def test_a_body_that_is_partly_gone_goes_to_nobody_else(engine: str) -> None:
+@both_framings
+async def test_a_body_that_is_partly_gone_goes_to_nobody_else(framed: Framed, engine: str) -> None:
     """Not even that of a method that may be repeated: the second server would get its end only."""
 
     async def breaks(exchange: Exchange) -> None:
@@ -140,7 +162,7 @@ async def test_a_body_that_is_partly_gone_goes_to_nobody_else(engine: str) -> No
         open_client(balancer.addresses[0]) as client,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(send, client, post(LARGE, method="PUT"))
+        nursery.start_soon(send, client, framed(LARGE, method="PUT"))
         assert (await client.read_response("PUT")).status == 502
         nursery.cancel_scope.cancel()
         assert len(first.requests) + len(second.requests) == 1

@@ -40,6 +40,14 @@ def post(body: bytes, *lines: str, target: str = "/", method: str = "POST") -> b
     return get(target, f"Content-Length: {len(body)}", *lines, method=method) + body
 
 
+def post_chunks(
+    *chunks: bytes, target: str = "/", method: str = "POST", end: bytes = b"0\r\n\r\n"
+) -> bytes:
+    """A request with a chunked body, and `end` behind its chunks."""
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(data), data) for data in chunks)
+    return get(target, "Transfer-Encoding: chunked", method=method) + framed + end
+
+
 async def unreachable(exchange: Exchange) -> None:
     """A script for where no request may arrive."""
     raise AssertionError(f"a request arrived: {exchange.request}")

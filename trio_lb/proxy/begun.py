@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
+import trio
+
 from trio_lb.net.dial import connect_failed, connect_too_slow
 
 from .upstream import UpstreamConnection
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from trio_lb.errors import ConnectFailed
     from trio_lb.profile import Profile
     from trio_lb.wire.heads import FieldLine
+
+    from .exchange import Exchange
 
 
 class Begun:
@@ -36,7 +40,7 @@ class Begun:
         request_id: that its server knows the request by.
         status: of a response that the client has seen a part of, or 0.
         passed: bytes of the response's body that the client has already got.
-        gone: bytes of the request's body that the server has got, and that nobody has any more.
+        gone: bytes of the request's body that were begun to be sent, and that nobody has any more.
     """
 
     def __init__(self, handover: Handover, reservation: Reservation, profile: Profile) -> None:
@@ -47,7 +51,7 @@ class Begun:
         self.request_id = handover.request_id
         self.status = handover.status
         self.passed = handover.passed
-        self.gone = handover.gone
+        self.gone = handover.gone or 0
         self._handover = handover
         self._transport = handover.transport
         self._profile = profile
@@ -58,6 +62,12 @@ class Begun:
         if transport is None:
             return None
         return _BegunUpstream(self._handover, self._profile.timeout, self._profile.timeouts.body)
+
+    def note(self, exchange: Exchange, outcome: str) -> None:
+        """Remember how the attempt ended, if nobody takes it up."""
+        if self._transport is not None:
+            seconds = trio.current_time() - exchange.started
+            exchange.note(self.reservation.slot, outcome, seconds, self._handover.reused)
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +95,7 @@ class _BegunUpstream(UpstreamConnection):
             handover.transport, reused=handover.reused, timeout=timeout, progress=progress
         )
         self._handover = handover
+        self._chunk = handover.chunk  # bytes to be sent of a chunk whose size the server knows
 
     def begin_request(
         self,
@@ -95,8 +106,12 @@ class _BegunUpstream(UpstreamConnection):
         trailers: list[FieldLine] | None,
     ) -> bool:
         handover = self._handover
-        self._framed([self._codec.request(method, target, lines)], parts, trailers)
-        self._unsent = memoryview(handover.unsent + b"".join(parts)[handover.begun_body :])
+        # What the server has, or is in `unsent`, is only shown to the codec.
+        body, begun = b"".join(parts), handover.begun_body
+        self._codec.request(method, target, lines)
+        self._codec.body(body[:begun])
+        rest = self._framed([], [body[begun:]], trailers)
+        self._unsent = memoryview(handover.unsent if handover.whole else handover.unsent + rest)
         if not self._unsent and trailers is not None:
             self._whole = True
             self.expect_answer(handover.sent)
@@ -107,6 +122,23 @@ class _BegunUpstream(UpstreamConnection):
         if handover.received:
             self._codec.feed(handover.received)
         return not self._unsent
+
+    def _framed(
+        self, out: list[bytes], parts: list[bytes], trailers: list[FieldLine] | None
+    ) -> bytes:
+        if self._chunk is not None:
+            parts = self._go_on_in_chunk(out, b"".join(parts), self._chunk)
+        return super()._framed(out, parts, trailers)
+
+    def _go_on_in_chunk(self, out: list[bytes], data: bytes, left: int) -> list[bytes]:
+        """What the chunk under way wants goes on as it is; returns what is behind it."""
+        out.append(data[:left])
+        self._chunk = left - len(out[-1])
+        if self._chunk:
+            return []
+        self._chunk = None
+        out.append(b"\r\n")
+        return [data[left:]]
 
     async def send_rest(self, trailers: list[FieldLine] | None) -> None:
         progress = self._progress

@@ -279,7 +279,12 @@ class ClientConnection:
         return b"" if codec is None else codec.take_unread(), self._served
 
     def come_back(
-        self, unread: bytes, served: int, began: float | None, patience: float | None
+        self,
+        unread: bytes,
+        served: int,
+        began: float | None,
+        patience: float | None,
+        chunk: int | None,
     ) -> None:
         """Go on from the plain road.
 
@@ -288,11 +293,14 @@ class ClientConnection:
             served: requests that were served on both roads.
             began: when the first of these bytes came, on Trio's clock; None if there are none.
             patience: seconds for which a body that is under way may be waited for.
+            chunk: bytes to come of a chunk that behind the head is gone on with, if any is.
         """
         if patience is not None:
             self._sends.left = patience
         if unread:
             self._codec.feed(unread)
+        if chunk is not None:
+            self._codec.go_on_in_chunk(chunk)
         self._served = served
         self._began = began
 

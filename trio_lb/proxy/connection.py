@@ -236,7 +236,7 @@ class Proxy:
             address = identity.address
             exchange = self._exchange(client, request, started, begun)
             try:
-                await self._collect_small_body(exchange)
+                await self._collect_small_body(exchange, begun)
                 await self._forwarder.forward(exchange, identity, begun)
                 status, why = exchange.status, exchange.ended
             except ResponseCut as exc:
@@ -269,14 +269,19 @@ class Proxy:
             exchange.status, exchange.bytes_sent = begun.status, begun.passed
         return exchange
 
-    async def _collect_small_body(self, exchange: Exchange) -> None:
+    async def _collect_small_body(self, exchange: Exchange, begun: Begun | None) -> None:
         """Read a small body before a server is chosen.
 
         A slow sender then occupies no server, and the request can be tried again. A body that may
         be large, or whose sender waits for a 100 (Continue), is streamed.
         """
         body, length = exchange.body, exchange.request.content_length
-        body.take_available()
+        try:
+            body.take_available()
+        except ClientError as exc:
+            if begun is not None:
+                begun.note(exchange, str(exc))
+            raise
         if body.complete or exchange.request.expects_continue or not body.replayable:
             return
         if length is not None and length <= self._profile.replay_body:

@@ -90,10 +90,10 @@ class Plain:
             await plain.run(*client.leave())
         finally:
             handover = plain.take_ending()
-            unread = handover.unread
-            if handover.why == "odd" and handover.gone:
-                unread = from_here(unread, handover.gone)
-            client.come_back(unread, plain.served, handover.began, handover.patience)
+            unread, chunk = handover.unread, None
+            if handover.why == "odd" and handover.gone is not None:
+                unread, chunk = from_here(unread, handover.gone), handover.chunk
+            client.come_back(unread, plain.served, handover.began, handover.patience, chunk)
             if handover.why in ("gone", "cut", "cancelled"):
                 self._settle(client, handover, peer)
         return handover

@@ -77,6 +77,7 @@ class Chunked:
     Args:
         trailer_limit: bytes of the trailer section.
         field_limit: number of trailers.
+        left: bytes to come of the chunk in which it is gone on with, if it is in one.
         padded: spaces behind a chunk's size do no harm.
     """
 
@@ -85,37 +86,43 @@ class Chunked:
         "_size_line", "trailers",
     )  # fmt: skip
 
-    def __init__(self, trailer_limit: int, field_limit: int, *, padded: bool = False) -> None:
+    def __init__(
+        self, trailer_limit: int, field_limit: int, left: int | None = None, *, padded: bool = False
+    ) -> None:
         self._size_line = _PADDED_SIZE_LINE if padded else _SIZE_LINE
         self._begun = _PADDED_BEGUN if padded else _BEGUN
         self._section = Section(trailer_limit)
         self._field_limit = field_limit
         self._extensions = 0
-        self._left = 0  # bytes of the chunk under way
-        self._data_ended = False  # and the line end behind them is due
+        self._left = left or 0  # bytes of the chunk under way
+        self._data_ended = left == 0  # and the line end behind them is due
         self._last = False  # the last chunk has come: trailers are next
         self.trailers: list[FieldLine] | None = None
 
     def advance(self, data: bytes) -> int:
         """As `BodyGate` has it; too large trailers are 431."""
         at, size = 0, len(data)
-        while at < size and not self._last:
-            if self._left:
-                step = min(self._left, size - at)
-                at += step
-                self._left -= step
-                self._data_ended = not self._left
-            elif self._data_ended:
-                if not data.startswith(b"\r\n", at):
-                    if data[at:] == b"\r":
-                        break
-                    raise Violation("a chunk is longer than its size")
-                at += 2
-                self._data_ended = False
-            elif not (line_end := self._read_size_line(data, at)):
-                break
-            else:
-                at = line_end
+        try:
+            while at < size and not self._last:
+                if self._left:
+                    step = min(self._left, size - at)
+                    at += step
+                    self._left -= step
+                    self._data_ended = not self._left
+                elif self._data_ended:
+                    if not data.startswith(b"\r\n", at):
+                        if data[at:] == b"\r":
+                            break
+                        raise Violation("a chunk is longer than its size")
+                    at += 2
+                    self._data_ended = False
+                elif not (line_end := self._read_size_line(data, at)):
+                    break
+                else:
+                    at = line_end
+        except Violation:
+            if not at:
+                raise  # else when it is looked at again: what is good before it passes
         if self._last and self.trailers is None and not at:
             return self._read_trailers(data)
         return at

@@ -132,6 +132,7 @@ class ClientSide(_Side):
     """
 
     __slots__ = (
+        "_chunk_left",
         "_chunking",
         "_field_limit",
         "_gate",
@@ -145,6 +146,7 @@ class ClientSide(_Side):
         self._head_limit = head_limit
         self._field_limit = field_limit
         self._chunking = False
+        self._chunk_left: int | None = None
         #: The response under way has no framing of its own: nothing but closing ends it.
         self.ends_by_closing = False
 
@@ -152,6 +154,10 @@ class ClientSide(_Side):
         """Between two messages: give up what was fed of the next one, for somebody else to read."""
         unread, self._data = self._data, b""
         return unread
+
+    def go_on_in_chunk(self, left: int) -> None:
+        """The next request's body was read by somebody else, up to `left` bytes of a chunk."""
+        self._chunk_left = left
 
     @property
     def begun(self) -> bool:
@@ -187,7 +193,12 @@ class ClientSide(_Side):
     def _body_gate(self) -> BodyGate:
         length, chunked = self._gate.framing
         if chunked:
-            return Chunked(self._head_limit, self._field_limit)
+            left, self._chunk_left = self._chunk_left, None
+            if left is not None:
+                # h11 has to know of the chunk, so it is shown one with a byte more, and that byte.
+                self._conn.receive_data(b"%x\r\n-" % (left + 1))
+                self._conn.next_event()
+            return Chunked(self._head_limit, self._field_limit, left)
         return Sized(length) if length else _NO_BODY
 
     def read_body(self) -> bytes | Signal:

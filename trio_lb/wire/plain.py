@@ -45,14 +45,16 @@ def from_here(request: bytes, gone: int) -> bytes:
     """A request of whose body only the end is still here, as one with no other body than that.
 
     Args:
-        request: its head, with a Content-Length, and what came behind the bytes that are gone.
+        request: its head, and what came behind the bytes that are gone. If it is chunked, no
+            length is to be changed.
         gone: bytes of its body.
     """
 
     def less(line: re.Match[bytes]) -> bytes:
         return line[1] + str(int(line[2]) - gone).encode()
 
-    return _LENGTH.sub(less, request, count=1)
+    head, end, rest = request.partition(b"\r\n\r\n")
+    return _LENGTH.sub(less, head, count=1) + end + rest
 
 
 def _lines(identification: Identification, peer: Peer, host: bytes) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from benchmarks.macro import bare_relay, cpu, load, memory, peers
-from benchmarks.macro.workloads import MIB, WORKLOADS, Workload
+from benchmarks.macro.workloads import WORKLOADS, Workload
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.client import open_client
@@ -65,6 +65,7 @@ def test_wrk_without_a_result() -> None:
         ("32B@64", [], ["/32"]),
         ("POST@64", ["-s", "post.lua"], ["/post", "--", "256"]),
         ("upload@16", ["-s", "post.lua"], ["/upload", "--", "1048576"]),
+        ("chunked-upload@16", ["-s", "chunks.lua"], ["/upload", "--", "1048576"]),
         ("close@64", ["-H", "Connection: close"], ["/32"]),
     ],
 )
@@ -163,7 +164,9 @@ async def test_a_peer_is_asked_as_it_will_be_loaded(workload: Workload) -> None:
     async with open_backend(scripts.bulk(workload.body)) as good:
         assert await trio.to_thread.run_sync(peers.fetch, good.port, workload) == workload.body
     assert good.requests[0].target == workload.path
-    assert good.requests[0].body_size == {"POST": 256, "upload": MIB}.get(workload.kind, 0)
+    assert good.requests[0].body_size == workload.sent
+    chunked = workload.kind == "chunked-upload"
+    assert (good.requests[0].header("transfer-encoding") == "chunked") == chunked
     assert (good.requests[0].header("connection") == "close") == (workload.kind == "close")
     async with open_backend(scripts.answer(status=503)) as bad:
         assert await trio.to_thread.run_sync(peers.fetch, bad.port, workload) == -1

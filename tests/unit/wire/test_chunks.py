@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.wire import read_requests, split
 from trio_lb.wire.chunks import EXTENSIONS_LIMIT, LINE_LIMIT, Chunked, Sized
+from trio_lb.wire.strict import Violation
 
 if TYPE_CHECKING:
     from trio_lb.wire.heads import FieldLine
@@ -129,6 +130,14 @@ def test_a_gate_lets_exactly_the_body_pass(
         while size := gate.advance(waiting):
             passed, waiting = passed + waiting[:size], waiting[size:]
     assert (passed, waiting) == (body, behind)
+
+
+def test_what_is_good_passes_before_what_is_not() -> None:
+    gate = Chunked(1000, 10)
+    data = b"1\r\na\r\n2\r\nbcX"
+    assert gate.advance(data) == len(data) - 1
+    with pytest.raises(Violation):
+        gate.advance(b"X")
 
 
 def test_a_sized_body_ends_where_it_was_said_to() -> None:

@@ -310,6 +310,24 @@ def test_a_client_that_leaves_during_its_body(rest: bytes) -> None:
         read(side, [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n" + rest, b""])
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("left", [0, 1, 5])
+def test_a_body_is_gone_on_with_in_the_middle_of_a_chunk(left: int, size: int) -> None:
+    side = client_side()
+    side.go_on_in_chunk(left)
+    data = CHUNKED + b"hello"[:left] + b"\r\n2\r\n, \r\n0\r\nA: b\r\n\r\n"
+    _, message = read(side, split(data, [size]))
+    assert (message.body, message.trailers) == (b"hello"[:left] + b", ", [(b"A", b"b")])
+
+
+@pytest.mark.parametrize("rest", [b"hellox", b"hello5\r\nhello\r\n", b"hello\n", b"hello\r\nx"])
+def test_but_not_if_the_chunk_does_not_end_there(rest: bytes) -> None:
+    side = client_side()
+    side.go_on_in_chunk(5)
+    with pytest.raises(ClientError):
+        read(side, [CHUNKED + rest])
+
+
 def admit(data: bytes) -> ClientSide:
     """A client's side that has read this request."""
     side = client_side()

@@ -44,3 +44,5 @@ def test_a_request_whose_body_is_partly_gone() -> None:
     rest = b"\r\nContent-Length: 5\r\n"
     assert from_here(head + rest, 979) == head.replace(b"1000", b"21") + rest
     assert from_here(head, 1000) == head.replace(b"1000", b"0")
+    chunked = b"PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert from_here(chunked + rest, 979) == chunked + rest
