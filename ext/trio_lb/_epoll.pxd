@@ -13,5 +13,6 @@ cdef class Epoll(Readiness):
     # Call those who are ready, until there are none, or other tasks come first.
     cdef int turn(self) except -1
     cdef int begin_batch(self, int count) except -1
+    cdef bint crowded(self) noexcept nogil
     cdef bint linger(self) except -1
     cdef bint others_come_first(self) noexcept

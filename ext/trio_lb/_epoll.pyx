@@ -159,7 +159,11 @@ cdef class Epoll(Readiness):
                         if self.now > latest or self.others_come_first():
                             break
                         until = self.now + SLICE
-                if count < BATCH and self.first is None and not self.linger():
+                # Fewer than there is room for were all there were; but where they are many, more
+                # have come meanwhile, and those are taken before others are let gather.
+                if count > 0 and (count == BATCH or self.crowded()) or self.first is not None:
+                    continue
+                if not self.linger():
                     break
             if self.first is not None:
                 self.ring()
@@ -180,6 +184,10 @@ cdef class Epoll(Readiness):
         self.mean_gap += (min((self.now - before) / count, QUIET) - self.mean_gap) / 16
         return 0
 
+    cdef bint crowded(self) noexcept nogil:
+        """Letting events gather is worth the time."""
+        return self.under_way >= MANY and self.mean_gap < DENSE
+
     cdef bint linger(self) except -1:
         """Wait for the next event right here, as long as nothing else wakes Trio's loop.
 
@@ -190,7 +198,7 @@ cdef class Epoll(Readiness):
         if not left or self.mean_gap > OFTEN:
             return False
         with nogil:
-            if self.under_way >= MANY and self.mean_gap < DENSE and readable_within(
+            if self.crowded() and readable_within(
                     self.loop.fd, min(GATHERED * self.usual_wait, LONGEST_GATHERING)):
                 return False
             return only_first(self.fd, self.loop.fd, <int> min(LONGEST_WAIT, 1000 * left))
