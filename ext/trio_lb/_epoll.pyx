@@ -90,18 +90,12 @@ cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
 @cython.final
 @cython.auto_pickle(False)
 cdef class Epoll(Readiness):
-    """All watched sockets of a process.
-
-    Args:
-        clock: seconds; None: Trio's, of the run in which this is made.
-    """
+    """All watched sockets of a process."""
 
     def __cinit__(self, clock=None):
         cdef epoll_event event
         self.fd = self.alarm = -1
         self.mean_gap = QUIET
-        if clock is not None:
-            self.clock = clock
         self.loop = TrioLoop(self.clock)
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         self.alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)

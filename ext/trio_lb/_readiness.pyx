@@ -38,10 +38,14 @@ cdef class Watched:
 
 @cython.auto_pickle(False)
 cdef class Readiness:
-    """All watched sockets of a process: base of its two forms. It is made in Trio's run."""
+    """All watched sockets of a process: base of its two forms.
 
-    def __cinit__(self, *_):
-        self.clock = trio.lowlevel.current_clock().current_time
+    Args:
+        clock: seconds, those of the deadlines; None: Trio's, of the run in which this is made.
+    """
+
+    def __cinit__(self, clock=None):
+        self.clock = clock or trio.lowlevel.current_clock().current_time
         self.grow()
 
     def __dealloc__(self):
