@@ -88,7 +88,18 @@ def _aiohttp(site: Site) -> list[str]:
     return [sys.executable, str(proxy), str(site.port), *map(str, site.servers)]
 
 
-def _haproxy(site: Site) -> list[str]:
+#: What trio-lb tells servers and clients by default, and HAProxy only when asked.
+SAME_FIELDS = """  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Host %[req.hdr(host)]
+  http-request set-header X-Real-IP %[src]
+  http-request add-header Via "1.1 haproxy"
+  http-response add-header Via "1.1 haproxy"
+  unique-id-format %pid-%rt
+  unique-id-header X-Request-ID
+"""
+
+
+def _haproxy(fields: str, site: Site) -> list[str]:
     configuration = site.directory / "haproxy.cfg"
     servers = "".join(
         f"  server s{number} 127.0.0.1:{port} check inter 10s\n"
@@ -98,7 +109,7 @@ def _haproxy(site: Site) -> list[str]:
         "global\n  nbthread 1\n  maxconn 4096\n"
         "defaults\n  mode http\n  http-reuse always\n  option forwardfor\n"
         "  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
-        f"frontend in\n  bind 127.0.0.1:{site.port}\n  default_backend out\n"
+        f"frontend in\n  bind 127.0.0.1:{site.port}\n  default_backend out\n{fields}"
         f"backend out\n  balance roundrobin\n"
         f"  option httpchk GET /\n{servers}"
     )
@@ -153,7 +164,7 @@ def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
 PEERS: dict[str, Peer | None] = {
     "trio-lb": Peer(partial(_trio_lb, "engine: plain")),
     "trio-lb-h11": Peer(partial(_trio_lb, "engine: h11")),
-    "haproxy": Peer(_haproxy, ("haproxy", "-v")),
+    "haproxy": Peer(partial(_haproxy, ""), ("haproxy", "-v")),
     "nginx": Peer(_nginx, ("nginx", "-v")),
     "aiohttp": Peer(_aiohttp),
     "bare_relay": Peer(_bare_relay),
@@ -163,6 +174,7 @@ PEERS: dict[str, Peer | None] = {
 #: Others, that take part when they are named.
 BESIDES: dict[str, Peer | None] = {
     "trio-lb-trio": Peer(partial(_trio_lb, "readiness: trio")),
+    "haproxy-same": Peer(partial(_haproxy, SAME_FIELDS), ("haproxy", "-v")),
 }
 
 
