@@ -30,6 +30,7 @@ COLOURS = {
     "trio-lb-h11": "#ff9896",
     "trio-lb-trio": "#e377c2",
     "haproxy": "#1f77b4",
+    "haproxy-same": "#aec7e8",
     "nginx": "#2ca02c",
     "aiohttp": "#9467bd",
     "bare_relay": "#c5b0d5",

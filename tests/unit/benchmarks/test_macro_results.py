@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from benchmarks.macro import goals, plots, rates, table
+from benchmarks.macro import goals, peers, plots, rates, table
 from benchmarks.macro.load import Load
 from benchmarks.macro.results import Cell, Run, summarise
 from benchmarks.macro.save import save
 from benchmarks.macro.workloads import KIB, MIB, WORKLOADS, Workload, size
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOAD = Load(
     requests=1000,
@@ -166,6 +163,11 @@ def test_pictures(tmp_path: Path) -> None:
     plots.draw_rates(tmp_path, [STEP, replace(STEP, peer="direct", busy=None)])
     for name in ("cost", "latency", "rates"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_peer_has_a_colour() -> None:
+    known = {*peers.with_balrs(Path("Balrs")), *peers.BESIDES}
+    assert known == set(plots.COLOURS)
 
 
 def test_names_of_loads_are_told_apart() -> None:
