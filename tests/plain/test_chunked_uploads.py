@@ -271,36 +271,6 @@ async def test_a_body_that_turns_out_too_large(method: str, engine: Engine, tmp_
     assert [entry["bytes_received"] for entry in entries(tmp_path / "log")] == [100, 100, 101]
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
-async def test_chunks_that_drip_are_refused(engine: Engine) -> None:
-    async with (
-        open_backend(tell_body) as backend,
-        open_balancer(
-            backend.url,
-            health_check="off",
-            engine=engine,
-            timeouts={"body": 1},
-            limits={"min_rate": 1_000_000},
-        ) as balancer,
-        open_client(balancer.addresses[0]) as client,
-        trio.open_nursery() as nursery,
-    ):
-
-        async def drip() -> None:
-            await client.send(post_chunks(DATA[:100], end=b"fffff\r\n"))
-            while True:
-                await trio.sleep(0.05)
-                await client.send(b"x")
-
-        began = trio.current_time()
-        nursery.start_soon(drip)
-        assert (await client.read_response()).status == 408
-        assert 1 <= trio.current_time() - began < 5
-        nursery.cancel_scope.cancel()
-        await eventually(lambda: not backend.open_connections)
-        assert not backend.requests[0].complete
-
-
 @pytest.mark.parametrize(("method", "kept"), [("POST", 0), ("PUT", 1)])
 async def test_a_body_that_pauses_holds_only_what_may_be_sent_again(
     method: str, kept: int, on_general_road: list[bytes]

@@ -169,9 +169,15 @@ async def test_a_body_that_is_partly_gone_goes_to_nobody_else(framed: Framed, en
         assert sum(server.failed for server in balancer.statistics().servers) == 1
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [post(LARGE)[:100_000], post_chunks(LARGE[:100], end=b"fffff\r\n")],
+    ids=["large", "chunked"],
+)
 @pytest.mark.parametrize("engine", ["plain", "h11"])
-async def test_a_body_that_drips_is_refused(engine: str) -> None:
-    """The least pace is asked of large bodies too."""
+@pytest.mark.usefixtures("readiness")
+async def test_a_body_that_drips_is_refused(engine: str, beginning: bytes) -> None:
+    """The least pace is asked of bodies that are streamed too."""
     async with (
         open_backend(tell_digest) as backend,
         open_balancer(
@@ -186,7 +192,7 @@ async def test_a_body_that_drips_is_refused(engine: str) -> None:
     ):
 
         async def drip() -> None:
-            await client.send(post(LARGE)[:100_000])
+            await send(client, beginning)
             while True:
                 await trio.sleep(0.05)
                 await send(client, b"x")
@@ -196,3 +202,5 @@ async def test_a_body_that_drips_is_refused(engine: str) -> None:
         assert (await client.read_response("POST")).status == 408
         assert 1 <= trio.current_time() - began < 5
         nursery.cancel_scope.cancel()
+        await eventually(lambda: not backend.open_connections)
+        assert not backend.requests[0].complete
