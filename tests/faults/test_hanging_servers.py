@@ -36,7 +36,7 @@ async def hang_in_the_head(exchange: Exchange) -> None:
 async def test_row_3_a_hanging_server_costs_the_others_nothing(
     hang: Script, autojump_clock: MockClock
 ) -> None:
-    """About 1200 GET."""
+    """About 1100 GET."""
     async with (
         open_backend(besides_checks(hang)) as hung,
         open_backend(WELL) as one,
@@ -44,7 +44,7 @@ async def test_row_3_a_hanging_server_costs_the_others_nothing(
         open_balancer(hung.url, one.url, two.url, timeout="2s") as balancer,
     ):
         load = Load(balancer.addresses[0], clients=9)
-        await load.run(9)
+        await load.run(8)  # checks, which find it well, come after 9 s at the earliest
         assert states(balancer) == ["dead", "alive", "alive"]
         assert not load.failures
         assert len(load.results) > 1000
