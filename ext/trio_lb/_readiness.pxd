@@ -65,7 +65,7 @@ cdef class Readiness:
     cdef bint one_shot          # an edge has to be asked for: `arm` and `disarm` matter
     cdef object clock
     cdef uint64_t batch         # how often all events were collected; 0: each comes by itself
-    cdef int under_way          # those watched for whom something has to come soon: they count it
+    cdef readonly int under_way     # how many wait for what has to come soon; they keep it
     cdef double usual_wait      # seconds in which what has to come does so, at present
 
     # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.

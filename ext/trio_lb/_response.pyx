@@ -152,6 +152,7 @@ cdef void complete(PlainExchange exchange) noexcept:
     if exchange.on_served is not None:
         tell(exchange)
     road.readiness.under_way -= 1
+    exchange.state = READING            # so that `end` does not count it a second time
     exchange.upstream = None
     exchange.server = None
     exchange.uploading = False
@@ -167,7 +168,6 @@ cdef void complete(PlainExchange exchange) noexcept:
     if exchange.last:
         exchange.end("served")
         return
-    exchange.state = READING
     exchange.await_request()
     if not held(&exchange.request):
         road.buffers.give_back(&exchange.request)

@@ -18,7 +18,8 @@ import trio.testing
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
-from tests.support.client import open_client
+from tests.support.client import End, open_client
+from tests.support.leaks import assert_even
 from tests.support.net import black_hole
 from tests.support.real_time import fail_after_real
 from tests.support.rig import get, post, post_chunks
@@ -106,11 +107,10 @@ class Stage:
         return trio.current_time() - self.began
 
     async def all_is_free(self) -> None:
-        assert self.balancer.statistics().total_active == 0
+        assert_even(self.balancer)
         assert self.balancer.statistics().client_connections == 0
         plain = self.balancer._service._plain
         assert plain is not None
-        assert plain.road.borrowed == 0
         assert len(plain.readiness) == len(plain.upstreams)
 
 
@@ -255,6 +255,24 @@ async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock
             assert trio.current_time() - stage.began <= seconds + LATE
         assert stage.counted() == (classes, failed)
         await stage.all_is_free()
+
+
+@pytest.mark.parametrize("who", ["client", "limit"])
+async def test_the_last_answer_of_a_connection(who: str) -> None:
+    limits = {"requests_per_connection": 3} if who == "limit" else {}
+    async with (
+        open_backend(scripts.answer(b"half")) as server,
+        open_balancer(server.url, health_check="off", limits=limits) as balancer,
+    ):
+        for _ in range(3):
+            async with open_client(balancer.addresses[0]) as client:
+                for number in (1, 2, 3):
+                    close = ["Connection: close"] if who == "client" and number == 3 else []
+                    await client.send(get("/", *close))
+                    assert (await client.read_response()).body == b"half"
+                assert await client.read_until_close() == (b"", End.EOF)
+        await eventually(lambda: balancer.statistics().client_connections == 0)
+        assert_even(balancer)
 
 
 class Passes(trio.abc.Instrument):

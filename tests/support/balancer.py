@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio_lb
+from tests.support.leaks import assert_even
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,9 +43,10 @@ def profile_of(*servers: object, **settings: object) -> trio_lb.Profile:
 async def open_balancer(
     *servers: object, **settings: object
 ) -> AsyncIterator[trio_lb.LoadBalancer]:
-    """Runs a balancer; for the arguments see `profile_of`."""
+    """Runs a balancer, and checks that it comes out even; for the arguments see `profile_of`."""
     async with trio_lb.open_load_balancer(profile_of(*servers, **settings)) as balancer:
         yield balancer
+    assert_even(balancer)
 
 
 def besides_checks(script: Script) -> Script:

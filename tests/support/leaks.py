@@ -1,4 +1,4 @@
-"""Whether something was left behind: tasks and file descriptors."""
+"""Whether something was left behind: tasks, file descriptors, and what exchanges hold."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import trio_lb
 
 
 def held() -> tuple[int, list[str]]:
@@ -44,3 +46,14 @@ def nothing_left() -> Iterator[None]:
         yield
     finally:
         assert held() == before
+
+
+def assert_even(balancer: trio_lb.LoadBalancer) -> None:
+    """Fails unless all that the exchanges of a balancer took, and counted, was given back.
+
+    None may be under way.
+    """
+    assert balancer.statistics().total_active == 0
+    if plain := balancer._service._plain:
+        assert plain.readiness.under_way == 0
+        assert plain.road.borrowed == 0

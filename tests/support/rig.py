@@ -14,6 +14,7 @@ import trio
 import trio_lb
 from tests.support.backend import Backend, Exchange, Script, open_backend
 from tests.support.client import Client, Response, open_client
+from tests.support.leaks import assert_even
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
 from trio_lb.balance import ServerPool, StateChange
 from trio_lb.net.upstream_pool import UpstreamPool
@@ -233,7 +234,7 @@ async def open_socket_bed(*scripts: Script, **settings: Any) -> AsyncIterator[So
             with trio.fail_after(5):
                 while lb.statistics().client_connections:
                     await trio.lowlevel.checkpoint()
-            assert lb.statistics().total_active == 0
+            assert_even(lb)
 
 
 def open_bed(kind: str, *scripts: Script, **settings: Any) -> AbstractAsyncContextManager[Bed]:
