@@ -153,6 +153,7 @@ cdef class Epoll(Readiness):
                         if self.now > latest or self.others_come_first():
                             break
                         until = self.now + SLICE
+                        self.loop.stay_away()
                 # Fewer than there is room for were all there were; but where they are many, more
                 # have come meanwhile, and those are taken before others are let gather.
                 if count > 0 and (count == BATCH or self.crowded()) or self.first is not None:

@@ -32,7 +32,8 @@ cdef class TrioLoop:
     def enter(self, int fd):
         """Begin to listen, for the calling task, which has waited for `fd` in Trio's way."""
         self.task = trio.lowlevel.current_task()
-        self.scheduled = True
+        self.awaited = fd
+        self.watches = self.scheduled = True
         self.fd = watcher_of(fd)
         trio.lowlevel.add_instrument(self)
 
@@ -55,7 +56,14 @@ cdef class TrioLoop:
             return 0.0
         return self.deadline - now
 
+    cdef int stay_away(self) except -1:
+        if self.watches:
+            self.watches = False
+            trio.lowlevel.notify_closing(self.awaited)      # nobody waits for it at this moment
+        return 0
+
     cdef void let_go(self) noexcept:
+        self.watches = True
         self.scheduled = False
 
 

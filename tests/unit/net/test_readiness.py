@@ -1,11 +1,14 @@
 """An epoll beside Trio's loop: it waits by itself while events come, and never in others' way."""
 
 import os
+import re
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from itertools import count
+from contextlib import closing
+from itertools import count, pairwise
+from pathlib import Path
 
 import pytest
 import trio
@@ -103,6 +106,23 @@ class Watching:
             far.close()
 
 
+class Looking(Watching):
+    """Looks at each event whether the epoll of Trio's loop watches that of readiness."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.watched: list[bool] = []
+
+    def tell(self) -> None:
+        super().tell()
+        if self.readiness.loop.fd >= 0:
+            self.watched.append(self.is_watched())
+
+    def is_watched(self) -> bool:
+        watching = Path(f"/proc/self/fdinfo/{self.readiness.loop.fd}").read_text()
+        return re.search(rf"^tfd:\s*{self.readiness.fd}\s", watching, re.MULTILINE) is not None
+
+
 def ticking(seconds: float) -> Callable[[], float]:
     """A clock for which so much time passes between two looks at it."""
     looks = count()
@@ -143,6 +163,14 @@ async def test_many_events_are_waited_for_without_trios_loop(dense: Watching) ->
 
 async def test_few_events_are_waited_for_in_trios_loop(sparse: Watching) -> None:
     assert await sparse.until_all_were_seen() > EVENTS // 2
+
+
+async def test_in_a_long_turn_trios_loop_hears_of_no_event() -> None:
+    """Who causes one would pay for it; but that loop wakes us, once we wait there again."""
+    with closing(Looking(ticking(0.0004))) as watching:
+        await watching.until_all_were_seen()
+    changes = [now for before, now in pairwise(watching.watched) if now is not before]
+    assert changes[:2] == [False, True]
 
 
 async def test_what_wakes_trios_loop_ends_the_waiting(dense: Watching) -> None:
