@@ -31,7 +31,7 @@ COST = {
 }
 
 #: Loads with latencies no worse than the reference's.
-LATENCY = ("32B@64", "16KiB@64")
+LATENCY = ("32B@64", "16KiB@64", "POST@64", "chunked@64")
 
 
 @dataclass(frozen=True)

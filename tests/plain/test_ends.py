@@ -109,9 +109,6 @@ class Stage:
     async def all_is_free(self) -> None:
         assert_even(self.balancer)
         assert self.balancer.statistics().client_connections == 0
-        plain = self.balancer._service._plain
-        assert plain is not None
-        assert len(plain.readiness) == len(plain.upstreams)
 
 
 @asynccontextmanager

@@ -57,3 +57,4 @@ def assert_even(balancer: trio_lb.LoadBalancer) -> None:
     if plain := balancer._service._plain:
         assert plain.readiness.under_way == 0
         assert plain.road.borrowed == 0
+        assert len(plain.readiness) == len(plain.upstreams)

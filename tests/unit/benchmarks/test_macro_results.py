@@ -27,7 +27,9 @@ RUN = Run(peer="haproxy", workload=SMALL, round=1, load=LOAD, cpu_s=0.02, memory
 STEP = rates.Step(peer="nginx", offered=2000, achieved=1500.4, errors=0, busy=0.25)
 
 
-def cell(workload: str, peer: str, ratio: float | None, p50_ms: float, p99_ms: float) -> Cell:
+def cell(
+    workload: str, peer: str, ratio: float | None, p50_ms: float | None, p99_ms: float
+) -> Cell:
     return Cell(
         peer=peer,
         workload=WORKLOADS[workload],
@@ -122,7 +124,7 @@ def test_verdicts() -> None:
             cell("32B@64", "haproxy", 1.0, p50_ms=4.0, p99_ms=4.0),
             cell("32B@512", "trio-lb", 0.81, p50_ms=9.0, p99_ms=9.0),
             cell("32B@512", "haproxy", 1.0, p50_ms=1.0, p99_ms=1.0),
-            cell("POST@64", "trio-lb", None, p50_ms=1.0, p99_ms=1.0),
+            cell("POST@64", "trio-lb", None, p50_ms=None, p99_ms=1.0),
             cell("POST@64", "haproxy", None, p50_ms=1.0, p99_ms=1.0),
             cell("32B@1", "trio-lb", 1.0, p50_ms=1.0, p99_ms=1.0),
             cell("16KiB@1", "haproxy", 1.0, p50_ms=1.0, p99_ms=1.0),
@@ -136,6 +138,8 @@ def test_verdicts() -> None:
         ["32B@64", "p99", "1.02", "1.00", "no"],
         ["32B@512", "CPU", "0.81", "0.80", "no"],
         ["POST@64", "CPU", "-", "1.00", "no"],
+        ["POST@64", "p50", "-", "1.00", "no"],
+        ["POST@64", "p99", "1.00", "1.00", "yes"],
     ]
 
 
