@@ -66,6 +66,11 @@ cdef class PlainRoad:
         """Buffers and pipes that are in use."""
         return self.buffers.borrowed + self.buffers.pipes.lent
 
+    @property
+    def borrowed_large(self):
+        """Large ones among the buffers in use."""
+        return self.buffers.lent_large
+
     def close_idle_pipes(self):
         """Close the pipes that are kept for those who need one next."""
         self.buffers.pipes.close()
