@@ -65,7 +65,7 @@ async def test_row_16_a_killed_worker_costs_what_it_had_in_hand() -> None:
             load.stop()
         # The bar is a second, on a machine that has nothing else to do: what is more than that
         # may only be the time that starting takes here.
-        assert took < max(1, 2 * start)
+        assert took < max(1, 3 * start)
         # Each client had one connection, on one of the two; what it met there was met at once.
         assert 0 < len(load.failures) <= worker.connections
         assert not [each for each in load.failures if each.response.end is End.REFUSED]

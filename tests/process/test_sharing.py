@@ -173,7 +173,7 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
         leave = trio.Event()
         answered = 0
 
-        async def ask(client: Client, data: bytes = GET) -> None:
+        async def ask(client: Client, data: bytes) -> None:
             nonlocal answered
             await client.send(data)
             assert (await client.read_response()).status == 200
@@ -181,8 +181,7 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
 
         async def stay() -> None:
             async with open_client(balancer.url) as client:
-                await ask(client)
-                await client.send(GET[:5])  # or it would be idle, and have to go
+                await ask(client, GET + GET[:5])  # who is idle for a moment may have to go
                 inside.append(client)
                 await leave.wait()
 
@@ -191,9 +190,9 @@ async def test_row_13_and_14_out_of_descriptors(tmp_path: Path) -> None:
         await balancer.child.wait_line("accepting is paused")
         before = len(reports())
         await until(lambda: len(reports()) > before + 1)
-        let_in = reports()[-1]["client_connections"]
+        await until(lambda: len(inside) == reports()[-1]["client_connections"])
+        let_in = len(inside)
         assert 5 < let_in <= 32, "each needs a server's connection, too"
-        await until(lambda: len(inside) == let_in)
         work = cpu_seconds(pid)
         await trio.sleep(2)
         assert cpu_seconds(pid) - work < 0.2 * 2, "a busy loop"
