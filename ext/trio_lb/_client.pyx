@@ -2,7 +2,7 @@
 
 A `PlainClient` is the state machine of one client's connection. The connection's own Trio task
 sleeps in `run` and owns it; the readiness task steps it, request after request, as bytes come and
-go. A step is one receive, one send, at most one buffer.
+go. A step is at most one receive, one send, one buffer.
 
     READING ─► COLLECTING ─► picked ─► CONNECTING ─► UPLOADING ─► WAITING ─► RELAYING ─┐
        ▲       a small body    └── or reused ─────► a large or   for a       a response │

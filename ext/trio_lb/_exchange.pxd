@@ -68,6 +68,7 @@ cdef class PlainExchange(Watched):
     cdef int connect_error
     cdef double sent            # when the request had been sent
     # The response
+    cdef int looks              # for the body behind a head that came alone, that are left
     cdef Flow flow              # its head is also that of the request, on its way to the server
     cdef uint32_t status        # 0: the client has seen nothing of a response
     cdef bint last              # the connection ends with it

@@ -13,27 +13,44 @@ from trio_lb._upstreams cimport discard, Upstream
 from trio_lb._wire cimport PlainResponse
 from trio_lb._writer cimport write_response
 
+#: For a body behind a head that came alone. Many servers send it right behind, in a piece of its
+#: own; then it is there when events are looked for next, and goes on with the head. The first of
+#: these looks is still before that.
+cdef enum:
+    LOOKS = 2
+
 
 cdef void await_response(PlainExchange exchange) noexcept:
     cdef PlainRoad road = exchange.road
     exchange.sent = road.readiness.now
     road.readiness.under_way += 1
+    exchange.looks = 0
     exchange.state = WAITING
     set_deadline(
         road.readiness, exchange, exchange.sent + min(PATIENCE, road.patience.response - TICK))
 
 
 cdef void read_response(PlainExchange exchange) noexcept:
+    cdef Buffer *buffer = &exchange.flow.body
+    cdef PlainResponse head
+    if exchange.upstream.readable:
+        read_head(exchange)
+    elif exchange.looks > 1:
+        exchange.looks -= 1
+        exchange.road.readiness.again(exchange)
+    elif exchange.looks == 1:           # without the body, then
+        parse_response(buffer.data, buffer.end, 0, exchange.head.head_only, &head)
+        begin_response(exchange, &head)
+
+
+cdef void read_head(PlainExchange exchange) noexcept:
     cdef PlainRoad road = exchange.road
     cdef Buffer *buffer = &exchange.flow.body
     cdef PlainResponse head
     cdef Verdict verdict
-    cdef size_t looked_at = held(buffer)
-    cdef ssize_t count
-    if not exchange.upstream.readable:
-        return
+    cdef size_t looked_at = 0 if exchange.looks else held(buffer)
     # What broke the connection is left for the general road to hear.
-    count = FAILED if exchange.upstream.broken else receive_response(exchange)
+    cdef ssize_t count = FAILED if exchange.upstream.broken else receive_response(exchange)
     if count == NOTHING:
         return
     if count <= 0:
@@ -41,13 +58,23 @@ cdef void read_response(PlainExchange exchange) noexcept:
         return
     verdict = parse_response(
         buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
-    if verdict == HEAD:
+    if verdict == HEAD and came_alone(exchange, &head):
+        exchange.looks = LOOKS
+        road.readiness.again(exchange)
+    elif verdict == HEAD:
         begin_response(exchange, &head)
     elif verdict == NEED_MORE:
         if exchange.upstream.readable:
             road.readiness.again(exchange)
     else:
         exchange.end("odd")
+
+
+cdef inline bint came_alone(PlainExchange exchange, const PlainResponse *head) noexcept:
+    """There is a body, and nothing of it has come."""
+    return (
+        held(&exchange.flow.body) == head.length and not exchange.upstream.readable
+        and not head.bodiless and (head.chunked or head.content_length > 0))
 
 
 cdef ssize_t receive_response(PlainExchange exchange) noexcept:
@@ -88,7 +115,13 @@ cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
     exchange.reusable = not head.close
     exchange.flow.by_pipe = True
     exchange.state = RELAYING
-    send_on(exchange)
+    # Where others are under way too, it goes when theirs has been received as well: clients get
+    # their answers close together then, and wake up less often.
+    if road.readiness.under_way > 1:
+        set_deadline(road.readiness, exchange, now + road.patience.body)
+        road.readiness.again(exchange)
+    else:
+        send_on(exchange)
 
 
 cdef void relay(PlainExchange exchange) noexcept:
