@@ -66,7 +66,7 @@ cdef enum:
 
 #: Seconds of calls after which other tasks get their turn if they want one; and if not.
 cdef double SLICE = 0.001
-cdef double LONGEST_TURN = 0.02
+cdef double LONGEST_TURN = 0.05
 
 #: Events that come as often as this, in the mean, are waited for without Trio's loop. Seconds.
 cdef double OFTEN = 0.001
