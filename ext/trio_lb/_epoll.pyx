@@ -76,12 +76,12 @@ cdef double QUIET = 0.016       # and longer gaps say no more than this
 cdef double LONGEST_WAIT = 5
 
 #: With so many requests under way, and events coming as often as this (seconds), the next ones are
-#: let gather for a while: for a part of the time that servers take at present, which grows by half
-#: of it then, but at most for so long (seconds).
+#: let gather for a while: for a part of the time that servers take at present, which grows by a
+#: third then, but at most for so long (seconds).
 cdef enum:
     MANY = 8
 cdef double DENSE = 0.00002
-cdef double GATHERED = 1.0 / 3
+cdef double GATHERED = 1.0 / 4
 cdef double LONGEST_GATHERING = 0.002
 
 cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
