@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Who is to reach them.
 OURS = "trio-lb"
 
-#: The most that a load may cost, as a ratio to the reference's CPU time in the same run.
+#: The most that a load may cost, as a ratio to the reference's CPU time in the same round.
 COST = {
     "32B@1": 1.3,
     "32B@64": 0.95,
@@ -54,18 +54,14 @@ def judge(cells: Sequence[Cell]) -> list[Verdict]:
     found = {(cell.workload.name, cell.peer): cell for cell in cells}
     verdicts = []
     for name, most in COST.items():
-        ours, theirs = found.get((name, OURS)), found.get((name, REFERENCE))
-        if ours is None or theirs is None:
+        ours = found.get((name, OURS))
+        if ours is None or (name, REFERENCE) not in found:
             continue
         verdicts.append(Verdict(name, "CPU", most, ours.ratio))
         if name in LATENCY:
-            verdicts.append(Verdict(name, "p50", 1.0, _ratio(ours.p50_ms, theirs.p50_ms)))
-            verdicts.append(Verdict(name, "p99", 1.0, _ratio(ours.p99_ms, theirs.p99_ms)))
+            verdicts.append(Verdict(name, "p50", 1.0, ours.p50_ratio))
+            verdicts.append(Verdict(name, "p99", 1.0, ours.p99_ratio))
     return verdicts
-
-
-def _ratio(ours: float | None, theirs: float | None) -> float | None:
-    return ours / theirs if ours is not None and theirs else None
 
 
 def render(verdicts: Sequence[Verdict]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.macro.workloads import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.macro.load import Load
     from benchmarks.macro.workloads import Workload
@@ -58,6 +58,8 @@ class Cell:
     ratio: float | None  # of cost_us to that of REFERENCE in the same round
     p50_ms: float | None
     p99_ms: float | None
+    p50_ratio: float | None  # likewise
+    p99_ratio: float | None
     requests_per_second: float | None
     memory_mib: float | None
 
@@ -74,8 +76,13 @@ def summarise(runs: Sequence[Run]) -> list[Cell]:
 
 
 def _cell(runs: list[Run], reference: list[Run]) -> Cell:
-    theirs = {run.round: run.cost_us for run in reference}
+    theirs = {run.round: run for run in reference if run.valid}
     valid = [run for run in runs if run.valid]
+
+    def ratio(figure: Callable[[Run], float | None]) -> float | None:
+        pairs = [(run, theirs[run.round]) for run in valid if run.round in theirs]
+        return _median(_ratio(figure(ours), figure(other)) for ours, other in pairs)
+
     return Cell(
         peer=runs[0].peer,
         workload=runs[0].workload,
@@ -83,9 +90,11 @@ def _cell(runs: list[Run], reference: list[Run]) -> Cell:
         runs=len(runs),
         errors=sum(run.load.errors for run in runs),
         cost_us=_median(run.cost_us for run in runs),
-        ratio=_median(_ratio(run.cost_us, theirs.get(run.round)) for run in runs),
+        ratio=ratio(lambda run: run.cost_us),
         p50_ms=_median(run.load.p50_s * 1e3 for run in valid),
         p99_ms=_median(run.load.p99_s * 1e3 for run in valid),
+        p50_ratio=ratio(lambda run: run.load.p50_s),
+        p99_ratio=ratio(lambda run: run.load.p99_s),
         requests_per_second=_median(run.load.requests_per_second for run in valid),
         memory_mib=_median(run.memory / MIB for run in valid if run.memory is not None),
     )

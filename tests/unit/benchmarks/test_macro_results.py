@@ -28,7 +28,11 @@ STEP = rates.Step(peer="nginx", offered=2000, achieved=1500.4, errors=0, busy=0.
 
 
 def cell(
-    workload: str, peer: str, ratio: float | None, p50_ms: float | None, p99_ms: float
+    workload: str,
+    peer: str,
+    ratio: float | None,
+    p50: float | None = 1.0,
+    p99: float | None = 1.0,
 ) -> Cell:
     return Cell(
         peer=peer,
@@ -38,8 +42,10 @@ def cell(
         errors=0,
         cost_us=None if ratio is None else ratio * 20,
         ratio=ratio,
-        p50_ms=p50_ms,
-        p99_ms=p99_ms,
+        p50_ms=1.0,
+        p99_ms=2.0,
+        p50_ratio=p50,
+        p99_ratio=p99,
         requests_per_second=1.0,
         memory_mib=1.0,
     )
@@ -82,8 +88,8 @@ def test_medians_leave_invalid_runs_out_and_ratios_are_within_a_round() -> None:
         replace(RUN, round=4, cpu_s=9.0, load=replace(LOAD, errors=7)),
         replace(RUN, round=5, cpu_s=9.0, load=replace(LOAD, requests=0)),
         replace(ours, cpu_s=0.024),
-        replace(ours, round=2, cpu_s=0.032),  # a slow round for both
-        replace(ours, round=3, cpu_s=0.012),
+        replace(ours, round=2, cpu_s=0.032, load=replace(LOAD, p99_s=0.036)),  # slow for both
+        replace(ours, round=3, cpu_s=0.012, load=replace(LOAD, p50_s=0.002, p99_s=0.025)),
         replace(ours, round=4, cpu_s=0.001),
         replace(RUN, peer="direct", cpu_s=None, memory=None),
         replace(ours, workload=WORKLOADS["32B@1"]),
@@ -93,10 +99,13 @@ def test_medians_leave_invalid_runs_out_and_ratios_are_within_a_round() -> None:
     assert haproxy.cost_us == pytest.approx(30)
     assert (haproxy.ratio, haproxy.memory_mib) == (1, 3)
     assert haproxy.p99_ms == pytest.approx(20)
+    assert (haproxy.p50_ratio, haproxy.p99_ratio) == (1, 1)
     assert trio_lb.cost_us == pytest.approx(18)
     assert trio_lb.ratio == pytest.approx(32 / 40)
+    assert (trio_lb.p50_ms, trio_lb.p50_ratio) == (1, 1)
+    assert [trio_lb.p99_ms, trio_lb.p99_ratio] == pytest.approx([17.5, 36 / 30])
     assert (direct.cost_us, direct.ratio, direct.memory_mib, direct.p50_ms) == (None, None, None, 1)
-    assert (single.workload.connections, single.ratio) == (1, None)
+    assert (single.workload.connections, single.ratio, single.p50_ratio) == (1, None, None)
 
 
 def test_the_table() -> None:
@@ -120,16 +129,16 @@ def test_goals_are_about_loads_that_there_are() -> None:
 def test_verdicts() -> None:
     verdicts = goals.judge(
         [
-            cell("32B@64", "trio-lb", 0.954, p50_ms=2.0, p99_ms=4.1),
-            cell("32B@64", "haproxy", 1.0, p50_ms=4.0, p99_ms=4.0),
-            cell("32B@512", "trio-lb", 0.81, p50_ms=9.0, p99_ms=9.0),
-            cell("32B@512", "haproxy", 1.0, p50_ms=1.0, p99_ms=1.0),
-            cell("POST@64", "trio-lb", None, p50_ms=None, p99_ms=1.0),
-            cell("POST@64", "haproxy", None, p50_ms=1.0, p99_ms=1.0),
-            cell("32B@1", "trio-lb", 1.0, p50_ms=1.0, p99_ms=1.0),
-            cell("16KiB@1", "haproxy", 1.0, p50_ms=1.0, p99_ms=1.0),
-            cell("close@64", "trio-lb", 1.7, p50_ms=1.0, p99_ms=1.0),
-            cell("close@64", "haproxy", 1.0, p50_ms=1.0, p99_ms=1.0),
+            cell("32B@64", "trio-lb", 0.954, p50=0.5, p99=1.025),
+            cell("32B@64", "haproxy", 1.0),
+            cell("32B@512", "trio-lb", 0.81, p50=9.0, p99=9.0),
+            cell("32B@512", "haproxy", 1.0),
+            cell("POST@64", "trio-lb", None, p50=None, p99=1.0),
+            cell("POST@64", "haproxy", None),
+            cell("32B@1", "trio-lb", 1.0),
+            cell("16KiB@1", "haproxy", 1.0),
+            cell("close@64", "trio-lb", 1.7),
+            cell("close@64", "haproxy", 1.0),
         ]
     )
     assert rows(goals.render(verdicts))[2:] == [
