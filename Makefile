@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 BUILT  := $(VENV)/built
+TOOLS  := $(VENV)/tools
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # Tools that start other tools (cython-lint does) find those of the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -21,49 +23,49 @@ demo: $(BUILT)  ## balance over three demo servers, with a live report
 
 test: lint types coverage  ## check everything: lint, types, stubs, tests, coverage
 
-lint: $(BUILT)  ## ruff and cython-lint
+lint: $(BUILT) $(TOOLS)  ## ruff and cython-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/cython-lint ext benchmarks
 
-types: $(BUILT)  ## mypy --strict
+types: $(BUILT) $(TOOLS)  ## mypy --strict
 	$(BIN)/mypy
 
-unit: $(BUILT)  ## all tests, and nothing else
+unit: $(BUILT) $(TOOLS)  ## all tests, and nothing else
 	$(BIN)/python -m pytest -q
 
-coverage: $(BUILT)  ## all tests, and the lines and branches that they reach, in .py and .pyx
+coverage: $(BUILT) $(TOOLS)  ## all tests, and the lines and branches that they reach, in .py and .pyx
 	$(BIN)/python scripts/coverage.py
 
-sanitize: $(BUILT)  ## tests of the compiled modules under AddressSanitizer and UBSan
+sanitize: $(BUILT) $(TOOLS)  ## tests of the compiled modules under AddressSanitizer and UBSan
 	$(BIN)/python scripts/sanitize.py
 
-portable: $(BUILT)  ## tests of the plain road as it is built elsewhere than on Linux
+portable: $(BUILT) $(TOOLS)  ## tests of the plain road as it is built elsewhere than on Linux
 	$(BIN)/python scripts/portable.py
 
-bench: $(BUILT)  ## whole process against HAProxy, nginx and others (wrk must be installed); BENCH=options
+bench: $(BUILT) $(TOOLS)  ## whole process against HAProxy, nginx and others (wrk must be installed); BENCH=options
 	$(BIN)/python -m benchmarks.macro $(BENCH)
 
-bench-rates: $(BUILT)  ## offered against achieved rate, in steps (likewise)
+bench-rates: $(BUILT) $(TOOLS)  ## offered against achieved rate, in steps (likewise)
 	$(BIN)/python -m benchmarks.macro.rates $(BENCH)
 
-bench-micro: $(BUILT)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
+bench-micro: $(BUILT) $(TOOLS)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
 	$(BIN)/python -m benchmarks.micro.selection
 	$(BIN)/python -m benchmarks.micro.road
 
-bench-instructions: $(BUILT)  ## instructions of the head codec and the framing (valgrind must be installed)
+bench-instructions: $(BUILT) $(TOOLS)  ## instructions of the head codec and the framing (valgrind must be installed)
 	$(BIN)/python -m benchmarks.micro.road --callgrind
 
-idle: $(BUILT)  ## memory of 10,000 idle connections, beside HAProxy and nginx if installed
+idle: $(BUILT) $(TOOLS)  ## memory of 10,000 idle connections, beside HAProxy and nginx if installed
 	$(BIN)/python -m benchmarks.idle
 
-soak: $(BUILT)  ## a million mixed requests: does the balancer grow? (ten minutes)
+soak: $(BUILT) $(TOOLS)  ## a million mixed requests: does the balancer grow? (ten minutes)
 	$(BIN)/python -m benchmarks.soak
 
-fuzz: $(BUILT)  ## coverage-guided fuzzing of all that strangers send (half an hour)
+fuzz: $(BUILT) $(TOOLS)  ## coverage-guided fuzzing of all that strangers send (half an hour)
 	$(BIN)/python -m tests.fuzz
 
-wheel: $(BUILT)  ## build sdist and wheel into dist/
+wheel: $(BUILT) $(TOOLS)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build
 
 clean:  ## remove what was built, the environment included
@@ -71,10 +73,20 @@ clean:  ## remove what was built, the environment included
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"trio-lb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "$(VENV): creating it, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade pip
 	@touch $@
 
+# What the build itself needs stays there, so that pip does not fetch it anew for each build.
 $(BUILT): $(VENV)/created $(SOURCES)
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@echo "$(VENV): installing trio-lb, compiling what is new"
+	@$(PIP) install --group build
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(TOOLS): $(VENV)/created pyproject.toml
+	@echo "$(VENV): installing the tools for tests and benchmarks"
+	@$(PIP) install --group dev
 	@touch $@

@@ -1,5 +1,8 @@
 """Builds the compiled modules; everything else is in pyproject.toml.
 
+A module that was compiled is kept in build/compiled, under a digest of all that it was made from.
+So nothing is compiled twice, whatever the times of the files say, and wherever pip builds.
+
 Switches for development, all off in a release:
     TRIO_LB_TRACE=1     line tracing in the compiled modules, for coverage
     TRIO_LB_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.py)
@@ -8,11 +11,17 @@ Switches for development, all off in a release:
     TRIO_LB_LOOPS=1     also the loops that benchmarks/micro measures
 """
 
+import hashlib
 import os
+import shutil
+import subprocess
 import sys
+from itertools import count
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 trace = os.environ.get("TRIO_LB_TRACE") == "1"
 portable = os.environ.get("TRIO_LB_PORTABLE") == "1"
@@ -42,7 +51,7 @@ extensions = [
     Extension(
         name,
         [source],
-        depends=["ext/trio_lb/_scan.h", "ext/trio_lb/_system.h"],
+        depends=sorted(map(str, Path("ext/trio_lb").glob("*.h"))),
         include_dirs=["ext/trio_lb"],
         define_macros=macros,
         extra_compile_args=[
@@ -57,12 +66,61 @@ extensions = [
     for name, source in sources.items()
 ]
 
-setup(
-    ext_modules=cythonize(
-        extensions,
-        include_path=["ext"],
-        build_dir="build/cython-trace" if trace else "build/cython",
-        compiler_directives={"language_level": 3, "linetrace": trace, "autotestdict": False},
-    ),
-    options={"build_ext": {"parallel": True}},
-)
+COMPILED = Path("build/compiled")
+KEPT = 8  # versions of a module
+
+
+class KeepingBuild(build_ext):
+    """Compiles what is not kept yet, and says how far that is."""
+
+    def build_extensions(self) -> None:
+        compiler = [*self.compiler.compiler_so, "--version"]
+        version = subprocess.run(compiler, capture_output=True, check=False).stdout
+        self.common = (sys.version, self.compiler.compiler_so, self.compiler.linker_so, version)
+        self.new = sum(not self.kept(ext).exists() for ext in self.extensions)
+        self.numbers = count(1)
+        super().build_extensions()
+
+    def build_extension(self, ext: Extension) -> None:
+        built, kept = Path(self.get_ext_fullpath(ext.name)), self.kept(ext)
+        if kept.exists():
+            put(kept, built)
+            os.utime(kept)
+            return
+        print(f"[{next(self.numbers)}/{self.new}] compiling {ext.name}", flush=True)
+        built.unlink(missing_ok=True)  # or it is taken for new enough
+        super().build_extension(ext)
+        put(built, kept)
+        for old in sorted(kept.parent.iterdir(), key=os.path.getmtime)[:-KEPT]:
+            old.unlink()
+
+    def kept(self, ext: Extension) -> Path:
+        made_from = (*self.common, ext.define_macros, ext.extra_compile_args, ext.extra_link_args)
+        digest = hashlib.sha256(repr(made_from).encode())
+        for path in (*ext.sources, *ext.depends):
+            digest.update(Path(path).read_bytes())
+        return COMPILED / ext.name / f"{digest.hexdigest()[:32]}.so"
+
+
+def put(source: Path, target: Path) -> None:
+    """Copy, so that whoever looks finds all of it or nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(f".{os.getpid()}")
+    shutil.copy2(source, part)
+    part.replace(target)
+
+
+if __name__ == "__main__":  # Cython's processes import this file where they can't fork
+    setup(
+        ext_modules=cythonize(
+            extensions,
+            include_path=["ext"],
+            build_dir="build/cython-trace" if trace else "build/cython",
+            compiler_directives={"language_level": 3, "linetrace": trace, "autotestdict": False},
+            nthreads=os.cpu_count() or 1,
+            cache="build/cython-cache",
+            quiet=True,
+        ),
+        cmdclass={"build_ext": KeepingBuild},
+        options={"build_ext": {"parallel": True}},
+    )

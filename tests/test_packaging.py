@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import runpy
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,3 +101,50 @@ def test_the_image_is_built_from_what_the_wheel_needs() -> None:
     wanted = [line[1:] for line in lines if line.startswith("!")]
     assert {"ext", "trio_lb", "pyproject.toml", "setup.py"} <= set(wanted)
     assert [name for name in wanted if not (ROOT / name).exists()] == []
+
+
+def test_what_the_build_needs_is_said_alike_in_both_places() -> None:
+    said = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert sorted(said["build-system"]["requires"]) == said["dependency-groups"]["build"]
+
+
+def test_nothing_is_compiled_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Contents count, not times; and a build elsewhere finds what was built before."""
+    from setuptools import Distribution, Extension
+
+    building = runpy.run_path(str(ROOT / "setup.py"))["KeepingBuild"]
+    monkeypatch.chdir(tmp_path)
+    source, header = tmp_path / "probe.c", tmp_path / "probe.h"
+    source.write_text('#include "probe.h"\nint PyInit_probe(void) { return VALUE; }\n')
+    header.write_text("#define VALUE 1\n")
+
+    def compiled(where: str = "here") -> str:
+        extension = Extension("probe", [str(source)], depends=[str(header)])
+        command = building(Distribution({"ext_modules": [extension]}))
+        command.build_lib = command.build_temp = where
+        command.ensure_finalized()
+        command.run()
+        assert list((tmp_path / where).rglob("probe*.so"))
+        return capfd.readouterr().out
+
+    once = "[1/1] compiling probe\n"
+    assert compiled() == once
+    os.utime(source)
+    os.utime(header)
+    assert compiled() == ""
+    assert compiled("elsewhere") == ""
+    header.write_text("#define VALUE 2\n")
+    assert compiled() == once
+    header.write_text("#define VALUE 1\n")
+    assert compiled() == ""
+
+
+def test_the_demo_needs_no_tools() -> None:
+    """`make demo` installs what runs, and not what tests."""
+    makefile = (ROOT / "Makefile").read_text()
+    rules = dict(re.findall(r"^([^\t#\n:]+):[ \t]*([^#\n=]*)(?:#.*)?$", makefile, re.MULTILINE))
+    assert rules["demo"].split() == ["$(BUILT)"]
+    for rule in ("lint", "types", "unit", "coverage"):
+        assert "$(TOOLS)" in rules[rule]
