@@ -15,6 +15,7 @@ import pytest
 
 from trio_lb.cli import main
 from trio_lb.supervise.pidfile import running
+from trio_lb.supervise.runtime_dir import default_pid_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,10 @@ def test_reload(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
             assert main(["reload", *arguments]) == 0
             assert heard(process) == "HUP"
             output = capfd.readouterr()
-            assert output.out.startswith(f"trio-lb: process {process.pid} reads its profile again")
+            assert output.out == (
+                f"trio-lb: process {process.pid} was signalled to read its profile again: its log "
+                "says what comes of it, and reload --wait would wait for that\n"
+            )
             assert output.err == ""
 
 
@@ -137,13 +141,57 @@ def test_nobody_is_running(
 def test_a_profile_without_a_pid_file(
     command: str, directory: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """It is found in the runtime directory, by the profile's name from wherever that is given."""
     (directory / "y.yaml").write_text("servers: http://127.0.0.1:3001\n")
-    assert main([command, "-p", "y.yaml"]) == 2
+    assert main([command, "-p", "y.yaml"]) == 1
     assert capfd.readouterr().err == (
-        "trio-lb: y.yaml has no pid_file: say which one it is with --pid-file FILE\n"
+        "trio-lb: no load balancer is running with the profile y.yaml\n"
     )
+    path = default_pid_file("y.yaml")
+    assert path is not None
+    for name in ("y.yaml", f"../{directory.name}/y.yaml", str(directory / "y.yaml")):
+        with obedient(Path(path)) as process:
+            assert main([command, "-p", name]) == 0
+            assert f"process {process.pid} " in capfd.readouterr().out
+            assert command == "stop" or main(["stop", "-p", name]) == 0
+            assert process.wait(10) == 0
     with obedient(directory / "y.pid"):
         assert main([command, "-p", "y.yaml", "--pid-file", "y.pid"]) == 0
+
+
+def test_a_pid_file_may_have_come_into_the_profile_since_the_start(directory: Path) -> None:
+    path = default_pid_file("config.yaml")
+    assert path is not None
+    with obedient(Path(path)) as process:
+        assert main(["stop"]) == 0
+        assert process.wait(10) == 0
+
+
+def test_stop_needs_no_right_profile(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (directory / "config.yaml").write_text("retires: 3\n")
+    assert main(["stop"]) == 2
+    assert "config.yaml:1:1: retires: unknown key" in capfd.readouterr().err
+    path = default_pid_file("config.yaml")
+    assert path is not None
+    with obedient(Path(path)) as process:
+        assert main(["reload"]) == 2
+        capfd.readouterr()
+        assert main(["stop"]) == 0
+        assert process.wait(10) == 0
+        assert capfd.readouterr().out == f"trio-lb: process {process.pid} has ended\n"
+
+
+def test_reload_cannot_wait_for_who_tells_nothing(
+    directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with obedient(directory / "x.pid"):
+        assert main(["reload", "--wait"]) == 1
+        assert capfd.readouterr().err == (
+            f"trio-lb: cannot read {directory}/x.pid.status: No such file or directory\n"
+        )
+        (directory / "x.pid.status").write_text("nonsense")
+        assert main(["reload", "--wait", "--timeout", "100ms"]) == 1
+        assert "did not say how it is within 0.1 s" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

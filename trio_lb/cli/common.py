@@ -113,6 +113,16 @@ def workers(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
 
 
+def duration(text: str) -> float:
+    """Read a time to wait; seconds."""
+    from trio_lb.profile.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+
 def read_profile(path: str | None) -> Profile:
     """Read the profile that a command was given, or `DEFAULT_PROFILE`.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trio_lb.cli.common import DEFAULT_PROFILE, UsageError, read_profile
+from trio_lb.cli.common import DEFAULT_PROFILE, read_profile
 from trio_lb.errors import TrioLBError
 
 if TYPE_CHECKING:
     import argparse
     import signal
+    from collections.abc import Iterator
 
     from trio_lb.profile import Profile
     from trio_lb.supervise.pidfile import Running
@@ -22,46 +25,95 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--profile",
         "--path",
         metavar="FILE",
-        help=f"the profile that it runs, for its pid_file (default: {DEFAULT_PROFILE})",
+        help=f"the profile that it runs (default: {DEFAULT_PROFILE})",
     )
     parser.add_argument(
-        "--pid-file", metavar="FILE", help="its pid file, in place of the profile's"
+        "--pid-file", metavar="FILE", help="its pid file, if it can't be found by the profile"
     )
 
 
-def target(arguments: argparse.Namespace) -> tuple[str, Profile | None]:
-    """The pid file of the one that is meant, and its profile if that was read.
+@dataclass(frozen=True)
+class Target:
+    """The load balancer that is meant, which runs.
+
+    Attributes:
+        running: its process.
+        pid_file: by which it was found.
+        profile: what it is said to run; None if that was not read, or is wrong.
+    """
+
+    running: Running
+    pid_file: str
+    profile: Profile | None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.running.pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it.
+
+        Raises:
+            TrioLBError: it has just ended, or belongs to another user.
+        """
+        try:
+            if not self.running.signal(number):
+                raise TrioLBError(f"process {self.pid} has ended")
+        except PermissionError:
+            raise TrioLBError(
+                f"process {self.pid} belongs to another user, and is not ours to signal"
+            ) from None
+
+
+@contextmanager
+def find_target(arguments: argparse.Namespace, *, wrong_too: bool = False) -> Iterator[Target]:
+    """Look for the load balancer that is meant.
+
+    Args:
+        arguments: with the options of `add_target`.
+        wrong_too: a profile that is wrong is no hindrance, if one that runs is found by its name.
 
     Raises:
-        UsageError: the profile has no pid file.
+        TrioLBError: none is running.
+        UsageError: there is no profile.
         ProfileError: the profile is wrong.
     """
-    if arguments.pid_file and arguments.profile is None:
-        return arguments.pid_file, None
-    profile = read_profile(arguments.profile)
-    path = arguments.pid_file or profile.pid_file
-    if path is None:
-        raise UsageError(
-            f"{arguments.profile or DEFAULT_PROFILE} has no pid_file: "
-            "say which one it is with --pid-file FILE"
-        )
-    return path, profile
+    from trio_lb.supervise.pidfile import find_running
+
+    paths, profile, nobody = _where(arguments, wrong_too)
+    for path in paths:
+        with find_running(path) as running:
+            if running is not None:
+                yield Target(running, path, profile)
+                return
+    raise nobody
 
 
-def send(number: signal.Signals, found: Running | None, path: str) -> Running:
-    """Signal the process that was found by its pid file.
+def _where(
+    arguments: argparse.Namespace, wrong_too: bool
+) -> tuple[list[str], Profile | None, TrioLBError]:
+    """Pid files to look for, the profile, and the error if nobody has any of these."""
+    from trio_lb.profile import ProfileError
+    from trio_lb.supervise.runtime_dir import possible_pid_files
 
-    Raises:
-        TrioLBError: there is none, or it belongs to another user.
-    """
-    nobody = TrioLBError(f"no load balancer is running with the pid file {path}")
-    if found is None:
-        raise nobody
+    path: str | None = arguments.pid_file
+    if path and arguments.profile is None:
+        return [path], None, _nobody("pid file", path)
+    name = arguments.profile or DEFAULT_PROFILE
     try:
-        if not found.signal(number):
-            raise nobody
-    except PermissionError:
-        raise TrioLBError(
-            f"process {found.pid} belongs to another user, and is not ours to signal"
-        ) from None
-    return found
+        profile = read_profile(arguments.profile)
+    except ProfileError as error:
+        if not wrong_too:
+            raise
+        return [path] if path else possible_pid_files(name), None, error
+    if path:
+        return [path], profile, _nobody("pid file", path)
+    paths = possible_pid_files(name)
+    if profile.pid_file is not None:  # it may have come into the profile since the start
+        return [profile.pid_file, *paths], profile, _nobody("pid file", profile.pid_file)
+    return paths, profile, _nobody("profile", name)
+
+
+def _nobody(what: str, name: str) -> TrioLBError:
+    return TrioLBError(f"no load balancer is running with the {what} {name}")

@@ -18,8 +18,9 @@ from trio_lb.report.terminal import show_reports
 from trio_lb.supervise.activation import address_of, passed_sockets
 from trio_lb.supervise.limits import descriptor_warning, raise_descriptor_limit
 from trio_lb.supervise.notify import Notifier
-from trio_lb.supervise.pidfile import hold_pid_file
+from trio_lb.supervise.pidfile import PidFileError, hold_pid_file
 from trio_lb.supervise.privileges import drop_privileges, find_user
+from trio_lb.supervise.runtime_dir import default_pid_file
 from trio_lb.supervise.sockets import ListeningSockets
 from trio_lb.supervise.supervisor import Supervisor
 
@@ -45,6 +46,7 @@ def run(
     profile: Profile,
     load: Callable[[], Profile],
     *,
+    file: str | None = None,
     report: int = 0,
     save: str | None = None,
     log_levels: list[tuple[str | None, str]] | None = None,
@@ -54,6 +56,7 @@ def run(
     Args:
         profile: what to do.
         load: reads the profile anew, for a reload (HUP).
+        file: where the profile is; `reload` and `stop` find us by it.
         report: 1: show reports on standard output; 2: with each worker.
         save: file that reports are appended to.
         log_levels: what the command line says about logging, for the workers.
@@ -63,7 +66,7 @@ def run(
         worker could be started, or requests were cut because the drain time was over or a second
         signal came.
     """
-    return trio.run(serve, profile, load, report, save, log_levels or [])
+    return trio.run(serve, profile, load, report, save, log_levels or [], file)
 
 
 async def serve(
@@ -72,6 +75,7 @@ async def serve(
     report: int,
     save: str | None,
     log_levels: list[tuple[str | None, str]],
+    file: str | None = None,
 ) -> ExitCode:
     """Balance until a signal ends it; the asynchronous part of `run`."""
     user = None if profile.user is None else find_user(profile.user)
@@ -84,8 +88,9 @@ async def serve(
         signals = stack.enter_context(
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
         )
-        if profile.pid_file is not None:
-            stack.enter_context(hold_pid_file(profile.pid_file))
+        if (pid_file := _held_pid_file(profile, file, stack)) is not None:
+            owner = None if user is None else user.uid
+            stack.enter_context(supervisor.reloads.shown_beside(pid_file, owner))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, supervisor, nursery.cancel_scope)
             nursery.start_soon(_tell, supervisor, report, save)
@@ -103,6 +108,28 @@ async def serve(
         log.info("drained")
         return ExitCode.CLEAN
     return ExitCode.FAILED
+
+
+def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str | None:
+    """The pid file, held until the end: the profile's, or one in the runtime directory.
+
+    The latter is a convenience, and nothing fails for want of it.
+
+    Raises:
+        PidFileError: the profile's can't be had.
+    """
+    if profile.pid_file is not None:
+        stack.enter_context(hold_pid_file(profile.pid_file))
+        return profile.pid_file
+    path = None if file is None else default_pid_file(file)
+    if path is None:
+        return None
+    try:
+        stack.enter_context(hold_pid_file(path, may_stay=True))
+    except PidFileError as error:
+        log.warning("%s: `trio-lb reload` and `stop` will not find this one", error)
+        return None
+    return path
 
 
 async def _obey(

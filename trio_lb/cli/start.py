@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from trio_lb.cli.common import (
@@ -101,9 +102,11 @@ def start(arguments: argparse.Namespace) -> int:
     logs.configure(profile.log_level, arguments.log_level)
     from trio_lb.cli.run import run
 
+    file = arguments.profile or DEFAULT_PROFILE
     return run(
         profile,
         load,
+        file=file if os.path.isfile(file) else None,
         report=arguments.report,
         save=arguments.save,
         log_levels=arguments.log_level,

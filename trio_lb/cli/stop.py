@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.cli.common import DEFAULT_PROFILE, add_command, print_error
-from trio_lb.cli.found import add_target, send, target
+from trio_lb.cli.common import DEFAULT_PROFILE, add_command, duration, print_error
+from trio_lb.cli.found import add_target, find_target
 
 if TYPE_CHECKING:
+    import argparse
+
     from trio_lb.cli.common import Commands
     from trio_lb.supervise.pidfile import Running
 
@@ -26,7 +27,7 @@ def add_to(commands: Commands) -> None:
         "stop",
         "drain and end a running load balancer",
         "Have the load balancer that runs finish what is in flight and end, and wait until it "
-        "has. It is found by its pid file. While it drains, a second stop ends it at once.",
+        "has. While it drains, a second stop ends it at once.",
         ("trio-lb stop", f"the one that runs {DEFAULT_PROFILE} of this directory"),
         ("trio-lb stop --wait 2m", "for up to two minutes"),
         ("trio-lb stop --pid-file /run/x.pid", "the one with this pid file"),
@@ -35,7 +36,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_duration,
+        type=duration,
         help="how long to wait for its end; 0: not at all (default: the profile's drain time "
         f"and {_MARGIN:g} s)",
     )
@@ -47,20 +48,19 @@ def stop(arguments: argparse.Namespace) -> int:
     import signal
 
     from trio_lb.profile import Timeouts
-    from trio_lb.supervise.pidfile import find_running
 
-    path, profile = target(arguments)
-    wait = arguments.wait
-    if wait is None:
-        wait = (Timeouts() if profile is None else profile.timeouts).drain + _MARGIN
-    with find_running(path) as found:
-        running = send(signal.SIGTERM, found, path)
-        if wait and not _ends(running, wait):
+    with find_target(arguments, wrong_too=True) as target:
+        wait = arguments.wait
+        if wait is None:
+            timeouts = Timeouts() if target.profile is None else target.profile.timeouts
+            wait = timeouts.drain + _MARGIN
+        target.send(signal.SIGTERM)
+        if wait and not _ends(target.running, wait):
             return print_error(
-                f"process {running.pid} has not ended within {wait:g} s: "
+                f"process {target.pid} has not ended within {wait:g} s: "
                 "it may be draining still, and a second stop ends it at once"
             )
-    print(f"trio-lb: process {running.pid} {'has ended' if wait else 'is ending'}")
+    print(f"trio-lb: process {target.pid} {'has ended' if wait else 'is ending'}")
     return 0
 
 
@@ -73,12 +73,3 @@ def _ends(running: Running, within: float) -> bool:
             return False
         time.sleep(_LOOK)
     return True
-
-
-def _duration(text: str) -> float:
-    from trio_lb.profile.units import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None

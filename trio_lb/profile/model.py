@@ -287,7 +287,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[str, PID_FILE] | None,
         Meta(
             description="File for the number of the process, by which `trio-lb reload` and "
-            "`trio-lb stop` find it, or off."
+            "`trio-lb stop` find it; off means one in the runtime directory."
         ),
     ] = None
     user: Annotated[

@@ -39,13 +39,17 @@ class PidFileError(TrioLBError):
 
 
 @contextmanager
-def hold_pid_file(path: str) -> Iterator[None]:
+def hold_pid_file(path: str, *, may_stay: bool = False) -> Iterator[None]:
     """Have a pid file for as long as the block lasts, and its lock for as long as the process does.
 
     To be entered before privileges are dropped (/run is root's), and after the handlers of signals
     are there, since whoever finds the file may send one. Where it can't be removed at the end,
     because dropping privileges took the right to, it is left empty, with a warning; the next start
     takes it over. Nothing else in the process may open the file: closing it would end the lock.
+
+    Args:
+        path: its name.
+        may_stay: that it can't be removed at the end is nothing to warn of.
 
     Raises:
         PidFileError: a load balancer with this pid file is running, or it can't be written.
@@ -62,7 +66,8 @@ def hold_pid_file(path: str) -> Iterator[None]:
             if _is_at(descriptor, path):
                 os.unlink(path)
         except OSError as error:
-            log.warning("cannot remove the pid file %s: %s; it is empty", path, error.strerror)
+            level = logging.DEBUG if may_stay else logging.WARNING
+            log.log(level, "cannot remove the pid file %s: %s; it is empty", path, error.strerror)
             os.ftruncate(descriptor, 0)
         # Not closed: so those who wait for the lock wait for the end of the process.
 

@@ -32,6 +32,7 @@ from .generation import Generation
 from .keeper import MARGIN, WorkersKeepDying
 from .limits import worker_count
 from .orphans import OrphanReaper
+from .reload_status import ReloadStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,7 @@ class Supervisor:
         up: set when all workers accept clients.
         ended: everything was drained.
         clean: nothing that was in flight has been cut since the drain began.
+        reloads: what has become of them, for who waits for one.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Supervisor:
         self.up = trio.Event()
         self.ended = False
         self.clean = True
+        self.reloads = ReloadStatus()
         self._load = load
         self._sockets = sockets
         self._notifier = notifier
@@ -193,7 +196,8 @@ class Supervisor:
                 return
             self._wanted = trio.Event()
             self._notifier.reloading()
-            await self._reload()
+            self.reloads.begin()
+            self.reloads.end(await self._reload())
             if not self._stopping:
                 self._notifier.ready(self._status())
 
@@ -208,25 +212,30 @@ class Supervisor:
             self._notifier.watchdog()
             await trio.sleep(min(1.0, self._notifier.watchdog_interval or 1.0))
 
-    async def _reload(self) -> None:
-        """Bring a new profile into effect; if that can't be done, everything stays as it is."""
+    async def _reload(self) -> list[str]:
+        """Bring a new profile into effect; if that can't be done, everything stays as it is.
+
+        Returns:
+            Why it can't be done; nothing if it was.
+        """
         try:
             profile = self._load()
         except ProfileError as exc:
             for problem in exc.problems:
                 log.error("%s", problem)
             log.error("the profile is wrong: nothing was changed")
-            return
+            return list(map(str, exc.problems))
         except TrioLBError as exc:
             log.error("%s: nothing was changed", exc)
-            return
+            return [str(exc)]
         try:
             await self._bring_up(profile)
         except (ListenError, NoRoom, ProfileError, WorkersKeepDying) as exc:
             self._table.assign(self.profile.servers)  # weights and maxima as they were
             log.error("%s: nothing was changed", exc)
-            return
+            return [str(exc)]
         log.info("reloaded: %d servers, %s", len(profile.servers), profile.algorithm)
+        return []
 
     async def _bring_up(self, profile: Profile) -> None:
         """Open, check and start what a profile needs; then those before it drain.

@@ -210,11 +210,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Profile, int
         profile: Profile,
         load: Callable[[], Profile],
         *,
+        file: str,
         report: int,
         save: str | None,
         log_levels: list[tuple[str | None, str]],
     ) -> int:
         assert load() == profile
+        assert os.path.isfile(file)
         assert isinstance(log_levels, list)
         calls.append((profile, report, save))
         return 0
