@@ -77,10 +77,15 @@ class ConnectionStale(ResponseBroken):
 
 
 class ResponseTimeout(ServerError):  # noqa: N818
-    """No response head within `timeout`."""
+    """No response head within `timeout`.
 
-    def __init__(self, reason: str) -> None:
+    Attributes:
+        since: from when on the server was waited for, on Trio's clock; None: unknown.
+    """
+
+    def __init__(self, reason: str, since: float | None = None) -> None:
         super().__init__(reason, 504)
+        self.since = since
 
 
 class ResponseCut(ServerError):  # noqa: N818

@@ -120,6 +120,7 @@ cdef enum:
     DEPTH = 4                   # counters that an address has; see _places.pyx
     WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
+    WINDOW_MS = 8192            # in which answers are counted to set failures against; likewise
 
 cdef enum ServerState:          # 0, a slot without a server, is eligible for nothing
     STATE_ALIVE = 1
@@ -176,14 +177,15 @@ cdef struct RowHeader:          # one writer
 cdef struct Counters:           # of one server in one row; one writer
     uint64_t held               # number of the last operation completed << 32 | slots held
     uint32_t begun              # number of the last operation begun << 1 | whether it gives back
-    uint32_t streak             # failures since the last answer
-    uint32_t streak_life        # which life of the server (see `state`) they belong to
-    uint32_t spare0
+    uint32_t streak_ms          # when the last failure of `streak` was
+    uint64_t streak             # failures since the last answer, and whose: see _failures.pyx
     uint64_t served             # exchanges completed
     uint64_t failed
     uint64_t bytes_received     # from the server
     uint64_t bytes_sent         # to the server
-    uint8_t spare1[8]
+    # Answers in this window and the one before, by the windows' last bits: number of the window
+    # (12 bits) << 20 | answers
+    uint32_t answers[2]
 
 cdef struct Addresses:          # of the clients let in by one row; one writer
     uint32_t count[DEPTH][WIDTH]

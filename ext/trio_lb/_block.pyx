@@ -4,7 +4,8 @@ What is where in it, and who may write what, is in `_block.pxd`. Whoever writes 
 
 1. Making and checking a block      table_size, format_table, Block
 2. Where things are
-3. Reading servers                  slots, generation, alive, state, connections, read, quantile
+3. Reading servers                  slots, generation, alive, state, life, connections, read,
+                                    quantile
 4. Reading processes                work, clients, process, heartbeat_age
 """
 
@@ -16,7 +17,7 @@ from libc.math cimport ceil
 from libc.string cimport memset
 
 cdef enum:
-    LAYOUT = 4                      # raised with every change of the memory map
+    LAYOUT = 5                      # raised with every change of the memory map
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
 
@@ -204,6 +205,10 @@ cdef class Block:
     def state(self, slot):
         """ALIVE, DEAD or DRAINING."""
         return state_of(&self.servers[self.slot_of(slot)])
+
+    def life(self, slot):
+        """How often a server, or another one before in this slot, has come to life so far."""
+        return load32(&self.servers[self.slot_of(slot)].state) >> 8
 
     def connections(self, slot):
         """Connection slots taken by all processes together."""

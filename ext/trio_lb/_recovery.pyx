@@ -82,7 +82,7 @@ cdef void take_over(Block block, uint32_t row, uint32_t slot) noexcept nogil:
     own.bytes_received += left.bytes_received
     own.bytes_sent += left.bytes_sent
     left.served = left.failed = left.bytes_received = left.bytes_sent = 0
-    left.streak = 0
+    left.streak = left.answers[0] = left.answers[1] = 0
     for bucket in range(BUCKETS):
         into.count[bucket] += histogram.count[bucket]
         histogram.count[bucket] = 0

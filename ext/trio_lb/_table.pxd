@@ -23,5 +23,4 @@ cdef class Table(Block):
     cdef void record_answer(self, uint32_t slot, uint32_t now_ms, double micros) noexcept nogil
     cdef void record_completion(
         self, uint32_t slot, uint64_t received, uint64_t sent) noexcept nogil
-    cdef uint64_t record_failure(self, uint32_t slot) noexcept nogil
     cdef void record_request(self, uint32_t status) noexcept nogil

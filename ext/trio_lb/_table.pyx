@@ -23,7 +23,7 @@ from trio_lb._block cimport (
     add_own64, age_ms, Block, bucket_of, CLASSES, Counters, decay, float_bits, float_from,
     Histogram, load32, load64, mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT, Server,
     STATE_ALIVE, STATE_DEAD, STATE_DRAINING, state_of, store32, store64, swap32, swap64, taken,
-    UNLIMITED, whole_ms,
+    UNLIMITED, whole_ms, WINDOW_MS,
 )
 from trio_lb._recovery cimport settle
 
@@ -212,6 +212,7 @@ cdef class Table(Block):
         """A first response byte came after `micros`: 1 to MAX_MICROS, others are moved there."""
         micros = min(max(micros, 1.0), <double> MAX_MICROS)
         self.counters[slot].streak = 0
+        count_answer(&self.counters[slot], now_ms)
         add_own64(&self.histograms[slot].count[bucket_of(<uint32_t> micros)], 1)
         cdef uint64_t *word = &self.servers[slot].latency
         cdef uint64_t seen
@@ -229,17 +230,6 @@ cdef class Table(Block):
         add_own64(&counters.bytes_received, received)
         add_own64(&counters.bytes_sent, sent)
 
-    cdef uint64_t record_failure(self, uint32_t slot) noexcept nogil:
-        """Count a failure; how many there were in a row, in this process, with it."""
-        cdef Counters *counters = &self.counters[slot]
-        cdef uint32_t life = load32(&self.servers[slot].state) >> 8
-        if counters.streak_life != life:
-            counters.streak_life = life
-            counters.streak = 0
-        counters.streak += 1
-        add_own64(&counters.failed, 1)
-        return counters.streak
-
     def answered(self, slot, double now, double seconds):
         """Record a first response byte `seconds` after the request: ends the failures in a row.
 
@@ -255,8 +245,8 @@ cdef class Table(Block):
         self.record_completion(self.slot_of(slot), bytes_received, bytes_sent)
 
     def failed(self, slot):
-        """Record a failure; how many in a row this process has seen, this one included."""
-        return self.record_failure(self.slot_of(slot))
+        """Record a failure. What it says about the server is another matter: see `Failures`."""
+        add_own64(&self.counters[self.slot_of(slot)].failed, 1)
 
     # 4. This process and its clients
 
@@ -329,6 +319,16 @@ cdef uint32_t begin(Counters *own, bint release) noexcept nogil:
     number = number + 1 if number < MAX_NUMBER else 1
     store32(&own.begun, number << 1 | release)
     return number
+
+
+cdef inline void count_answer(Counters *own, uint32_t now_ms) noexcept nogil:
+    """Count an answer in its window: up to a million."""
+    cdef uint32_t window = (now_ms // WINDOW_MS) & 0xFFF
+    cdef uint32_t *answers = &own.answers[window & 1]
+    if answers[0] >> 20 != window:
+        store32(answers, window << 20 | 1)
+    elif answers[0] & 0xFFFFF != 0xFFFFF:
+        store32(answers, answers[0] + 1)
 
 
 cdef uint64_t blend(uint64_t word, uint32_t now_ms, double micros) noexcept nogil:

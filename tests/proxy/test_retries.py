@@ -9,6 +9,7 @@ import trio
 
 from tests.support import scripts
 from tests.support.rig import Rig, get, open_rig, post
+from trio_lb import parse_profile
 from trio_lb.errors import ConnectFailed
 
 if TYPE_CHECKING:
@@ -279,18 +280,50 @@ async def test_an_answer_in_between_starts_the_count_anew() -> None:
         assert rig.states == ["alive", "alive"]
 
 
-async def test_one_poisonous_request_does_not_take_the_last_server_out() -> None:
-    async with open_rig(BREAK, BREAK, BREAK) as rig:
-        for _ in range(10):
-            assert (await rig.ask(get("/poison"))).status == 502
-        assert rig.states.count("alive") == 1
-        for backend in rig.backends:
-            backend.script = scripts.answer(b"fine")
-        assert (await rig.ask(get())).body == b"fine"
-
-
 async def test_a_refused_connection_takes_even_the_last_server_out() -> None:
     async with open_rig(scripts.answer()) as rig:
         await rig.backends[0].stop()
         assert (await rig.ask(get())).status == 503
         assert rig.states == ["dead"]
+
+
+# Whose fault it was (more of it, on both roads: tests/faults/test_blame.py)
+
+
+async def test_a_network_of_ipv6_addresses_is_one_client() -> None:
+    async with open_rig(BREAK, scripts.answer()) as rig:
+        for host in range(10):
+            await rig.ask(post(b"x"), peer=f"2001:db8::{host + 1}")
+            await rig.ask(post(b"x"), peer=f"2001:db8::{host + 1}")
+        assert (rig.failed, rig.states) == ([10, 0], ["alive", "alive"])
+        await rig.ask(post(b"x"), peer="2001:db8:0:1::1")
+        assert (rig.failed, rig.states) == ([11, 0], ["dead", "alive"])
+
+
+async def test_clients_of_a_trusted_proxy_are_told_apart() -> None:
+    trusted = parse_profile("trusted_proxies: 192.0.2.1\nservers: http://127.0.0.1:1")
+    async with open_rig(BREAK, scripts.answer(), trusted_proxies=trusted.trusted_proxies) as rig:
+        for _ in range(10):
+            for _ in range(2):
+                await rig.ask(post(b"x", "X-Forwarded-For: 198.51.100.1"))
+        assert (rig.failed, rig.states) == ([10, 0], ["alive", "alive"])
+        await rig.ask(post(b"x", "X-Forwarded-For: 198.51.100.2"))
+        assert (rig.failed, rig.states) == ([11, 0], ["dead", "alive"])
+
+
+async def test_a_failure_before_a_server_came_back_is_not_counted(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_rig(scripts.hang(), scripts.delayed(5, scripts.answer())) as rig:
+
+        async def ask() -> None:
+            assert (await rig.ask(get())).status == 200
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(ask)
+            await trio.sleep(12)  # three are late at the first one, and asked again
+            rig.servers.take_out(0, "for the test")
+            rig.servers.bring_back(0, "for the test")
+        assert rig.failed == [3, 0]
+        assert rig.states == ["alive", "alive"]

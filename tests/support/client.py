@@ -161,9 +161,14 @@ class _ResponseBuilder:
 
 
 @asynccontextmanager
-async def open_client(url: str) -> AsyncIterator[Client]:
-    """Connects to `http://host:port` or `unix:/path`; closes the connection at the end."""
-    stream = await dial(url)
+async def open_client(url: str, source: str | None = None) -> AsyncIterator[Client]:
+    """Connects to `http://host:port` or `unix:/path`; closes the connection at the end.
+
+    Args:
+        url: where to.
+        source: the address to come from.
+    """
+    stream = await dial(url, source)
     try:
         yield Client(stream)
     finally:
@@ -177,6 +182,7 @@ async def request(
     target: str | None = None,
     headers: Sequence[tuple[str, str]] = (),
     body: bytes | None = None,
+    source: str | None = None,
 ) -> Response:
     """Sends one request on a connection of its own and returns the response.
 
@@ -186,6 +192,7 @@ async def request(
         target: the request target as sent; default: the path and query of `url`.
         headers: sent after Host and, with a body, Content-Length.
         body: sent with Content-Length; None: no body and no such header.
+        source: the address to come from.
     """
     parts = urlsplit(url)
     if target is None:
@@ -195,7 +202,7 @@ async def request(
         fields.append(("Content-Length", str(len(body))))
     lines = [f"{method} {target or '/'} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in (*fields, *headers)]
-    async with open_client(url) as client:
+    async with open_client(url, source) as client:
         await client.send("\r\n".join((*lines, "", "")).encode("latin-1") + (body or b""))
         return await client.read_response(method)
 

@@ -80,12 +80,12 @@ def _listen(sock: socket.socket, address: tuple[str, int] | str) -> trio.socket.
     return trio.socket.from_stdlib_socket(sock)
 
 
-async def dial(url: str) -> trio.SocketStream:
-    """Connects to `http://host:port` or `unix:/path`."""
+async def dial(url: str, source: str | None = None) -> trio.SocketStream:
+    """Connects to `http://host:port` or `unix:/path`, from the address `source` if it is given."""
     if url.startswith("unix:"):
         return await trio.open_unix_socket(url.removeprefix("unix:"))
     parts = urlsplit(url)
-    return await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
+    return await trio.open_tcp_stream(parts.hostname or "", parts.port or 80, local_address=source)
 
 
 def http_url(host: str, port: int) -> str:

@@ -136,9 +136,9 @@ class Rig:
         while self._serving:
             await self._idle.park()
 
-    async def ask(self, data: bytes, method: str = "GET") -> Response:
+    async def ask(self, data: bytes, method: str = "GET", *, peer: str = "192.0.2.1") -> Response:
         """Sends a request on a connection of its own and reads the response."""
-        async with self.client() as client:
+        async with self.client(peer) as client:
             await client.send(data)
             return await client.read_response(method)
 

@@ -5,6 +5,7 @@ package joins them with the profile and makes their use hard to get wrong.
 """
 
 from trio_lb._places import Places
+from trio_lb.balance.evidence import Evidence
 from trio_lb.balance.health import HealthTracker
 from trio_lb.balance.pool import ServerPool
 from trio_lb.balance.reservation import Reservation
@@ -14,6 +15,7 @@ from trio_lb.balance.tally import ClientCounters, Tally
 
 __all__ = [
     "ClientCounters",
+    "Evidence",
     "HealthTracker",
     "NoRoom",
     "Places",

@@ -6,9 +6,11 @@ import mmap
 from typing import TYPE_CHECKING
 
 from trio_lb._block import format_table, table_size
+from trio_lb._failures import Failures
 from trio_lb._places import Places
 from trio_lb._table import Table
 from trio_lb.balance.algorithms import ALGORITHMS
+from trio_lb.balance.evidence import Evidence
 from trio_lb.balance.reservation import Reservation
 from trio_lb.balance.state import ServerCounters, State, StateChange
 from trio_lb.balance.tally import Tally
@@ -55,6 +57,7 @@ class ServerPool:
         self.servers = tuple(servers)
         self.tally = Tally(table)
         self.places = Places(table)
+        self._failures = Failures(table)
         self._table = table
         self.notify = notify
         self._slots = tuple(slots)
@@ -100,6 +103,31 @@ class ServerPool:
     def compiled(self) -> tuple[Table, Selection, tuple[int, ...]]:
         """What compiled code picks from: table, algorithm, and where the servers are in it."""
         return self._table, self._selection, self._slots
+
+    def suspect(
+        self,
+        slot: int,
+        life: int,
+        now: float,
+        client: int,
+        confirmed: bool,
+        since: float | None = None,
+    ) -> Evidence | None:
+        """Note a failure that may be a server's, and say what there is against it by now.
+
+        Args:
+            slot: which server.
+            life: in which of its lives it was: `Reservation.life`.
+            now: seconds, the clock of `reserve`.
+            client: number of whose request it was, 1 to 65535.
+            confirmed: another server has answered the same request.
+            since: when the server was sent the request, if it took all its time.
+
+        Returns:
+            None if the server has been taken out and come back since.
+        """
+        found = self._failures.add(self._table_slot(slot), life, now, client, confirmed, since)
+        return None if found is None else Evidence(*found)
 
     def take_out(self, slot: int, reason: str, *, keep_last: bool = False) -> bool:
         """Make an alive server dead, until a health check brings it back.

@@ -21,14 +21,16 @@ class Reservation:
     Attributes:
         slot: the server's number in the pool.
         server: what the profile says about it.
+        life: which of the server's lives it was made in; see `ServerPool.suspect`.
     """
 
-    __slots__ = ("_at", "_held", "_table", "server", "slot")
+    __slots__ = ("_at", "_held", "_table", "life", "server", "slot")
 
     def __init__(self, table: Table, table_slot: int, slot: int, server: Server) -> None:
         self._table = table
         self._at = table_slot
         self._held = True
+        self.life = table.life(table_slot)
         self.slot = slot
         self.server = server
 
@@ -53,9 +55,9 @@ class Reservation:
         """The exchange is complete; so many bytes came from the server and went to it."""
         self._table.completed(self._at, bytes_received, bytes_sent)
 
-    def failed(self) -> int:
-        """The server failed; how many times in a row it now has, as far as this process saw."""
-        return self._table.failed(self._at)
+    def failed(self) -> None:
+        """The server failed."""
+        self._table.failed(self._at)
 
     def __repr__(self) -> str:
         state = "held" if self._held else "given back"

@@ -65,6 +65,8 @@ async def attempt(
         # The time that a client takes to upload a body is not its server's.
         if not exchange.client.answering:
             reservation.answered(now, now - (started if upstream.sent == NEVER else upstream.sent))
+        if exchange.inquiry is not None:
+            exchange.inquiry.answered(head.status)
         if head.status == 101:
             return head
         await _pass_on(exchange, upstream, head)

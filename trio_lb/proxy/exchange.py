@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from trio_lb.wire.admission import AdmittedRequest
 
+    from .blame import Inquiry
     from .body import RequestBody
     from .client import ClientConnection
 
@@ -55,11 +56,12 @@ class Exchange:
         bytes_tunnelled: what the client sent behind a 101.
         ended: `ok`, or why what came behind a 101 was cut.
         tries: the attempts so far.
+        inquiry: into the failures of servers, if there were any.
     """
 
     __slots__ = (
-        "body", "bytes_sent", "bytes_tunnelled", "client", "ended", "request", "request_id",
-        "started", "status", "tries",
+        "body", "bytes_sent", "bytes_tunnelled", "client", "ended", "inquiry", "request",
+        "request_id", "started", "status", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +82,7 @@ class Exchange:
         self.bytes_tunnelled = 0
         self.ended = "ok"
         self.tries: list[Try] = []
+        self.inquiry: Inquiry | None = None
 
     @property
     def bytes_received(self) -> int:

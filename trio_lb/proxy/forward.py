@@ -4,8 +4,8 @@
   another one.
 * Broken, malformed or too late before the client saw a byte: only a request that may safely be
   sent twice, and whose body is still remembered, goes to another server. The server is taken out
-  only after several such failures in a row, and never if it is the last one alive: one poisonous
-  request must not take the whole pool down.
+  only after several such failures in a row, if it is clear that they are its own (`blame`), and
+  never if it is the last one alive: one poisonous request must not take the whole pool down.
 * A reused connection that breaks before the first byte says nothing about its server, which may
   just have closed it. Once, the same server gets the request on a fresh connection.
 * After the client has seen a byte: never again.
@@ -34,6 +34,7 @@ from trio_lb.wire.forwarding import request_lines, request_target
 from trio_lb.wire.proxy_protocol import write_header
 
 from .attempt import attempt
+from .blame import Inquiry
 from .tunnel import switch
 from .upstream import UpstreamConnection
 
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 
     from .begun import Begun
     from .exchange import Exchange
-
-#: Failures in a row, short of a refused connection, after which a server is taken out.
-FAILURES_IN_A_ROW = 3
 
 #: A request that can't be sent twice only travels on a connection that was used within this time
 #: (seconds): the longer it was idle, the likelier its server closes it at this very moment.
@@ -92,6 +90,16 @@ class Forwarder:
             ResponseCut: a server failed after the client saw a part of its answer.
             ClientError, ClientGone: the client's side failed.
         """
+        try:
+            await self._try_servers(exchange, identity, begun)
+        finally:
+            if exchange.inquiry is not None:
+                exchange.inquiry.close()
+
+    async def _try_servers(
+        self, exchange: Exchange, identity: ClientIdentity, begun: Begun | None
+    ) -> None:
+        """One server after the other, as far as the rules allow; raises like `forward`."""
         tried: tuple[int, ...] = ()
         failure: ServerError | None = None
         reservation: Reservation | None = None
@@ -108,7 +116,7 @@ class Forwarder:
                 try:
                     await self._try_server(exchange, identity, reservation, now, begun)
                 except (ConnectFailed, ResponseBroken, ResponseTimeout, ResponseCut) as exc:
-                    self.blame(reservation, exc)
+                    self._blame(exchange, identity, reservation, exc)
                     if not _may_try_another(exchange, exc, failure):
                         raise
                     failure = exc
@@ -215,18 +223,29 @@ class Forwarder:
             else:
                 upstream.transport.close()
 
-    def blame(self, reservation: Reservation, failure: ServerError) -> None:
-        """Count a failure against its server, and take the server out where the rules say so."""
+    def _blame(
+        self,
+        exchange: Exchange,
+        identity: ClientIdentity,
+        reservation: Reservation,
+        failure: ServerError,
+    ) -> None:
+        """Take a server out that can't be connected to; else find out whose failure it was."""
         if isinstance(failure, ConnectionStale):
             return
-        if isinstance(failure, ConnectFailed) and failure.local:
-            return
-        in_a_row = reservation.failed()
-        if isinstance(failure, ConnectFailed):
+        if not isinstance(failure, ConnectFailed):
+            if exchange.inquiry is None:
+                exchange.inquiry = Inquiry(self._servers, identity.address)
+            exchange.inquiry.failed(reservation, failure)
+        elif not failure.local:
+            reservation.failed()
             self._servers.take_out(reservation.slot, failure.reason)
-        elif in_a_row >= FAILURES_IN_A_ROW:
-            reason = f"{in_a_row} failures in a row, last: {failure.reason}"
-            self._servers.take_out(reservation.slot, reason, keep_last=True)
+
+    def blame_for_cut(self, reservation: Reservation, client: str, reason: str) -> None:
+        """A server broke off a response that `client` has seen a part of, on the plain road."""
+        inquiry = Inquiry(self._servers, client)
+        inquiry.failed(reservation, ResponseCut(reason))
+        inquiry.close()
 
 
 def _may_try_another(exchange: Exchange, failure: ServerError, earlier: ServerError | None) -> bool:

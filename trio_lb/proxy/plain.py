@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from trio_lb._client import PlainClient
-from trio_lb.errors import ResponseCut
 from trio_lb.net.transport import SocketTransport
 from trio_lb.wire.heads import Field, RequestHead
 from trio_lb.wire.plain import client_lines, from_here
@@ -116,7 +115,7 @@ class Plain:
             tries.append(Try(handover.place, why, now - handover.started, handover.reused))
             with self._servers.adopt(handover.place) as reservation:
                 if handover.why == "cut":
-                    self._forwarder.blame(reservation, ResponseCut(why))
+                    self._forwarder.blame_for_cut(reservation, peer.address, why)
         status = CLIENT_GONE if handover.why == "gone" else handover.status
         account = Account(
             tries, handover.status, handover.passed, handover.collected, handover.request_id

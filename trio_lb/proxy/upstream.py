@@ -170,7 +170,7 @@ class UpstreamConnection:
                 raise self._broken("the server reset the connection") from None
             except TimedOut:
                 reason = f"the server did not answer within {self._timeout:g} s"
-                raise ResponseTimeout(reason) from None
+                raise ResponseTimeout(reason, self.sent) from None
             finally:
                 self._reading_head = False
             codec.feed(data)

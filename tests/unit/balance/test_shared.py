@@ -258,17 +258,6 @@ def test_pool_with_other_slots_than_servers_is_refused(shared: SharedTable) -> N
             )
 
 
-def test_failures_in_a_row_are_forgotten_in_all_processes_when_a_server_comes_back(
-    shared: SharedTable,
-) -> None:
-    shared.assign([server(1)])
-    worker = attach(shared.fd, 1)
-    assert [worker.failed(0), worker.failed(0)] == [1, 2]
-    worker.move(0, ALIVE, DEAD)
-    shared.table.move(0, DEAD, ALIVE)
-    assert [worker.failed(0), worker.failed(0)] == [1, 2]
-
-
 def test_clocks_with_different_zeros_mean_the_same_time(shared: SharedTable) -> None:
     shared.assign([server(1)])
     early, late = attach(shared.fd, 1, epoch=-50.0), attach(shared.fd, 2, epoch=1e6)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.tables import table_memory, table_of
 from trio_lb._block import format_table, table_size
+from trio_lb._failures import Failures
 from trio_lb._table import ALIVE, DEAD, DRAINING, Table
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def test_sizes_out_of_range_are_refused(servers: int, rows: int) -> None:
     ("offset", "value", "message"),
     [
         (0, 1, "does not begin like one"),
-        (8, 1, "its layout is 1, this program's is 4"),
+        (8, 1, "its layout is 1, this program's is 5"),
         (12, 0, "contradicts itself"),
         (12, 3, "contradicts itself"),
         (16, 0, "contradicts itself"),
@@ -153,6 +154,8 @@ def test_maximum_that_can_not_be_counted_is_refused() -> None:
         lambda table, slot: table.answered(slot, 1.0, 1.0),
         lambda table, slot: table.completed(slot, 1, 1),
         lambda table, slot: table.failed(slot),
+        lambda table, slot: table.life(slot),
+        lambda table, slot: Failures(table).add(slot, 1, 1.0, 1, False),
         lambda table, slot: table.read(slot),
         lambda table, slot: table.quantile(slot, 0.5),
     ],
@@ -205,14 +208,6 @@ def test_workers_share_slots_and_states_and_their_rows_add_up() -> None:
     assert first.quantile(0, 1.0) == second.quantile(0, 1.0)
 
 
-def test_failures_in_a_row_end_with_an_answer() -> None:
-    table = table_of([1, 1])
-    assert [table.failed(0), table.failed(0), table.failed(1)] == [1, 2, 1]
-    table.answered(0, 1.0, 0.1)
-    assert [table.failed(0), table.failed(1)] == [1, 2]
-    assert table.read(0)[3] == 3
-
-
 def test_last_one_alive_is_kept_on_demand() -> None:
     table = table_of([1, 1, 1])
     assert table.move(0, ALIVE, DRAINING)
@@ -253,14 +248,15 @@ def test_state_changes_only_from_what_was_named() -> None:
             table.move(0, ALIVE, state)
 
 
-def test_coming_back_forgets_average_and_failures_in_a_row() -> None:
+def test_coming_back_forgets_the_average() -> None:
     table = table_of([1])
+    life = table.life(0)
     table.answered(0, 1.0, 0.1)
-    table.failed(0)
     table.move(0, ALIVE, DEAD)
+    assert table.life(0) == life
     table.move(0, DEAD, ALIVE)
+    assert table.life(0) == life + 1
     assert table.read(0)[6] is None
-    assert table.failed(0) == 1
     assert table.quantile(0, 0.5) == pytest.approx(0.1, rel=0.125)
 
 
