@@ -49,6 +49,7 @@ def read_request(
     field_limit: int,
     body_limit: int = -1,
     trusted: bool = False,
+    confined: bool = False,
 ) -> Request | Literal[False] | None: ...
 def read_response(
     data: bytes, seen: int = 0, *, to_head: bool = False

@@ -29,6 +29,7 @@ class PlainRoad:
         idle: float,
         min_rate: int | None = None,
         most_requests: int | None = None,
+        confined: bool = False,
     ) -> Self: ...
     @property
     def borrowed(self) -> int: ...

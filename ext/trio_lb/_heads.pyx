@@ -136,6 +136,7 @@ cdef class Response:
 def read_request(
     bytes data not None, size_t seen=0, *, uint32_t head_limit, uint32_t target_limit,
     uint32_t field_limit, int64_t body_limit=-1, bint trusted=False,
+    bint confined=False,
 ):
     """Parse the head at the beginning of `data`.
 
@@ -146,11 +147,13 @@ def read_request(
         field_limit: most field lines.
         body_limit: most bytes that Content-Length may say; -1 for any.
         trusted: what the peer says about its own client counts.
+        confined: a target that might climb above its first slash is not plain.
 
     Returns:
         A Request; None if the head is incomplete; False if it is not plain.
     """
-    cdef HeadLimits limits = HeadLimits(head_limit, target_limit, field_limit, body_limit, trusted)
+    cdef HeadLimits limits = HeadLimits(
+        head_limit, target_limit, field_limit, body_limit, trusted, confined)
     cdef Request request = Request.__new__(Request)
     cdef Verdict verdict = parse_request(data, <size_t> len(data), seen, &limits, &request.head)
     request.data = data

@@ -24,6 +24,7 @@ cdef struct HeadLimits:
     uint32_t fields
     int64_t body                # bytes that Content-Length may say; -1: any
     bint trusted                # the peer is a proxy whose claims count: IDENTITY is NOT_PLAIN
+    bint confined               # a target that might climb above its first slash is NOT_PLAIN
 
 
 # Parse the head at the beginning of data[:length]; what is behind it doesn't matter. `seen` is the

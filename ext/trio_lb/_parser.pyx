@@ -108,7 +108,7 @@ cdef Verdict parse_request(
     cdef Found found
     if nothing_new(data, length, seen):
         return verdict
-    cdef Progress progress = parse_request_line(data, &at, end, limits.target, head)
+    cdef Progress progress = parse_request_line(data, &at, end, limits, head)
     if progress == WELL:
         progress = parse_fields(
             data, &at, end, min(limits.fields, <uint32_t> MAX_FIELDS),
@@ -123,7 +123,7 @@ cdef Verdict parse_request(
 
 
 cdef inline Progress parse_request_line(
-    const char *data, const char **at, const char *end, uint32_t longest_target,
+    const char *data, const char **at, const char *end, const HeadLimits *limits,
     PlainRequest *head
 ) noexcept nogil:
     cdef const char *p = data
@@ -141,11 +141,27 @@ cdef inline Progress parse_request_line(
     if target[0] != c"/":
         return ODD
     p = end_of_target(target, end)
-    if p - target > <ptrdiff_t> longest_target:
+    if p - target > <ptrdiff_t> limits.target or limits.confined and may_climb(target, p):
         return ODD
     head.target = span(data, target, p)
     at[0] = p
     return pass_over(at, end, b" HTTP/1.1\r\n", 11)
+
+
+cdef bint may_climb(const char *p, const char *end) noexcept nogil:
+    """Two dots in a row, or an escape that may come to be a dot: see trio_lb.wire.climbing."""
+    while p < end and p[0] != c"?":
+        if p[0] == c"." and p + 1 < end and p[1] == c".":
+            return True
+        if p[0] == c"%" and (end - p < 3 or not is_hex(p[1]) or not is_hex(p[2]) or (
+                p[1] == c"2" and (p[2] | 0x20 == c"e" or p[2] == c"5"))):
+            return True
+        p += 1
+    return False
+
+
+cdef inline bint is_hex(char byte) noexcept nogil:
+    return c"0" <= byte <= c"9" or c"a" <= byte | 0x20 <= c"f"
 
 
 cdef inline bint judge_method(const char *method, size_t length, PlainRequest *head) noexcept nogil:

@@ -21,6 +21,7 @@ cdef class PlainRoad:
             is chunked is kept to be sent again.
         client_head, keep_alive, body, connect, response, idle: seconds; `idle` of a server's
             connection, the others as in the profile's `timeouts`.
+        confined: a server is below a path, which no request may climb out of.
     """
 
     def __cinit__(
@@ -28,7 +29,7 @@ cdef class PlainRoad:
         list servers not None, bytes run_id not None, *, uint32_t head_limit,
         uint32_t target_limit, uint32_t field_limit, body_limit, size_t replay_body,
         double client_head, double keep_alive, double body, double connect, double response,
-        double idle, min_rate=None, most_requests=None,
+        double idle, min_rate=None, most_requests=None, bint confined=False,
     ):
         cdef Server server
         self.readiness = readiness
@@ -40,6 +41,7 @@ cdef class PlainRoad:
         self.limits.target = target_limit
         self.limits.fields = field_limit
         self.limits.body = -1 if body_limit is None else body_limit
+        self.limits.confined = confined
         self.limits_of_trusted = self.limits
         self.limits_of_trusted.trusted = True
         self.replay_body = replay_body

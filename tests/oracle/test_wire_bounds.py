@@ -41,6 +41,7 @@ class Limits(ctypes.Structure):
         ("fields", ctypes.c_uint32),
         ("body", ctypes.c_int64),
         ("trusted", INT),
+        ("confined", INT),
     )
 
 
@@ -61,7 +62,7 @@ class Additions(ctypes.Structure):
     )
 
 
-LIMITS = ctypes.byref(Limits(16384, 8192, 100, -1, 0))
+LIMITS = ctypes.byref(Limits(16384, 8192, 100, -1, 0, 0))
 RESULT = ctypes.create_string_buffer(4096)  # room for whatever is filled in
 
 

@@ -49,6 +49,7 @@ def read(
     fields: int = 100,
     body: int = -1,
     trusted: bool = False,
+    confined: bool = False,
 ) -> Request | Literal[False] | None:
     return read_request(
         data,
@@ -58,6 +59,7 @@ def read(
         field_limit=fields,
         body_limit=body,
         trusted=trusted,
+        confined=confined,
     )
 
 

@@ -95,6 +95,7 @@ class Proxy:
         road: PlainRoad | None = None,
     ) -> None:
         self._profile = profile
+        self._confined = any(server.address.path for server in profile.servers)
         self._servers = servers
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
         self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
@@ -231,7 +232,7 @@ class Proxy:
         status, why = 0, "cancelled"
         address = peer.address
         try:
-            request = admit(head, self._profile.limits.body)
+            request = admit(head, self._profile.limits.body, confined=self._confined)
             identity = self._identification.identify(peer, head.fields, request.host)
             address = identity.address
             exchange = self._exchange(client, request, started, begun)

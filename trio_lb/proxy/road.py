@@ -79,5 +79,6 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
         idle=upstream.idle_timeout,
         min_rate=limits.min_rate,
         most_requests=limits.requests_per_connection,
+        confined=any(server.address.path for server in profile.servers),
     )
     return Paving(readiness, WatchedPool(compiled, upstream.idle_timeout), road)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trio_lb.errors import AnsweredHere, ClientError
 
+from .climbing import climbs
 from .framing import FRAMING, request_framing
 from .host import origin_form
 from .upgrade import offered
@@ -153,12 +154,15 @@ class _Said:
     accept: bytes | None = None
 
 
-def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
+def admit(
+    head: RequestHead, max_body: int | None = None, *, confined: bool = False
+) -> AdmittedRequest:
     """Judge a parsed request and strip it of what is not for a server.
 
     Args:
         head: a head of HTTP/1.1 or 1.0 whose syntax is good (`trio_lb.wire.strict`).
         max_body: largest body in bytes, None for any.
+        confined: a server is below a path, which the request must not climb out of.
 
     Raises:
         ClientError: with the status of the answer: 400 for what no gateway may pass on, 413 for
@@ -174,6 +178,8 @@ def admit(head: RequestHead, max_body: int | None = None) -> AdmittedRequest:
     if not said.hosts and version == b"1.1":
         raise ClientError("the Host field is missing")
     target, host = origin_form(method, target, said.hosts)
+    if confined and climbs(target):
+        raise ClientError("the request target climbs above the path that is served here")
     if said.options:
         # Host, framing and identity are not among `lines`, so nothing can name them away.
         named = set(said.options) - END_TO_END

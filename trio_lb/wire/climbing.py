@@ -1,0 +1,47 @@
+"""Does a path climb above where it begins, in the eyes of any server?
+
+A server below a path (`http://host/public`) is sent the client's path behind its own, and resolves
+dot segments afterwards (RFC 3986 section 5.2.4). How it decodes and separates them is not known
+here, so the worst that any reading makes of a path counts: `%2e` is a dot; a backslash, `%5c` and
+`%2f` separate, or do not; what is behind a `;` belongs to its segment, or does not; empty segments
+are merged.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+#: Decoded so often: once by a server, and again by what is behind it, and once more.
+_ROUNDS = 3
+
+_SEPARATORS = re.compile(rb"[/\\]")
+_NAMELESS = (b"", b".", b"..")
+
+
+def climbs(target: bytes) -> bool:
+    """May a server resolve this target to something above its first slash?
+
+    Args:
+        target: in origin form, or `*`; its query does not matter.
+    """
+    path = target.partition(b"?")[0]
+    if b"." not in path and b"%" not in path:
+        return False
+    depth = 0
+    for segment in path.split(b"/"):
+        depth += _least(segment)
+        if depth < 0:
+            return True
+    return False
+
+
+def _least(segment: bytes) -> int:
+    """By how much a segment leads down, at the least; negative: it may lead up."""
+    for _ in range(_ROUNDS):
+        segment = unquote_to_bytes(segment)
+    ups: int = sum(part.partition(b";")[0] == b".." for part in _SEPARATORS.split(segment))
+    if ups:
+        return -ups  # what it may lead down before that counts for nothing
+    names = _SEPARATORS.split(segment.partition(b";")[0])
+    return int(any(name not in _NAMELESS for name in names))
