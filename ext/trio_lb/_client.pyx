@@ -35,7 +35,7 @@ from trio_lb._request cimport parse, read_request
 from trio_lb._response cimport read_response, relay
 from trio_lb._road cimport PlainRoad
 from trio_lb._sockets cimport at_end, silent
-from trio_lb._upload cimport pass_body_on
+from trio_lb._upload cimport pass_body_on, server_took_some
 from trio_lb._upstreams cimport discard
 from trio_lb._writer cimport ClientLines
 
@@ -187,8 +187,8 @@ cdef class PlainClient(PlainExchange):
             self.upstream = None
             self.end("odd")
         elif self.state == UPLOADING:
-            set_deadline(road.readiness, self, now)     # that is how long there is patience
-            self.end("odd")
+            if not server_took_some(self):
+                self.end("odd")
         elif self.state == WAITING:
             if now >= self.sent + road.patience.response - TICK:
                 self.end("odd")

@@ -56,6 +56,7 @@ cdef class PlainExchange(Watched):
     cdef Buffer kept            # what went of it, as long as it might have to be sent again
     cdef bint keeping
     cdef bint choked            # the last send of the body said that there is no room
+    cdef Pace choke             # since when the server has taken nothing; it has no credit
     cdef Pace pace_of_body      # of the client, while it is waited for
     cdef PlainRequest head
     cdef double began           # when its first bytes came; NEVER: none did

@@ -101,8 +101,11 @@ cdef class PlainExchange(Watched):
         cdef Body *framing = &self.upload.framing
         cdef size_t behind = self.request.start + self.request_length
         cdef bytes body = as_bytes(self.upload.body.data, self.upload.good, self.upload.body.end)
-        cdef Readiness readiness = self.road.readiness
-        cdef double left = readiness.deadlines[self.place] - readiness.now
+        cdef double now = self.road.readiness.now, left = self.pace_of_body.left
+        if self.choked:
+            ending.server_waited = now - self.choke.since + TICK
+        else:
+            left -= now - self.pace_of_body.since - TICK
         ending.whole = framing.state == BODY_END
         if within_chunk(framing):
             ending.chunk = framing.remaining
@@ -115,7 +118,7 @@ cdef class PlainExchange(Watched):
                 body = b"0\r\n\r\n"    # nothing is behind what is gone
         ending.unread = as_bytes(self.request.data, self.request.start, behind) + body + as_bytes(
             self.request.data, behind, self.request.end)
-        ending.patience = min(max(left, 0.0) + TICK, self.road.patience.body)
+        ending.patience = min(max(left, TICK), self.road.patience.body)
         return 0
 
     cdef void forget(self) noexcept:

@@ -60,6 +60,7 @@ cdef class Handover:
     cdef readonly object chunk
     cdef readonly bint whole
     cdef readonly object patience
+    cdef readonly double server_waited
     cdef readonly double sent
     cdef readonly uint64_t collected
     cdef readonly uint32_t status

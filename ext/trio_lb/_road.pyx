@@ -117,8 +117,9 @@ cdef class Handover:
             `unsent`; None: all that came is in `unread`.
         chunk: bytes of a chunked body's chunk that are still to be sent, where its size and no
             more than its data was sent, or is in `unsent`; else None.
-        patience: seconds for which a sender, or a taker, of a large body that is under way may be
-            waited for; None without one.
+        patience: seconds for which the sender of a large body that is under way may be waited for;
+            None without one.
+        server_waited: seconds for which the server has taken nothing of what is in `unsent`.
         received: bytes of the response that came on it.
         sent: when the request had been sent.
         collected: bytes of the request's body.

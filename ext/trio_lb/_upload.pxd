@@ -9,6 +9,8 @@ from trio_lb._exchange cimport PlainExchange
 cdef void begin_upload(PlainExchange exchange) noexcept
 # Send what is there of the body; if that was all, receive more, and send that.
 cdef void pass_body_on(PlainExchange exchange) noexcept
+# It is late; has the server, if it is the one, at least taken some of what waits for it?
+cdef bint server_took_some(PlainExchange exchange) noexcept
 
 
 cdef inline bint may_be_too_large(PlainExchange exchange, uint64_t more) noexcept:

@@ -7,11 +7,11 @@ from trio_lb._buffers cimport Buffer, held, LARGE
 from trio_lb._exchange cimport PlainExchange, UPLOADING
 from trio_lb._flow cimport draw, dry, Flow, follow, pour, rest, waiting
 from trio_lb._framing cimport begin_body, Body, BODY_END, BODY_MORE
-from trio_lb._pace cimport earn
+from trio_lb._pace cimport begin_waiting, earn
 from trio_lb._readiness cimport expect, READABLE, set_deadline, TICK, WRITABLE
 from trio_lb._response cimport await_response
 from trio_lb._road cimport PlainRoad
-from trio_lb._sockets cimport FAILED, NOTHING
+from trio_lb._sockets cimport FAILED, in_queue, NOTHING
 
 cdef enum:
     ROOM_BEHIND = 4096          # bytes: for what comes behind a body whose end isn't known
@@ -78,6 +78,16 @@ cdef void pass_body_on(PlainExchange exchange) noexcept:
     send_body_on(exchange)
 
 
+cdef bint server_took_some(PlainExchange exchange) noexcept:
+    """Of what waits for it, though there is no room for more yet; then it has more time."""
+    cdef PlainRoad road = exchange.road
+    if not exchange.choked or in_queue(exchange.upstream.fd) >= exchange.choke.queue:
+        return False
+    begin_waiting(&exchange.choke, road.readiness.now, exchange.upstream.fd)
+    set_deadline(road.readiness, exchange, road.readiness.now + road.patience.body - TICK)
+    return True
+
+
 cdef uint64_t most_to_draw(PlainExchange exchange) noexcept:
     """Nothing that is behind the body, unless the request's buffer has room for it."""
     cdef Body *framing = &exchange.upload.framing
@@ -124,6 +134,7 @@ cdef void send_body_on(PlainExchange exchange) noexcept:
         exchange.end("odd")
     elif left:
         exchange.choked = True
+        begin_waiting(&exchange.choke, now, exchange.upstream.fd)
         exchange.upstream.writable = False
         expect(road.readiness, exchange.upstream, WRITABLE)
         set_deadline(road.readiness, exchange, now + road.patience.body - TICK)

@@ -18,7 +18,6 @@ import trio
 from trio_lb._sockets import unsent
 
 from .deadlines import NEVER, Deadlines
-from .pace import Pace
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -123,31 +122,16 @@ async def send(transport: Transport, data: Buffer, progress: float) -> None:
         TimedOut: the peer took nothing for `progress` seconds.
         TransportBroken: the connection is no more.
     """
-    await send_at_pace(transport, data, Pace(progress))
-
-
-async def send_at_pace(transport: Transport, data: Buffer, pace: Pace) -> None:
-    """Send all of `data` to a peer that has to take it at some pace.
-
-    What counts is what reaches the peer, and not what there is room for here: a system that holds
-    megabytes for a slow peer asks for more only when a good part of them is gone.
-
-    Raises:
-        TimedOut: the peer was too slow.
-        TransportBroken: the connection is no more.
-    """
-    sent = transport.send_nowait(data)
-    if sent == len(data):
-        return
-    rest = memoryview(data)[sent:]
-    while rest:
-        began, unsent = trio.current_time(), transport.unsent
+    began, rest = trio.current_time(), memoryview(data)
+    while rest := rest[transport.send_nowait(rest) :]:
+        unsent = transport.unsent
         with contextlib.suppress(TimedOut):
-            await transport.wait_writable(began + pace.left)
-        pace.moved(unsent - transport.unsent, trio.current_time() - began)
-        if pace.left <= 0:
+            await transport.wait_writable(began + progress)
+        now = trio.current_time()
+        if transport.unsent < unsent:
+            began = now
+        if began + progress <= now:
             raise TimedOut
-        rest = rest[transport.send_nowait(rest) :]
 
 
 class Turns:

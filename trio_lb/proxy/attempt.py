@@ -75,6 +75,8 @@ async def attempt(
     async def upload() -> None:
         try:
             await upstream.send_rest(body.trailers)
+            if waits_for_continue:
+                upstream.expect_first_word()
             if not body.complete:
                 await _upload(exchange, upstream)
         except (ResponseBroken, ResponseTimeout):
@@ -83,6 +85,9 @@ async def attempt(
             return
         await exchange.client.gone()
 
+    waits_for_continue = exchange.request.expects_continue and not (body.size or body.complete)
+    if waits_for_continue:
+        exchange.client.progress.hold_client_back()
     method = exchange.request.method
     sent = upstream.begin_request(method, target, lines, body.kept, body.trailers)
     # What doesn't leave at once leaves beside the answer: a server that has refused the request
@@ -96,6 +101,7 @@ async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
     body = exchange.body
     turns = Turns()
     while (data := await body.next()) is not None:
+        upstream.body_goes_on()
         await upstream.continue_request([data], None)
         await turns.step()
     await upstream.continue_request([], body.trailers)
@@ -109,6 +115,9 @@ async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> Respo
                 raise ResponseBroken("the server switched to a protocol that was not offered to it")
             return head
         # A 100 (Continue) is for those who asked; others may not know what it is.
+        if head.status == 100:
+            upstream.body_goes_on()
+            exchange.client.progress.let_client_go_on()
         if head.status != 100 or exchange.request.expects_continue:
             await exchange.client.send_informational(head.status, head.reason, response_lines(head))
     return head

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trio_lb.wire.heads import FieldLine
 
     from .exchange import Exchange
+    from .progress import Progress
 
 
 class Begun:
@@ -56,12 +57,12 @@ class Begun:
         self._transport = handover.transport
         self._profile = profile
 
-    def upstream(self) -> UpstreamConnection | None:
+    def upstream(self, exchange: Exchange) -> UpstreamConnection | None:
         """The connection, from now on its taker's to close; None if none was made."""
         transport, self._transport = self._transport, None
         if transport is None:
             return None
-        return _BegunUpstream(self._handover, self._profile.timeout, self._profile.timeouts.body)
+        return _BegunUpstream(self._handover, self._profile.timeout, exchange.client.progress)
 
     def note(self, exchange: Exchange, outcome: str) -> None:
         """Remember how the attempt ended, if nobody takes it up."""
@@ -89,7 +90,7 @@ def _connect_failure(code: int, seconds: float) -> ConnectFailed | None:
 class _BegunUpstream(UpstreamConnection):
     """The connection to a server that has been sent the request already."""
 
-    def __init__(self, handover: Handover, timeout: float, progress: float) -> None:
+    def __init__(self, handover: Handover, timeout: float, progress: Progress) -> None:
         assert handover.transport is not None
         super().__init__(
             handover.transport, reused=handover.reused, timeout=timeout, progress=progress
@@ -141,13 +142,8 @@ class _BegunUpstream(UpstreamConnection):
         return [data[left:]]
 
     async def send_rest(self, trailers: list[FieldLine] | None) -> None:
-        progress = self._progress
-        if self._handover.patience is not None:
-            self._progress = self._handover.patience
-        try:
-            await super().send_rest(trailers)
-        finally:
-            self._progress = progress
+        if self._unsent:
+            await self._send(self._unsent, trailers, self._handover.server_waited)
 
     async def wait_briefly(self, seconds: float) -> bool:
         if self._handover.received or self._handover.status:

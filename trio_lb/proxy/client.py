@@ -13,17 +13,17 @@ import trio
 
 from trio_lb.errors import ClientError, ClientGone
 from trio_lb.net.deadlines import NEVER
-from trio_lb.net.pace import Pace
 from trio_lb.net.transport import (
     RECEIVE_SIZE,
     TimedOut,
     Transport,
     TransportBroken,
     receive,
-    send_at_pace,
 )
 from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
+
+from .progress import Progress
 
 if TYPE_CHECKING:
     from trio_lb._client import PlainClient
@@ -49,12 +49,13 @@ class ClientConnection:
     Attributes:
         answering: part of a response has gone out, and its end has not.
         draining: the next answer is the last.
+        progress: the clock of the exchange under way.
         plain: where this connection is when it is on the plain road.
     """
 
     __slots__ = (
-        "_began", "_codec_made", "_idle_since", "_limits", "_most_requests", "_sends", "_served",
-        "_takes", "_timeouts", "answering", "draining", "plain", "transport",
+        "_began", "_codec_made", "_idle_since", "_limits", "_most_requests", "_served",
+        "_timeouts", "answering", "draining", "plain", "progress", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
@@ -63,8 +64,7 @@ class ClientConnection:
         self._limits = limits
         self._codec_made: ClientSide | None = None
         self._timeouts = profile.timeouts
-        self._sends = Pace(profile.timeouts.body, limits.min_rate)
-        self._takes = Pace(profile.timeouts.body, limits.min_rate)
+        self.progress = Progress(profile.timeouts.body, limits.min_rate)
         self._most_requests = limits.requests_per_connection or math.inf
         self._served = 0
         self._began: float | None = None
@@ -188,14 +188,12 @@ class ClientConnection:
             ClientError: nothing came for too long, or too little (408).
             ClientGone: the client left.
         """
-        began = trio.current_time()
         try:
-            data = await receive(self.transport, began + self._sends.left)
+            data = await self.progress.receive_from_client(self.transport)
         except TransportBroken:
             raise ClientGone("the client reset its connection") from None
         except TimedOut:
             raise ClientError("the request body took too long", 408) from None
-        self._sends.moved(len(data), trio.current_time() - began)
         self._codec.feed(data)
 
     @property
@@ -265,7 +263,7 @@ class ClientConnection:
 
     async def _send(self, data: bytes) -> None:
         try:
-            await send_at_pace(self.transport, data, self._takes)
+            await self.progress.send_to_client(self.transport, data)
         except TransportBroken:
             raise ClientGone("the client closed its connection before it had its answer") from None
         except TimedOut:
@@ -296,7 +294,7 @@ class ClientConnection:
             chunk: bytes to come of a chunk that behind the head is gone on with, if any is.
         """
         if patience is not None:
-            self._sends.left = patience
+            self.progress.resume(patience)
         if unread:
             self._codec.feed(unread)
         if chunk is not None:
@@ -329,8 +327,7 @@ class ClientConnection:
             return False
         self._codec.start_next_cycle()
         self._began = None
-        self._sends.restart()
-        self._takes.restart()
+        self.progress.restart()
         self._served += 1
         return True
 

@@ -147,7 +147,7 @@ class Forwarder:
             exchange.note(reservation.slot, begun.failure.reason, now - exchange.started, False)
             raise begun.failure
         announced = write_header(identity.ends, reservation.server.send_proxy)
-        upstream = begun.upstream() if begun is not None else None
+        upstream = begun.upstream(exchange) if begun is not None else None
         if upstream is None:
             upstream = self._pooled(exchange, reservation, now, announced)
         if upstream is not None:
@@ -160,7 +160,7 @@ class Forwarder:
                 return
         transport = await self._dial(exchange, reservation)
         now = trio.current_time()
-        upstream = self._upstream(transport, False, announced)
+        upstream = self._upstream(exchange, transport, False, announced)
         await self._use(exchange, identity, reservation, upstream, now)
 
     def _pooled(
@@ -172,14 +172,18 @@ class Forwarder:
         repeatable = exchange.request.idempotent and exchange.body.replayable
         max_idle = None if repeatable else _FRESH_ENOUGH
         transport = self._upstreams.take(reservation.slot, now, max_idle, announced)
-        return None if transport is None else self._upstream(transport, True, announced)
+        if transport is None:
+            return None
+        return self._upstream(exchange, transport, True, announced)
 
-    def _upstream(self, transport: Transport, reused: bool, announced: bytes) -> UpstreamConnection:
+    def _upstream(
+        self, exchange: Exchange, transport: Transport, reused: bool, announced: bytes
+    ) -> UpstreamConnection:
         return UpstreamConnection(
             transport,
             reused=reused,
             timeout=self._profile.timeout,
-            progress=self._profile.timeouts.body,
+            progress=exchange.client.progress,
             announced=announced,
         )
 

@@ -6,6 +6,8 @@ is known in this module.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
@@ -16,11 +18,12 @@ from trio_lb.net.transport import (
     TimedOut,
     Transport,
     TransportBroken,
-    receive,
-    send,
 )
 from trio_lb.wire.h11_codec import ServerSide, Signal
 from trio_lb.wire.heads import FieldLine, ResponseHead
+
+if TYPE_CHECKING:
+    from .progress import Progress
 
 
 class UpstreamConnection:
@@ -30,7 +33,7 @@ class UpstreamConnection:
         transport: its bytes.
         reused: it came from the pool.
         timeout: seconds from the end of the request to a whole response head.
-        progress: seconds within which bytes must move, again and again.
+        progress: the exchange's clock.
         announced: the PROXY header that it begins with, or began with; none if empty.
 
     Attributes:
@@ -44,7 +47,7 @@ class UpstreamConnection:
         *,
         reused: bool,
         timeout: float,
-        progress: float,
+        progress: Progress,
         announced: bytes = b"",
     ) -> None:
         self.transport = transport
@@ -56,6 +59,7 @@ class UpstreamConnection:
         self.sent = self._due = NEVER
         self._reading_head = False
         self._unsent = memoryview(b"")
+        self._body_goes_on = False  # without waiting for 100 (Continue), or no longer
         self._whole = False  # the last byte of the request has left
 
     def __repr__(self) -> str:
@@ -117,9 +121,11 @@ class UpstreamConnection:
             out.append(codec.end(trailers))
         return out[0] if len(out) == 1 else b"".join(out)
 
-    async def _send(self, data: Buffer, trailers: list[FieldLine] | None) -> None:
+    async def _send(
+        self, data: Buffer, trailers: list[FieldLine] | None, waited: float = 0.0
+    ) -> None:
         try:
-            await send(self.transport, data, self._progress)
+            await self._progress.send_to_server(self.transport, data, waited)
         except TransportBroken:
             raise self._broken("the server closed the connection during the request") from None
         except TimedOut:
@@ -131,9 +137,23 @@ class UpstreamConnection:
     def expect_answer(self, sent: float | None = None) -> None:
         """No more of the request will be sent: from now, or then, on the server owes an answer."""
         self.sent = trio.current_time() if sent is None else sent
-        self._due = self.sent + self._timeout
+        self._expect_head_by(self.sent + self._timeout)
+
+    def expect_first_word(self) -> None:
+        """The head has left, and the body waits for 100 (Continue): a word is owed from now on."""
+        if not self._body_goes_on:
+            self._expect_head_by(trio.current_time() + self._timeout)
+
+    def body_goes_on(self) -> None:
+        """The body does not wait, or no longer: the server owes nothing until all has left."""
+        self._body_goes_on = True
+        if not self._whole:
+            self._expect_head_by(NEVER)
+
+    def _expect_head_by(self, due: float) -> None:
+        self._due = due
         if self._reading_head:
-            self.transport.read_by = self._due
+            self.transport.read_by = due
 
     # The response
 
@@ -173,6 +193,7 @@ class UpstreamConnection:
                 raise ResponseTimeout(reason, self.sent) from None
             finally:
                 self._reading_head = False
+            self._progress.server_moved()
             codec.feed(data)
 
     def _broken(self, reason: str) -> ResponseBroken:
@@ -196,7 +217,7 @@ class UpstreamConnection:
             ResponseTimeout: nothing came for too long.
         """
         try:
-            data = await receive(self.transport, trio.current_time() + self._progress)
+            data = await self._progress.receive_from_server(self.transport)
         except TransportBroken:
             raise ResponseBroken("the server reset the connection during its response") from None
         except TimedOut:

@@ -13,7 +13,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.memory import memory_pair
 from tests.support.net import free_port
 from trio_lb.net.deadlines import NEVER, TICK, Deadlines
-from trio_lb.net.pace import Pace
 from trio_lb.net.transport import (
     SocketTransport,
     TimedOut,
@@ -22,9 +21,9 @@ from trio_lb.net.transport import (
     Turns,
     receive,
     send,
-    send_at_pace,
     tune,
 )
+from trio_lb.proxy.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -158,7 +157,7 @@ async def test_sending_at_a_pace(kind: str, rate: int | None, autojump_clock: Mo
 
         nursery.start_soon(sip)
         with pytest.raises(TimedOut):
-            await send_at_pace(left, bytes(10_000_000), Pace(20, rate))
+            await Progress(20, rate).send_to_client(left, bytes(10_000_000))
         # As long as something moves; or at its pace, 2 s for each 5: 20 / 3 * 5.
         assert trio.current_time() - began > (500 if rate is None else 25)
         assert rate is None or trio.current_time() - began < 120
