@@ -6,7 +6,7 @@ from libc.stdint cimport uint64_t
 from trio_lb._buffers cimport held
 from trio_lb._flow cimport dry
 from trio_lb._framing cimport Body, BODY_END, within_chunk
-from trio_lb._readiness cimport expect_nothing, NEVER, Readiness, set_deadline, TICK
+from trio_lb._readiness cimport expect_nothing, NEVER, set_deadline, TICK
 from trio_lb._road cimport Handover, PlainRoad
 from trio_lb._upstreams cimport discard, release
 
