@@ -44,7 +44,7 @@ class LoadBalancer:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens, with the ports that the system chose where the profile says 0."""
-        return tuple(str(listener.address) for listener in self._service.listeners)
+        return tuple(listener.address.url for listener in self._service.listeners)
 
     def statistics(self) -> Statistics:
         """What it knows about its servers and its traffic, at this moment."""
@@ -87,7 +87,7 @@ async def open_load_balancer(
     """
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
-    pages = read_pages(profile.error_pages)
+    pages = read_pages(profile)
     listeners = await open_listeners(profile.listen)
     servers = ServerPool(profile.servers, profile.algorithm)
     async with (

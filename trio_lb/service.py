@@ -272,4 +272,9 @@ def _access_log(
 ) -> AbstractAsyncContextManager[AccessLog | None]:
     if profile.access_log is None:
         return nullcontext()
-    return open_access_log(profile.access_log, profile.access_log_format, dropped)
+    return open_access_log(
+        profile.access_log,
+        profile.access_log_format,
+        dropped,
+        shown=profile.shown("access_log"),
+    )

@@ -187,7 +187,7 @@ def test_reload_cannot_wait_for_who_tells_nothing(
     with obedient(directory / "x.pid"):
         assert main(["reload", "--wait"]) == 1
         assert capfd.readouterr().err == (
-            f"trio-lb: cannot read {directory}/x.pid.status: No such file or directory\n"
+            "trio-lb: cannot read the status of reloads: No such file or directory\n"
         )
         (directory / "x.pid.status").write_text("nonsense")
         assert main(["reload", "--wait", "--timeout", "100ms"]) == 1

@@ -102,7 +102,7 @@ class Rig:
             self.servers,
             self.upstreams,
             network.dial,
-            read_pages(self.profile.error_pages),
+            read_pages(self.profile),
             self.ended.append,
         )
 

@@ -84,8 +84,8 @@ class SharedTable:
         """
         known: dict[str, list[int]] = {}
         for slot, server in sorted(self._servers.items(), reverse=True):
-            known.setdefault(str(server.address), []).append(slot)
-        kept = [known.get(str(server.address)) for server in servers]
+            known.setdefault(server.address.url, []).append(slot)
+        kept = [known.get(server.address.url) for server in servers]
         slots = [same.pop() if same else None for same in kept]
         if slots.count(None) > self.table.capacity - len(self.table):
             raise NoRoom(f"the table has room for {self.table.capacity} servers")

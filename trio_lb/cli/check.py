@@ -50,5 +50,5 @@ def check(arguments: argparse.Namespace) -> int:
         raise UsageError("two profiles are given: check takes one")
     profile = read_profile(arguments.file or arguments.profile)
     if not arguments.quiet:
-        print(dump_profile(profile), end="")
+        print(dump_profile(profile, as_written=True), end="")
     return 0

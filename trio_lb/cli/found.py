@@ -83,7 +83,8 @@ def find_target(arguments: argparse.Namespace, *, wrong_too: bool = False) -> It
 
     paths, profile, nobody = _where(arguments, wrong_too)
     for path in paths:
-        with find_running(path) as running:
+        shown = profile.shown("pid_file") if profile and path == profile.pid_file else None
+        with find_running(path, shown) as running:
             if running is not None:
                 yield Target(running, path, profile)
                 return
@@ -111,7 +112,7 @@ def _where(
         return [path], profile, _nobody("pid file", path)
     paths = possible_pid_files(name)
     if profile.pid_file is not None:  # it may have come into the profile since the start
-        return [profile.pid_file, *paths], profile, _nobody("pid file", profile.pid_file)
+        return [profile.pid_file, *paths], profile, _nobody("pid file", profile.shown("pid_file"))
     return paths, profile, _nobody("profile", name)
 
 

@@ -119,7 +119,7 @@ def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str 
         PidFileError: the profile's can't be had.
     """
     if profile.pid_file is not None:
-        stack.enter_context(hold_pid_file(profile.pid_file))
+        stack.enter_context(hold_pid_file(profile.pid_file, shown=profile.shown("pid_file")))
         return profile.pid_file
     path = None if file is None else default_pid_file(file)
     if path is None:

@@ -150,7 +150,7 @@ async def _connect_name(host: str, port: int) -> socket.socket:
     try:
         stream = await trio.open_tcp_stream(host, port)
     except socket.gaierror as exc:
-        raise OSError(exc.errno, f"{host} does not resolve") from exc
+        raise OSError(exc.errno, "the name does not resolve") from exc
     except OSError as exc:
         raise _first_reason(exc) from exc
     sock = socket.socket(fileno=stream.socket.detach())

@@ -7,6 +7,7 @@ all of them are told at once. The profile format of Bal.rs is read too.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,7 +139,12 @@ def override(
             changes["workers"] = parse_workers(str(workers))
     except ValueError as error:
         raise ProfileError([Problem(_COMMAND_LINE, None, "", str(error))]) from None
-    changed = msgspec.structs.replace(profile, **changes)
+    kept = {
+        path: text
+        for path, text in profile.from_environment.items()
+        if re.split(r"[.\[]", path)[0] not in changes
+    }
+    changed = msgspec.structs.replace(profile, **changes, from_environment=kept)
     found = conflicts(
         {f"listen[{index}]": each for index, each in enumerate(changed.listen)},
         {f"servers[{index}]": server for index, server in enumerate(changed.servers)},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from trio_lb.profile.units import Leaf
@@ -30,6 +30,7 @@ class Address:
         unix: path of the unix socket, or None.
         path: prefix put before a request's path, without a slash at its end; mostly empty.
         scheme: the protocol spoken there, "http".
+        written: what the profile says where that has text from the environment; shown in its place.
     """
 
     host: str = ""
@@ -37,8 +38,15 @@ class Address:
     unix: str | None = None
     path: str = ""
     scheme: str = "http"
+    written: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
+        """What people are shown; `url` is for programs."""
+        return self.written or self.url
+
+    @property
+    def url(self) -> str:
+        """The address itself, as it is read again."""
         if self.unix is not None:
             return f"unix:{self.unix}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -204,11 +212,11 @@ _PATTERN: Final = r"^([Hh][Tt][Tt][Pp]://\S+|[Uu][Nn][Ii][Xx]:.+)$"
 
 SERVER_ADDRESS: Final = Leaf(
     parse_server_address,
-    str,
+    lambda address: address.url,
     {"type": "string", "pattern": _PATTERN, "examples": ["http://127.0.0.1:3001"]},
 )
 LISTEN_ADDRESS: Final = Leaf(
     parse_listen_address,
-    str,
+    lambda address: address.url,
     {"type": "string", "pattern": _PATTERN, "examples": ["http://127.0.0.1:8000"]},
 )

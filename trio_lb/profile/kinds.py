@@ -51,6 +51,8 @@ def keys_of(struct: type[Struct]) -> dict[str, Key]:
     """The keys of a mapping that is read into this Struct, by their written names."""
     keys = {}
     for info in msgspec.structs.fields(struct):
+        if _is_no_key(info.type):
+            continue
         required = info.default is NODEFAULT and info.default_factory is NODEFAULT
         if required:
             default = None
@@ -62,6 +64,14 @@ def keys_of(struct: type[Struct]) -> dict[str, Key]:
             info.encode_name, info.name, _kind_of(info.type), default, required
         )
     return keys
+
+
+NO_KEY: typing.Final = Meta(extra={"key": False})
+"""Marks a field of a Struct that a profile does not write."""
+
+
+def _is_no_key(annotation: Any) -> bool:
+    return NO_KEY in getattr(annotation, "__metadata__", ())
 
 
 def _kind_of(annotation: Any) -> Kind:

@@ -28,6 +28,11 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 )
+VARIABLE: Final = re.compile(
+    r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\}|(?P<bad>\$\{)"
+)
+"""`${NAME}`, `${NAME:-default}`, `$$` for a plain $, or a `${` that begins none of these."""
+
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -43,6 +48,11 @@ class Scalar:
     def is_null(self) -> bool:
         """Whether it is YAML's way to write nothing."""
         return self.plain and self.text in _NULL
+
+    @property
+    def names_variables(self) -> bool:
+        """Whether some of it comes from the environment."""
+        return any(match["name"] for match in VARIABLE.finditer(self.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ are written in a file.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
@@ -14,6 +15,7 @@ from msgspec.structs import force_setattr
 
 from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
 from trio_lb.profile.algorithm import ALGORITHM, Algorithm
+from trio_lb.profile.kinds import NO_KEY
 from trio_lb.profile.pages import PAGE_FILE
 from trio_lb.profile.proxies import (
     FORWARDED_FIELD,
@@ -335,6 +337,12 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Annotated[
         LogLevel, Meta(description="The least serious messages that are logged.")
     ] = "info"
+    from_environment: Annotated[dict[str, str], NO_KEY] = {}
+    """Values that came from the environment, as they are written, by their paths."""
+
+    def shown(self, path: str) -> str:
+        """The value at a path such as `health_check.path`, as people may be shown it."""
+        return self.from_environment.get(path) or str(attrgetter(path)(self))
 
 
 SHORT_FORMS: Final[dict[type, str]] = {

@@ -15,7 +15,7 @@ from trio_lb.profile.problems import Problem, ProfileError
 from trio_lb.profile.units import Leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from trio_lb.profile.model import Profile
 
 MAX_BYTES: Final = 256 * 1024
 """Largest page: it is kept in the memory of every worker, and sent to whoever causes an error."""
@@ -48,21 +48,19 @@ def parse_page_file(text: str) -> str:
 PAGE_FILE: Final = Leaf(parse_page_file, str, {"type": "string", "minLength": 1})
 
 
-def read_pages(files: Mapping[int, str]) -> dict[int, ErrorPage]:
-    """Read the pages of a profile.
-
-    Args:
-        files: `error_pages` of the profile: names by status.
+def read_pages(profile: Profile) -> dict[int, ErrorPage]:
+    """Read the error pages of a profile, by status.
 
     Raises:
         ProfileError: one of them can't be read any more.
     """
     pages = {}
-    for status, name in files.items():
+    for status, name in profile.error_pages.items():
         try:
             pages[status] = _read(name)
         except ValueError as error:
-            problem = Problem(name, None, f"error_pages.{status}", str(error))
+            key = f"error_pages.{status}"
+            problem = Problem(profile.from_environment.get(key, name), None, key, str(error))
             raise ProfileError([problem]) from None
     return pages
 

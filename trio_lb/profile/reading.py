@@ -9,14 +9,16 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from trio_lb.profile.address import leads_back
+from trio_lb.profile.address import Address, leads_back
 from trio_lb.profile.kinds import Kind, keys_of
-from trio_lb.profile.loading import Mapping, Node, Scalar, Sequence
+from trio_lb.profile.loading import VARIABLE, Mapping, Node, Scalar, Sequence
 from trio_lb.profile.model import SHORT_FORMS, Listen, Profile, Server
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.units import Leaf, is_off
+from trio_lb.profile.values import MAX_NAME, NAME
 
 if TYPE_CHECKING:
     import collections.abc
@@ -24,14 +26,10 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
-    from trio_lb.profile.address import Address
-
 _WRONG: Final[Any] = object()
 """Stands for a value that couldn't be read; its problem is noted."""
 
-_VARIABLE: Final = re.compile(
-    r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^}]*)?\}|(?P<bad>\$\{)"
-)
+_HINT: Final = re.compile(r' \(did you mean ".*"\?\)', re.DOTALL)
 _PLAIN_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,10})?")
 
 
@@ -105,6 +103,7 @@ class _Reader:
         self._environ = environ
         self._places: dict[str, Position] = {}  # of all paths that were read
         self._off: set[str] = set()  # lists that there are none of
+        self._from_environment: dict[str, str] = {}  # as they are written, by their paths
         self._listen: dict[str, Listen] = {}
         self._servers: dict[str, Server] = {}
 
@@ -146,6 +145,8 @@ class _Reader:
     def _built(self, struct: type[Struct], values: dict[str, Any], path: str) -> Any:
         if _WRONG in values.values():
             return _WRONG
+        if struct is Profile:
+            values["from_environment"] = self._from_environment
         value = struct(**values)
         if isinstance(value, Server):
             self._servers[path] = value
@@ -190,9 +191,11 @@ class _Reader:
         values: dict[Any, Any] = {}
         for name, value in self._entries(node, path):
             place = _join(path, name.text)
-            key = self._leaf(Kind(leaf=key_leaf), name, place)
+            key = self._parsed(Kind(leaf=key_leaf), name, place, name.text)
             if key in values and key is not _WRONG:
                 key = self._wrong(name, place, "expected each of them once")
+            if key is not _WRONG:
+                place = f"{path}.{key_leaf.format(key)}"
             values[key] = self._leaf(Kind(leaf=value_leaf), value, place)
         return _WRONG if _WRONG in (*values, *values.values()) else values
 
@@ -200,7 +203,10 @@ class _Reader:
         if not isinstance(node, Scalar):
             return False
         text = self._expand(node, path)
-        return node.is_null or (text is not _WRONG and is_off(text))
+        off = node.is_null or (text is not _WRONG and is_off(text))
+        if off and text != node.text:
+            self._from_environment[path] = node.text
+        return off
 
     def _items(self, kind: Kind, node: Node, path: str) -> Any:
         """Read a list; one item may stand without its list."""
@@ -223,23 +229,37 @@ class _Reader:
         text = self._expand(node, path)
         if text is _WRONG:
             return _WRONG
+        value = self._parsed(kind, node, path, text)
+        if not node.names_variables:
+            return value
+        self._from_environment[path] = node.text
+        return _as_written(kind, value, node.text, path)
+
+    def _parsed(self, kind: Kind, node: Scalar, path: str, text: str) -> Any:
+        """The value of a text: that of the node, or what became of it by the environment."""
+        assert kind.leaf is not None
         if kind.optional and (node.is_null or is_off(text)):
             return None
         try:
             return kind.leaf.parse(text)
         except ValueError as error:
-            off = ", or off" if kind.optional and "off" not in str(error) else ""
-            return self._wrong(node, path, f"{error}{off}", text)
+            message = str(error)
+            if node.names_variables:  # a hint has parts of the text, which may be a secret
+                message = _HINT.sub("", message)
+            off = ", or off" if kind.optional and "off" not in message else ""
+            return self._wrong(node, path, f"{message}{off}", text)
 
     def _expand(self, node: Scalar, path: str) -> Any:
         """The text of a scalar with `${NAME}`, `${NAME:-default}` and `$$` replaced."""
 
-        def replace(match: re.Match[str]) -> str:
+        def expanded(match: re.Match[str]) -> str:
             if match[0] == "$$":
                 return "$"
             name, default = match["name"], match["default"]
             if match["bad"]:
                 wrong.append("expected ${NAME} or ${NAME:-default}; a plain $ is written $$")
+            elif default is not None and "${" in default:
+                wrong.append("a default can't have another ${...} in it")
             elif default is not None:
                 return self._environ.get(name) or default[2:]
             elif name not in self._environ:
@@ -251,13 +271,15 @@ class _Reader:
             return ""
 
         wrong: list[str] = []
-        text = _VARIABLE.sub(replace, node.text)
+        text = VARIABLE.sub(expanded, node.text)
         if wrong:
             self._note(node.position, path, wrong[0])
             return _WRONG
         return text
 
     def _wrong(self, node: Node, path: str, message: str, text: str | None = None) -> Any:
+        if isinstance(node, Scalar) and node.names_variables:
+            text = node.text
         self._note(node.position, path, f"{message}, got {_shown(node, text)}")
         return _WRONG
 
@@ -285,4 +307,22 @@ def _shown(node: Node, text: str | None) -> str:
     if _PLAIN_NUMBER.fullmatch(text):
         return text
     text = text if len(text) <= 80 else f"{text[:77]}..."
-    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) + '"'
+    return f'"{_printable(text)}"'
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _as_written(kind: Kind, value: Any, text: str, path: str) -> Any:
+    """A value that logs and reports name a server by, so that they do without the environment.
+
+    What is too long for a name is called by its path.
+    """
+    written = VARIABLE.sub(lambda match: "$" if match[0] == "$$" else match[0], text)
+    written = _printable(written.strip())
+    if len(written) > MAX_NAME:
+        written = path.removesuffix(".url")
+    if isinstance(value, Address):
+        return replace(value, written=written)
+    return written if kind.leaf is NAME and value is not _WRONG else value

@@ -140,7 +140,7 @@ def parse_statuses(text: str) -> range:
         raise ValueError("expected an HTTP status or a range of them, such as 204 or 200-399")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
-        raise ValueError(f"expected a range that goes upwards, such as {last}-{first}")
+        raise ValueError(f'expected a range that goes upwards (did you mean "{last}-{first}"?)')
     return range(first, last + 1)
 
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from trio_lb.profile.units import Leaf, is_on
 
 MAX_WORKERS: Final = 256
+MAX_NAME: Final = 100
 _USER_PATTERN: Final = r"^[^\s:/]{1,100}(:[^\s:/]{1,100})?$"
 
 
@@ -27,8 +28,8 @@ def _parse_log_file(text: str) -> str:
 
 
 def _parse_name(text: str) -> str:
-    if not 1 <= len(text) <= 100 or not text.isprintable() or text != text.strip():
-        raise ValueError("expected a name of 1 to 100 printable characters")
+    if not 1 <= len(text) <= MAX_NAME or not text.isprintable() or text != text.strip():
+        raise ValueError(f"expected a name of 1 to {MAX_NAME} printable characters")
     return text
 
 
@@ -75,4 +76,4 @@ USER: Final = Leaf(_parse_user, str, {"type": "string", "pattern": _USER_PATTERN
 ERROR_STATUS: Final = Leaf(
     _parse_error_status, int, {"type": "integer", "pattern": "^[45][0-9]{2}$"}
 )
-NAME: Final = Leaf(_parse_name, str, {"type": "string", "minLength": 1, "maxLength": 100})
+NAME: Final = Leaf(_parse_name, str, {"type": "string", "minLength": 1, "maxLength": MAX_NAME})

@@ -40,6 +40,7 @@ class AccessLog:
         line_format: Literal["combined", "json"],
         dropped: Callable[[int], None],
         capacity: int,
+        shown: str,
     ) -> None:
         self._file = LogFile(path)
         self._line = _FORMATS[line_format]
@@ -52,7 +53,7 @@ class AccessLog:
         self._wake = trio.Event()
         self._scope = trio.CancelScope(shield=True)
         self._limiter = trio.CapacityLimiter(1)
-        destination = "to standard output" if path == "-" else path
+        destination = "to standard output" if path == "-" else shown
         self._condition = Condition(_logger, f"access log {destination}")
 
     def record(self, record: AccessRecord) -> None:
@@ -116,6 +117,7 @@ async def open_access_log(
     line_format: Literal["combined", "json"],
     dropped: Callable[[int], None],
     *,
+    shown: str | None = None,
     capacity: int = 10_000,
 ) -> AsyncIterator[AccessLog]:
     """Open an access log for as long as requests are served within.
@@ -130,9 +132,10 @@ async def open_access_log(
         line_format: "combined" or "json".
         dropped: called with a number of records that were lost: the queue was full, or the file
             could not be written.
+        shown: what the log calls the file, if not by its name.
         capacity: records that wait at most; as many again may be on their way to the file.
     """
-    log = AccessLog(path, line_format, dropped, capacity)
+    log = AccessLog(path, line_format, dropped, capacity, shown or path)
     async with open_bare_nursery() as nursery:
         nursery.start_soon(log._run)
         try:

@@ -110,6 +110,7 @@ class Generation:
             table = self._table.fd
             told = Orders(
                 profile=self._dump,
+                from_environment=self.profile.from_environment,
                 pages=self._pages,
                 table=table,
                 row=row,
@@ -127,6 +128,6 @@ class Generation:
         addresses = tuple(each.address for each in self.profile.listen)
         begin_with_header = self._sockets.with_proxy_header(self.profile.listen)
         return [
-            ListenOrder(each.fileno(), str(each.address), each in begin_with_header)
+            ListenOrder(each.fileno(), each.address.url, each in begin_with_header)
             for each in self._sockets.of_worker(addresses, worker, self._workers)
         ]

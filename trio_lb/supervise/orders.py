@@ -44,6 +44,7 @@ class Orders(msgspec.Struct, frozen=True):
 
     Attributes:
         profile: resolved, as YAML, without the files of the error pages.
+        from_environment: its values that are not to be shown, and what is in their place.
         pages: those pages, by status.
         table: descriptor of the table's memory.
         row: which row of it is the worker's.
@@ -55,6 +56,7 @@ class Orders(msgspec.Struct, frozen=True):
     """
 
     profile: str
+    from_environment: dict[str, str]
     pages: dict[int, ErrorPage]
     table: int
     row: int

@@ -39,7 +39,7 @@ class PidFileError(TrioLBError):
 
 
 @contextmanager
-def hold_pid_file(path: str, *, may_stay: bool = False) -> Iterator[None]:
+def hold_pid_file(path: str, *, shown: str | None = None, may_stay: bool = False) -> Iterator[None]:
     """Have a pid file for as long as the block lasts, and its lock for as long as the process does.
 
     To be entered before privileges are dropped (/run is root's), and after the handlers of signals
@@ -49,16 +49,18 @@ def hold_pid_file(path: str, *, may_stay: bool = False) -> Iterator[None]:
 
     Args:
         path: its name.
+        shown: what people are told of the name, where that is not for all to see.
         may_stay: that it can't be removed at the end is nothing to warn of.
 
     Raises:
         PidFileError: a load balancer with this pid file is running, or it can't be written.
     """
     path = os.path.abspath(path)
+    shown = shown or path
     try:
-        descriptor = _write(path)
+        descriptor = _write(path, shown)
     except OSError as error:
-        raise PidFileError(f"cannot write the pid file {path}: {error.strerror}") from error
+        raise PidFileError(f"cannot write the pid file {shown}: {error.strerror}") from error
     try:
         yield
     finally:
@@ -67,7 +69,7 @@ def hold_pid_file(path: str, *, may_stay: bool = False) -> Iterator[None]:
                 os.unlink(path)
         except OSError as error:
             level = logging.DEBUG if may_stay else logging.WARNING
-            log.log(level, "cannot remove the pid file %s: %s; it is empty", path, error.strerror)
+            log.log(level, "cannot remove the pid file %s: %s; it is empty", shown, error.strerror)
             os.ftruncate(descriptor, 0)
         # Not closed: so those who wait for the lock wait for the end of the process.
 
@@ -105,23 +107,28 @@ class Running:
 
 
 @contextmanager
-def find_running(path: str) -> Iterator[Running | None]:
+def find_running(path: str, shown: str | None = None) -> Iterator[Running | None]:
     """Look for the load balancer that runs with this pid file; None if there is none.
+
+    Args:
+        path: its name.
+        shown: what people are told of the name, where that is not for all to see.
 
     Raises:
         PidFileError: the file can't be read, or its process is in another container.
     """
+    shown = shown or path
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         yield None
         return
     except OSError as error:
-        raise PidFileError(f"cannot read the pid file {path}: {error.strerror}") from error
+        raise PidFileError(f"cannot read the pid file {shown}: {error.strerror}") from error
     try:
         pid = _holder(descriptor)
         if pid is not None and pid <= 0:
-            raise PidFileError(f"the pid file {path} belongs to a process in another container")
+            raise PidFileError(f"the pid file {shown} belongs to a process in another container")
         # One that is still starting has the lock, but not yet its number in the file.
         yield None if pid is None or pid != _content(descriptor) else Running(pid, descriptor)
     finally:
@@ -134,9 +141,9 @@ def running(path: str) -> int | None:
         return None if found is None else found.pid
 
 
-def _write(path: str) -> int:
+def _write(path: str, shown: str) -> int:
     """Put a pid file in place, whole and with its lock, and return its descriptor."""
-    gate = _lock(path)
+    gate = _lock(path, shown)
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=".pid-", dir=os.path.dirname(path))
@@ -154,7 +161,7 @@ def _write(path: str) -> int:
     return descriptor
 
 
-def _lock(path: str) -> int:
+def _lock(path: str, shown: str) -> int:
     """Take the lock of the file that is there, new or left behind: only its holder replaces it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
@@ -163,13 +170,13 @@ def _lock(path: str) -> int:
                 fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError):
                 raise PidFileError(
-                    f"a load balancer with the pid file {path} is running already, "
+                    f"a load balancer with the pid file {shown} is running already, "
                     f"as process {_holder(descriptor) or '(unknown)'}"
                 ) from None
             if _is_at(descriptor, path):
                 regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
                 if not regular or _content(descriptor) is None:
-                    raise PidFileError(f"{path} is there, and is no pid file")
+                    raise PidFileError(f"{shown} is there, and is no pid file")
                 return descriptor
         except BaseException:
             os.close(descriptor)

@@ -80,7 +80,10 @@ class ReloadStatus:
         try:
             self._descriptor = _create(path, owner)
         except OSError as error:
-            log.warning("cannot write %s: %s: nobody can wait for a reload", path, error.strerror)
+            log.warning(
+                "nobody can wait for a reload: cannot write beside the pid file: %s",
+                error.strerror,
+            )
             yield
             return
         self._tell()
@@ -127,12 +130,12 @@ def read_status(pid_file: str) -> Status | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StatusError(f"{path} is there, and is no status of reloads")
+                raise StatusError("what is beside the pid file is no status of reloads")
             data = os.pread(descriptor, _MAX_BYTES, 0)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise StatusError(f"cannot read {path}: {error.strerror}") from error
+        raise StatusError(f"cannot read the status of reloads: {error.strerror}") from error
     checksum, _, body = data.partition(b"\n")[0].partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None

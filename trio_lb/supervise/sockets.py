@@ -47,7 +47,7 @@ class ListeningSockets:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where clients connect, with real ports."""
-        return tuple(str(queue[0].address) for queue in self._all())
+        return tuple(queue[0].address.url for queue in self._all())
 
     async def open(self, addresses: tuple[Address, ...], workers: int) -> None:
         """Open what is missing of `addresses` for so many workers; `commit` or `undo` follows.

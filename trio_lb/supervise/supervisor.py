@@ -243,7 +243,7 @@ class Supervisor:
         Raises:
             ListenError, NoRoom, ProfileError, WorkersKeepDying: nothing of it is left.
         """
-        pages = read_pages(profile.error_pages)
+        pages = read_pages(profile)
         workers = worker_count(profile)
         before = set(self._table.servers)
         slots = self._table.assign(profile.servers)

@@ -69,7 +69,9 @@ async def _work(stream: trio.SocketStream) -> int:
         return 1
     orders = msgspec.json.decode(line, type=Orders)
     logs.configure(orders.log_level, orders.log_levels)
-    profile = parse_profile(orders.profile, "<orders>", {})
+    profile = msgspec.structs.replace(
+        parse_profile(orders.profile, "<orders>", {}), from_environment=orders.from_environment
+    )
     by_fd = {order.fd: order for each in orders.listen for order in each}
     listener = {fd: _listener(order) for fd, order in by_fd.items()}
     listeners = [[listener[order.fd] for order in each] for each in orders.listen]

@@ -261,16 +261,16 @@ access_log: /var/log/${$$}.log
         text.replace("${$$}", "$${x}"), environ={"HOST": "h", "WEIGHT": "5", "EMPTY": ""}
     )
     assert profile.servers == (
-        Server(address=Address(host="h", port=3001), weight=5, name="costs 5$ or $"),
-        Server(address=Address(host="other", port=80)),
+        Server(address=Address(host="h", port=3001), weight=5, name="costs 5$ or $${PORT:-}"),
+        Server(address=Address(host="other", port=80), name="http://${EMPTY:-other}"),
     )
     assert profile.retries == 7
     assert profile.access_log == "/var/log/${x}.log"
 
 
 def test_values_from_the_environment_are_not_expanded_again() -> None:
-    profile = parse_profile("servers: {url: http://a, name: '${A}'}", environ={"A": "${A}$$"})
-    assert profile.servers[0].name == "${A}$$"
+    profile = parse_profile("servers: http://a\naccess_log: '${A}'", environ={"A": "${A}$$"})
+    assert profile.access_log == "${A}$$"
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from trio_lb.supervise.orders import (
 
 ORDERS = Orders(
     profile="servers:\n  - http://127.0.0.1:1\n",
+    from_environment={"servers[0].url": "http://${HOST}:1"},
     pages={503: ErrorPage("text/html", b"<p>\n\xff")},
     table=7,
     row=3,

@@ -66,7 +66,7 @@ def test_what_is_half_written_is_read_again(text: bytes, pid_file: str, tmp_path
 
 
 def test_what_is_no_file_is_no_status(pid_file: str) -> None:
-    with pytest.raises(StatusError, match=r"x\.pid\.status: No such file"):
+    with pytest.raises(StatusError, match=r"status of reloads: No such file"):
         read_status(pid_file)
     os.mkfifo(status_file(pid_file))
     with pytest.raises(StatusError, match="is no status of reloads"):
