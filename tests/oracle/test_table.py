@@ -96,6 +96,7 @@ class Processes(RuleBasedStateMachine):
                 self.shared.assign(servers)
             return
         slots = self.shared.assign(servers)
+        self.shared.adjust(servers, slots)
         for worker in self.workers.values():
             worker.overtaken = worker.steps is not None
         for port, slot in zip(ports, slots, strict=True):

@@ -76,8 +76,8 @@ class SharedTable:
         """Give the servers of a profile their slots, in its order.
 
         One whose address is in the table already keeps its slot, and with it state, counters and
-        average; its weight and maximum change at once, for old workers too. The others get free
-        slots and are alive. Servers that are not in this profile stay until `free`.
+        average, and until `adjust` also weight and maximum. The others get free slots and are
+        alive. Servers that are not in this profile stay until `free`.
 
         Raises:
             NoRoom: too few free slots; nothing is changed.
@@ -91,12 +91,16 @@ class SharedTable:
             raise NoRoom(f"the table has room for {self.table.capacity} servers")
         return tuple(map(self._place, servers, slots))
 
+    def adjust(self, servers: Sequence[Server], slots: Sequence[int]) -> None:
+        """Give servers that have slots their weights and maxima, at once and for all workers."""
+        for server, slot in zip(servers, slots, strict=True):
+            self.table.adjust(slot, server.weight, server.max_connections)
+            self._servers[slot] = server
+
     def _place(self, server: Server, slot: int | None) -> int:
         if slot is None:
             slot = self.table.add(server.weight, server.max_connections)
-        else:
-            self.table.adjust(slot, server.weight, server.max_connections)
-        self._servers[slot] = server
+            self._servers[slot] = server
         return slot
 
     @property

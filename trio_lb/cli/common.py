@@ -123,8 +123,12 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
 
 
-def read_profile(path: str | None) -> Profile:
+def read_profile(path: str | None, *, again: bool = False) -> Profile:
     """Read the profile that a command was given, or `DEFAULT_PROFILE`.
+
+    Args:
+        path: as it was given; a pipe will do (`/dev/stdin`, `<(command)`).
+        again: while something runs; then it has to be a regular file.
 
     Raises:
         UsageError: none was given, and there is none by that name.
@@ -137,7 +141,7 @@ def read_profile(path: str | None) -> Profile:
             f"there is no {DEFAULT_PROFILE} in this directory: "
             "give a profile with --profile FILE, or try `trio-lb demo`"
         )
-    return load_profile(path or DEFAULT_PROFILE)
+    return load_profile(path or DEFAULT_PROFILE, streams=not again)
 
 
 def print_error(error: TrioLBError | str) -> int:

@@ -90,15 +90,15 @@ def start(arguments: argparse.Namespace) -> int:
     from trio_lb import logs
     from trio_lb.profile import override
 
-    def load() -> Profile:
+    def load(*, again: bool = True) -> Profile:
         return override(
-            read_profile(arguments.profile),
+            read_profile(arguments.profile, again=again),
             listen=arguments.address,
             algorithm=arguments.algorithm,
             workers=arguments.workers,
         )
 
-    profile = load()
+    profile = load(again=False)
     logs.configure(profile.log_level, arguments.log_level)
     from trio_lb.cli.run import run
 

@@ -75,7 +75,7 @@ class Want(NamedTuple):
 
 
 class Listener:
-    """One bound and listening socket.
+    """One bound socket, which listens from `listen` on.
 
     What connections want is set here, and on Linux inherited by those of its clients: five system
     calls less for each.
@@ -104,6 +104,17 @@ class Listener:
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self._sock.fileno()
+
+    def listen(self) -> None:
+        """Let clients connect: until they are accepted, they wait in the socket's queue.
+
+        Raises:
+            ListenError: somebody else has come to listen there meanwhile.
+        """
+        try:
+            self._sock.listen(BACKLOG)
+        except OSError as exc:
+            raise _cannot_listen(self.address, exc) from exc
 
     def accept_nowait(self, deadlines: Deadlines) -> SocketTransport | None:
         """The next client in the queue, or None.
@@ -191,7 +202,7 @@ class Listener:
         return bool(poll.poll(0))
 
     def another(self) -> Listener:
-        """One more socket on the same address, with a queue of its own.
+        """One more socket on the same address, with a queue of its own once it listens.
 
         Only for a TCP address that was opened with `reuse_port`: the system spreads clients
         evenly over such sockets.
@@ -202,7 +213,7 @@ class Listener:
         try:
             sock = _bind(self._sock.family, self._sock.getsockname(), True)
         except OSError as exc:
-            raise ListenError(f"cannot listen on {self.address}: {exc.strerror}") from exc
+            raise _cannot_listen(self.address, exc) from exc
         return Listener(sock, self.address)
 
     def close(self) -> None:
@@ -216,8 +227,28 @@ class Listener:
                 os.unlink(self.address.unix)
 
 
-async def open_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) -> list[Listener]:
+async def open_listeners(listen: Iterable[Listen]) -> list[Listener]:
     """Bind and listen on every address, or on none.
+
+    Args:
+        listen: where, and how clients begin there.
+
+    Raises:
+        ListenError: one of them can't be bound; says which and why.
+    """
+    listeners = await bind_listeners(listen)
+    try:
+        for listener in listeners:
+            listener.listen()
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+async def bind_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) -> list[Listener]:
+    """Bind every address, or none. Nobody can connect before `Listener.listen`.
 
     Args:
         listen: where, and how clients begin there.
@@ -229,7 +260,7 @@ async def open_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) 
     listeners: list[Listener] = []
     try:
         for each in listen:
-            opened = await _listen(each.address, reuse_port)
+            opened = await _bound(each.address, reuse_port)
             for listener in opened:
                 listener.proxy_protocol = each.proxy_protocol
             listeners += opened
@@ -240,25 +271,29 @@ async def open_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) 
     return listeners
 
 
-async def _listen(address: Address, reuse_port: bool) -> list[Listener]:
+async def _bound(address: Address, reuse_port: bool) -> list[Listener]:
     try:
         if address.unix is not None:
-            return [_listen_unix(address, address.unix)]
+            return [_bind_unix(address, address.unix)]
         found = await trio.socket.getaddrinfo(
             None if address.host == ANY_HOST else address.host,
             address.port,
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
-        return _listen_tcp(address, [(entry[0], entry[4]) for entry in found], reuse_port)
+        return _bind_tcp(address, [(entry[0], entry[4]) for entry in found], reuse_port)
     except socket.gaierror as exc:
         raise ListenError(f"cannot listen on {address}: {exc.strerror}") from exc
     except OSError as exc:
-        reason = os.strerror(exc.errno) if exc.errno else str(exc)
-        raise ListenError(f"cannot listen on {address}: {reason}") from exc
+        raise _cannot_listen(address, exc) from exc
 
 
-def _listen_tcp(
+def _cannot_listen(address: Address, exc: OSError) -> ListenError:
+    reason = os.strerror(exc.errno) if exc.errno else str(exc)
+    return ListenError(f"cannot listen on {address}: {reason}")
+
+
+def _bind_tcp(
     address: Address, found: list[tuple[int, object]], reuse_port: bool
 ) -> list[Listener]:
     """One listener for each address that the name stands for (`localhost` is often two)."""
@@ -291,7 +326,6 @@ def _bind(family: int, where: tuple[object, ...], reuse_port: bool) -> socket.so
             # Otherwise [::] would take IPv4's port as well, depending on the system.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(where)
-        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
@@ -304,14 +338,13 @@ def _transport(sock: socket.socket, peer: object, deadlines: Deadlines) -> Socke
     return SocketTransport(sock, "unix:", deadlines)
 
 
-def _listen_unix(address: Address, path: str) -> Listener:
+def _bind_unix(address: Address, path: str) -> Listener:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.bind(path)
         os.chmod(path, UNIX_MODE)
-        sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise

@@ -69,18 +69,24 @@ _COMMAND_LINE = "command line"
 _SMALLEST = '"servers: http://127.0.0.1:3001"'
 
 
-def load_profile(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Profile:
+def load_profile(
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    streams: bool = False,
+) -> Profile:
     """Read a profile from a file.
 
     Args:
         path: the file; its name begins every line of an error.
         environ: what `${NAME}` in the file stands for.
+        streams: a pipe or a terminal will do as well, and is waited for.
 
     Raises:
         ProfileError: the file can't be read, or with everything that is wrong in it.
     """
     path = Path(path)
-    return parse_profile(loading.read_text(path), str(path), environ)
+    return parse_profile(loading.read_text(path, streams=streams), str(path), environ)
 
 
 def parse_profile(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import yaml
 
+from trio_lb.profile.files import read_file
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.yaml_words import explain
 
@@ -74,16 +75,19 @@ class Mapping:
 Node: TypeAlias = Scalar | Sequence | Mapping
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, streams: bool = False) -> str:
     """Read a file of UTF-8 text.
+
+    Args:
+        path: the file.
+        streams: a pipe or a terminal will do as well.
 
     Raises:
         ProfileError: missing, unreadable, not a file, too large or not UTF-8.
     """
     source = str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_file(path, MAX_BYTES + 1, streams=streams)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ProfileError([Problem(source, None, "", f"can't read it: {reason}")]) from None

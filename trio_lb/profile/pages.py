@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from trio_lb.profile.files import read_file
 from trio_lb.profile.problems import Problem, ProfileError
 from trio_lb.profile.units import Leaf
 
@@ -73,10 +74,7 @@ def _read(name: str) -> ErrorPage:
     if content_type is None:
         raise ValueError(f"expected a file whose name ends in {', '.join(_CONTENT_TYPES)}")
     try:
-        if not path.is_file() and path.exists():
-            raise ValueError("expected a file")
-        with path.open("rb") as file:
-            body = file.read(MAX_BYTES + 1)
+        body = read_file(path, MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ValueError(f"expected a file that can be read ({reason})") from None

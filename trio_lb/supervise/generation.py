@@ -61,13 +61,19 @@ class Generation:
         self._workers = workers
         self.keepers = [
             Keeper(
-                number, table, self._orders_of(number), profile.timeouts.drain, reaper, self._share
+                number,
+                table,
+                sockets,
+                self._orders_of(number),
+                profile.timeouts.drain,
+                reaper,
+                self._share,
             )
             for number in range(workers)
         ]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Start all workers, say so when they accept clients, and keep them until drained.
+        """Start all workers, say so when they could accept clients, and keep them until drained.
 
         Raises:
             WorkersKeepDying: one of them could not be started; the others are gone as well.
@@ -91,6 +97,11 @@ class Generation:
             task_status.started()
         if failure is not None:
             raise failure
+
+    def accept(self) -> None:
+        """Have all workers accept clients; until then nobody knows of them."""
+        for keeper in self.keepers:
+            keeper.accept()
 
     def drain(self) -> None:
         """Have all workers finish what they have in hand and end."""

@@ -1,7 +1,7 @@
 """Keeping one worker: a process that is replaced when it dies, hangs, or has to give way.
 
-One keeper for each worker of a generation. A worker that dies soon after its start is started
-again after growing pauses.
+One keeper for each worker of a generation. A worker that dies soon after its start, or before it
+could accept clients, is started again after growing pauses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from trio_lb.balance import NoRoom, Tally
 from trio_lb.errors import TrioLBError
 from trio_lb.report.statistics import WorkerStatistics
 
-from .orders import DRAIN, READY, Lines, stand_in
+from .orders import ACCEPT, DRAIN, READY, Lines, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 
     from .orders import Orders
     from .orphans import OrphanReaper
+    from .sockets import ListeningSockets
 
 log = logging.getLogger("trio_lb.supervisor")
 
 #: A worker whose loop has not turned for so long (seconds) is killed.
 SILENCE = 4.0
 
-#: Seconds that a worker may take to its first heartbeat.
+#: Seconds that a worker may take until it could accept clients.
 START = 30.0
 
 #: A worker that lived shorter than this (seconds) died at its start, as it were.
@@ -47,8 +48,10 @@ _QUICK = 5.0
 #: Pauses before the next start, by quick deaths in a row; the last one stays.
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
-#: So many quick deaths in a row, none of them ready, mean that no worker can be started here.
+#: So many deaths in a row, or fewer of them that have taken so long (seconds), with none that could
+#: accept clients before, mean that no worker can be started here.
 _HOPELESS = 5
+_PATIENCE = 60.0
 
 #: Seconds that a worker has beyond the drain time before it is killed.
 MARGIN = 5.0
@@ -64,13 +67,14 @@ class Keeper:
     Args:
         number: of the worker, from 0.
         table: whose rows the processes get.
+        sockets: some of which they inherit.
         orders: makes a process's orders from its row.
         drain: seconds that a drain may take.
         reaper: must know which processes are not its business.
         share: called when `serving` changes.
 
     Attributes:
-        ready: set once a process of it accepts clients, for good.
+        ready: set once a process of it could accept clients, for good.
         serving: there is one that does.
         pid: of the present process, None while there is none.
         starts: processes started so far.
@@ -80,6 +84,7 @@ class Keeper:
         self,
         number: int,
         table: SharedTable,
+        sockets: ListeningSockets,
         orders: Callable[[int], tuple[Orders, list[int]]],
         drain: float,
         reaper: OrphanReaper,
@@ -91,11 +96,18 @@ class Keeper:
         self.pid: int | None = None
         self.starts = 0
         self._table = table
+        self._sockets = sockets
         self._orders = orders
         self._drain = drain
         self._reaper = reaper
         self._share = share
+        self._accepting = False
         self._draining = trio.Event()
+        #: Of the present process, or the last one: whether it could accept clients, whether it was
+        #: told to, and why it was killed.
+        self._was_ready = False
+        self._was_let_in = False
+        self._killed_for: str | None = None
         self._row: int | None = None
         self._absent: list[int] = []
         self._news = trio.Event()
@@ -104,8 +116,13 @@ class Keeper:
         state = "draining" if self._draining.is_set() else "ready" if self.ready.is_set() else "new"
         return f"<Keeper of worker {self.number}: pid {self.pid}, {state}, {self.starts} starts>"
 
+    def accept(self) -> None:
+        """Have the worker accept clients, as soon as it can, and those that replace it."""
+        self._accepting = True
+        self._news.set()
+
     def drain(self) -> None:
-        """Have the worker drain and not be replaced."""
+        """Have the worker drain and not be replaced; one that accepts nobody yet ends at once."""
         self._draining.set()
         self._news.set()
 
@@ -148,26 +165,43 @@ class Keeper:
         Raises:
             WorkersKeepDying: no process of this worker ever became ready.
         """
-        quick = 0
-        while True:
+        quick, began = 0, trio.current_time()
+        while not self._draining.is_set():
             started = trio.current_time()
+            self._was_ready = self._was_let_in = False
+            self._killed_for = None
             try:
                 code = await self._run()
-                how = _how(code)
+                how = self._how(code)
             except (OSError, NoRoom) as exc:
                 code, how = 0, f"could not be started: {exc}"
             if self._draining.is_set():
-                return code == 0
-            quick = quick + 1 if trio.current_time() - started < _QUICK else 0
-            if quick >= _HOPELESS and not self.ready.is_set():
+                return code == 0 or not self._was_let_in
+            lived = trio.current_time() - started
+            quick = 0 if self._was_ready and lived >= _QUICK else quick + 1
+            if not self.ready.is_set() and self._is_hopeless(quick, began):
                 raise WorkersKeepDying(f"{quick} workers in a row died at their start, {how}")
             pause = _PAUSES[min(quick, len(_PAUSES) - 1)]
             after = f" in {pause:g} s" if pause else ""
             log.error("worker %d %s: starting another one%s", self.number, how, after)
             with trio.move_on_after(pause):
                 await self._draining.wait()
-            if self._draining.is_set():
-                return True
+        return True
+
+    def _how(self, code: int) -> str:
+        """How the process ended, for people."""
+        if self._killed_for is not None:
+            return self._killed_for
+        if code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+
+    def _is_hopeless(self, deaths: int, began: float) -> bool:
+        took = trio.current_time() - began
+        return deaths >= _HOPELESS or (deaths >= 2 and took >= _PATIENCE)
 
     async def _run(self) -> int:
         """One process, from its start to its end; its exit code.
@@ -182,8 +216,10 @@ class Keeper:
             process, control, orders = await self._start(row)
             try:
                 async with control, trio.open_nursery() as nursery:
-                    nursery.start_soon(self._converse, process, control, orders)
+                    nursery.start_soon(self._hear, control)
+                    nursery.start_soon(self._tell, control, orders)
                     nursery.start_soon(self._watch, process, row)
+                    nursery.start_soon(self._end_in_time, process)
                     try:
                         await process.wait()
                     finally:
@@ -203,10 +239,10 @@ class Keeper:
 
     async def _start(self, row: int) -> tuple[trio.Process, trio.SocketStream, Orders]:
         """Start a process; where it counts and what it has to be told depends on its row."""
-        orders, descriptors = self._orders(row)
         with ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair())
-            with self._reaper.starting():
+            with self._reaper.starting(), self._sockets.being_inherited():
+                orders, descriptors = self._orders(row)
                 process = await trio.lowlevel.open_process(
                     # Modules come from where ours came from, and not from the working directory.
                     [sys.executable, "-P", "-m", "trio_lb.supervise.worker", str(theirs.fileno())],
@@ -223,33 +259,37 @@ class Keeper:
         ours.setblocking(False)
         return process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), orders
 
-    async def _converse(
-        self, process: trio.Process, control: trio.SocketStream, orders: Orders
-    ) -> None:
-        """Tell it what to do, and for whom, and when to drain; kill it if it can't."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hear, control)
-            try:
-                await control.send_all(orders.line())
-                told: list[int] = []
-                while not self._draining.is_set():
-                    news = self._news = trio.Event()
-                    if told == self._absent:
-                        await news.wait()
-                    else:
-                        told = self._absent
-                        await control.send_all(stand_in(told))
-                await control.send_all(DRAIN)
-            except trio.BrokenResourceError:
-                return  # it has died, which is noticed otherwise
-            await trio.sleep(self._drain + MARGIN)
-            log.error("worker %d (pid %d) did not drain: killing it", self.number, process.pid)
-            process.kill()
+    async def _tell(self, control: trio.SocketStream, orders: Orders) -> None:
+        """Tell it what to do, when to accept, for whom, and when to drain."""
+        with suppress(trio.BrokenResourceError):  # it has died, which is noticed otherwise
+            await control.send_all(orders.line())
+            told: list[int] = []
+            while not self._draining.is_set():
+                news = self._news = trio.Event()
+                if self._was_ready and self._accepting and not self._was_let_in:
+                    self._was_let_in = True
+                    await control.send_all(ACCEPT)
+                    self._serves(True)
+                elif self.serving and told != self._absent:
+                    told = self._absent
+                    await control.send_all(stand_in(told))
+                else:
+                    await news.wait()
+            await control.send_all(DRAIN)
 
     async def _hear(self, control: trio.SocketStream) -> None:
         if await Lines(control).next() == READY:
+            self._was_ready = True
             self.ready.set()
-            self._serves(True)
+            self._news.set()
+
+    async def _end_in_time(self, process: trio.Process) -> None:
+        """Kill it if it drains for too long, or at once if nobody can be in its hands."""
+        await self._draining.wait()
+        if self._was_let_in:
+            await trio.sleep(self._drain + MARGIN)
+            log.error("worker %d (pid %d) did not drain: killing it", self.number, process.pid)
+        process.kill()
 
     def _serves(self, serving: bool) -> None:
         self.serving = serving
@@ -257,32 +297,23 @@ class Keeper:
         self._share()
 
     async def _watch(self, process: trio.Process, row: int) -> None:
-        """Kill the process when its heart stops, or does not begin to beat."""
+        """Kill the process when its heart stops, or when it does not come to accept clients."""
         started = looked = trio.current_time()
         while True:
             await trio.sleep(SILENCE / 8)
             now, before = trio.current_time(), looked
             looked = now
             if now - before > SILENCE / 4:
+                started += now - before
                 continue  # it was us, or the machine, that stood still: let it beat first
             age = self._table.table.heartbeat_age(row, now)
-            most = SILENCE
-            if age is None:
-                age, most = now - started, START
-            if age > most:
-                log.error(
-                    "worker %d (pid %d) gave no sign of life for %.1f s: killing it",
-                    self.number, process.pid, age,
-                )  # fmt: skip
-                process.kill()
-                return
-
-
-def _how(code: int) -> str:
-    """How a process ended, for people."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+            if age is not None and age > SILENCE:
+                self._killed_for = f"gave no sign of life for {age:.1f} s"
+            elif not self._was_ready and now - started > START:
+                self._killed_for = f"was not ready after {now - started:.1f} s"
+            else:
+                continue
+            how = self._killed_for
+            log.error("worker %d (pid %d) %s: killing it", self.number, process.pid, how)
+            process.kill()
+            return

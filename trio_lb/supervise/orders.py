@@ -1,8 +1,9 @@
 """What a supervisor and its workers say to each other, over one socket for each worker.
 
-The supervisor says one line of JSON, the orders, later perhaps `stand in for` and the numbers of
-workers that are not there at the moment, and `drain`. The worker says `ready` once it accepts
-clients. That the other one is gone is said by the end of the stream.
+The supervisor says one line of JSON, the orders. The worker says `ready` once it could accept
+clients, and does so when it is told to `accept`: a profile comes into effect with all its workers,
+or not at all. Later it may be told to `stand in for` the numbers of workers that are not there at
+the moment, and to `drain`. That the other one is gone is said by the end of the stream.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 READY = b"ready\n"
+ACCEPT = b"accept\n"
 DRAIN = b"drain\n"
 STAND_IN = b"stand in for"
 

@@ -5,21 +5,25 @@ several (Linux); a unix socket, a socket that was passed to us, and any address 
 all of them. A socket stays open when its worker dies or is replaced, and others accept from it
 until the next one is there. When a reload lowers the number of workers, those that stay adopt the
 sockets left over: closing one would reset who is in its queue at that moment.
+
+A socket that a reload opens is only bound until `commit`: should the reload be refused, nobody was
+in its queue.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trio_lb.errors import ListenError
-from trio_lb.net.listen import Listener, open_listeners
+from trio_lb.net.listen import Listener, bind_listeners
 from trio_lb.profile import Listen
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from trio_lb.profile import Address
 
@@ -42,6 +46,8 @@ class ListeningSockets:
         #: of sockets.
         self._queues: dict[Address, list[list[Listener]]] = {}
         self._added: list[Listener] = []
+        self._being_inherited = 0
+        self._to_close: list[Listener] = []
         self._passed = [[Listener(sock, address, owned=False)] for sock, address in passed or []]
 
     @property
@@ -50,7 +56,7 @@ class ListeningSockets:
         return tuple(queue[0].address.url for queue in self._all())
 
     async def open(self, addresses: tuple[Address, ...], workers: int) -> None:
-        """Open what is missing of `addresses` for so many workers; `commit` or `undo` follows.
+        """Bind what is missing of `addresses` for so many workers; `commit` or `undo` follows.
 
         Where sockets for all workers can't be opened (a low port, and root's rights were dropped
         meanwhile), some have to share one.
@@ -64,7 +70,7 @@ class ListeningSockets:
             spread = _SPREADS and address.unix is None
             if address not in self._queues:
                 try:
-                    found = await open_listeners((Listen(address=address),), reuse_port=spread)
+                    found = await bind_listeners((Listen(address=address),), reuse_port=spread)
                 except BaseException:
                     self.undo()
                     raise
@@ -85,18 +91,23 @@ class ListeningSockets:
             self._added.append(another)
 
     def commit(self, addresses: Collection[Address]) -> None:
-        """Keep what was opened, and close what is of no address of these.
+        """Let clients connect to what was opened, and close what is of no address of these.
 
         A worker that accepts from one of those still takes who is in its queue.
+
+        Raises:
+            ListenError: somebody else listens there now; `undo` is left to do.
         """
+        for listener in self._added:
+            listener.listen()
         self._added.clear()
         for address in [address for address in self._queues if address not in addresses]:
             for queue in self._queues.pop(address):
-                _close(queue)
+                self._close(queue)
 
     def undo(self) -> None:
         """Close what was opened since the last `commit`: nobody accepts from it."""
-        _close(self._added)
+        self._close(self._added)
         for address, queues in list(self._queues.items()):
             left = [[each for each in queue if each not in self._added] for queue in queues]
             self._queues[address] = left
@@ -128,14 +139,29 @@ class ListeningSockets:
 
     def close(self) -> None:
         """Close all of them."""
-        self.commit(())
-        for queue in self._passed:
-            _close(queue)
+        self._added.clear()
+        for queue in self._all():
+            self._close(queue)
+        self._queues.clear()
+
+    @contextmanager
+    def being_inherited(self) -> Iterator[None]:
+        """While a process is started that inherits some: their numbers must stay theirs."""
+        self._being_inherited += 1
+        try:
+            yield
+        finally:
+            self._being_inherited -= 1
+            if not self._being_inherited:
+                self._close(self._to_close)
+                self._to_close = []
+
+    def _close(self, listeners: list[Listener]) -> None:
+        if self._being_inherited:
+            self._to_close += listeners
+            return
+        for listener in listeners:
+            listener.close()
 
     def _all(self) -> list[list[Listener]]:
         return self._passed or [queue for queues in self._queues.values() for queue in queues]
-
-
-def _close(listeners: list[Listener]) -> None:
-    for listener in listeners:
-        listener.close()

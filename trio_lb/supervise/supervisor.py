@@ -15,7 +15,7 @@ import os
 import time
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -37,7 +37,7 @@ from .reload_status import ReloadStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.profile import Address, Profile
+    from trio_lb.profile import Address, ErrorPage, Profile
 
     from .notify import Notifier
     from .sockets import ListeningSockets
@@ -47,9 +47,15 @@ log = logging.getLogger("trio_lb.supervisor")
 #: Generations that drain at the same time; a further reload waits until one of them has ended.
 _MOST_DRAINING = 2
 
+#: Seconds that reading a profile and its files may take; a network file system may hang.
+READING = 10.0
+
 #: Room in the table beyond what the first profile needs, so that reloads find some.
 _SLOTS_PER_SERVER, _LEAST_SLOTS, _MOST_SLOTS = 4, 1024, 65536
 _ROWS_PER_WORKER, _LEAST_ROWS = 4, 64
+
+
+_T = TypeVar("_T")
 
 
 class Supervisor:
@@ -98,11 +104,14 @@ class Supervisor:
         self._checking = trio.CancelScope()
         self._nursery: trio.Nursery
         self._pool: ServerPool
-        #: The present one last; the others drain.
+        #: All that have processes: those that drain, the present one, one that is being started.
         self._generations: list[Generation] = []
-        #: One that is being started.
+        self._present: Generation
         self._coming: Generation | None = None
+        #: What reads files is abandoned when it hangs, and keeps this until it does not.
+        self._reader = trio.CapacityLimiter(1)
         self._stopping = False
+        self._preparation = trio.CancelScope()
         self._someone_ended = trio.lowlevel.ParkingLot()
         self._wanted = trio.Event()
         self._started_at = datetime.now(UTC)
@@ -111,7 +120,7 @@ class Supervisor:
     @property
     def workers(self) -> int:
         """How many workers run the present profile."""
-        return len(self._generations[-1].keepers)
+        return len(self._present.keepers)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -120,7 +129,8 @@ class Supervisor:
 
     def statistics(self, *, workers: bool = True) -> Statistics:
         """Totals over all workers, those that are gone included, and if wished each of them."""
-        keepers = [keeper for each in self._generations for keeper in each.keepers]
+        generations = [each for each in self._generations if each is not self._coming]
+        keepers = [keeper for each in generations for keeper in each.keepers]
         return statistics_of(
             self._pool,
             started_at=self._started_at,
@@ -135,7 +145,9 @@ class Supervisor:
         Raises:
             ListenError: an address can't be bound.
         """
-        await self._sockets.open(_addresses(self.profile), worker_count(self.profile))
+        with self._until_stopping():
+            await self._sockets.open(_addresses(self.profile), worker_count(self.profile))
+            self._sockets.commit(_addresses(self.profile))
 
     async def run(self) -> None:
         """Serve until drained; `up` is set when all workers accept clients.
@@ -150,7 +162,8 @@ class Supervisor:
                 self._nursery.start_soon(self._deadlines.watch_forever)
                 self._nursery.start_soon(self._watchdog)
                 try:
-                    await self._bring_up(self.profile)
+                    with self._until_stopping():
+                        await self._bring_up(self.profile, await self._read(self._pages))
                 except TrioLBError as exc:
                     failure = exc  # raised below, in no group
                 else:
@@ -172,14 +185,17 @@ class Supervisor:
         """Have everything in flight finished; `run` returns when it is."""
         self._stopping = True
         self._notifier.stopping(self.profile.timeouts.drain + MARGIN)
-        self._give_way()
+        self._preparation.cancel()
+        for generation in self._generations:
+            generation.drain()
+        self._sockets.close()
 
-    def _give_way(self) -> None:
-        """Drain, but not before a generation that is being started can do so as well."""
-        if self._coming is None:
-            for generation in self._generations:
-                generation.drain()
-            self._sockets.close()
+    def _until_stopping(self) -> trio.CancelScope:
+        """For what brings a profile into effect; `drain` cancels it."""
+        self._preparation = trio.CancelScope()
+        if self._stopping:
+            self._preparation.cancel()
+        return self._preparation
 
     def reload(self) -> None:
         """Read the profile anew and bring it into effect, soon."""
@@ -218,8 +234,13 @@ class Supervisor:
         Returns:
             Why it can't be done; nothing if it was.
         """
+        with self._until_stopping():
+            return await self._try_reload()
+        return ["it is being stopped"]
+
+    async def _try_reload(self) -> list[str]:
         try:
-            profile = self._load()
+            profile, pages = await self._read(self._load_all)
         except ProfileError as exc:
             for problem in exc.problems:
                 log.error("%s", problem)
@@ -229,21 +250,41 @@ class Supervisor:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
         try:
-            await self._bring_up(profile)
-        except (ListenError, NoRoom, ProfileError, WorkersKeepDying) as exc:
-            self._table.assign(self.profile.servers)  # weights and maxima as they were
+            await self._bring_up(profile, pages)
+        except (ListenError, NoRoom, WorkersKeepDying) as exc:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
         log.info("reloaded: %d servers, %s", len(profile.servers), profile.algorithm)
         return []
 
-    async def _bring_up(self, profile: Profile) -> None:
-        """Open, check and start what a profile needs; then those before it drain.
+    def _load_all(self) -> tuple[Profile, dict[int, ErrorPage]]:
+        profile = self._load()
+        return profile, read_pages(profile)
+
+    def _pages(self) -> dict[int, ErrorPage]:
+        return read_pages(self.profile)
+
+    async def _read(self, read: Callable[[], _T]) -> _T:
+        """Read files, beside everything else.
 
         Raises:
-            ListenError, NoRoom, ProfileError, WorkersKeepDying: nothing of it is left.
+            TrioLBError: what `read` raises, or that it takes too long.
         """
-        pages = read_pages(profile)
+        with trio.move_on_after(READING):
+            return await trio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=self._reader)
+        raise TrioLBError(
+            f"the profile, or a file that it names, could not be read within {READING:g} s"
+        )
+
+    async def _bring_up(self, profile: Profile, pages: dict[int, ErrorPage]) -> None:
+        """Open, check and start what a profile needs; then those before it drain.
+
+        Nothing of it has any effect before everything is there: no client meets it, and servers
+        that were there before have the weights and maxima that they had.
+
+        Raises:
+            ListenError, NoRoom, WorkersKeepDying: nothing of it is left.
+        """
         workers = worker_count(profile)
         before = set(self._table.servers)
         slots = self._table.assign(profile.servers)
@@ -261,20 +302,22 @@ class Supervisor:
             self._reaper,
         )
         try:
-            await self._sockets.open(_addresses(profile), 1)
+            await self._sockets.open(_addresses(profile), workers)
             new = [index for index, slot in enumerate(slots) if slot not in before]
             await checker.first_round(new)
-            # Not before: who is in the queue of a worker that is not there yet has to wait.
-            await self._sockets.open(_addresses(profile), workers)
             await self._nursery.start(self._run_generation, generation)
+            self._sockets.commit(_addresses(profile))
         except BaseException:
+            generation.drain()
             self._sockets.undo()
             raise
         else:
+            self._table.adjust(profile.servers, slots)
+            generation.accept()
             for each in self._generations:
-                each.drain()
-            self._generations.append(generation)
-            self._sockets.commit(_addresses(profile))
+                if each is not generation:
+                    each.drain()
+            self._present = generation
             self._checking.cancel()
             self._checking = trio.CancelScope()
             self._nursery.start_soon(self._check, checker, pool, self._checking)
@@ -282,8 +325,6 @@ class Supervisor:
         finally:
             self._coming = None
             self._tidy()
-            if self._stopping:
-                self._give_way()
             self._someone_ended.unpark_all()
 
     async def _check(
@@ -298,11 +339,11 @@ class Supervisor:
         self, generation: Generation, *, task_status: trio.TaskStatus[None]
     ) -> None:
         """Run a generation to its end, and clear away what nobody but it had needed."""
+        self._generations.append(generation)
         try:
             await generation.run(task_status=task_status)
         finally:
-            if generation in self._generations:
-                self._generations.remove(generation)
+            self._generations.remove(generation)
             if self._stopping:
                 self.clean = self.clean and generation.clean
             self._tidy()

@@ -25,7 +25,7 @@ from trio_lb.net.listen import Listener
 from trio_lb.profile import parse_listen_address, parse_profile
 from trio_lb.service import open_service
 
-from .orders import DRAIN, READY, STAND_IN, Lines, Orders, absent_of
+from .orders import ACCEPT, DRAIN, READY, STAND_IN, Lines, Orders, absent_of
 
 if TYPE_CHECKING:
     from trio_lb._table import Table
@@ -86,11 +86,13 @@ async def _work(stream: trio.SocketStream) -> int:
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_beat, table)
-        await nursery.start(service.accept)
         settle()
         with suppress(trio.BrokenResourceError):  # it has ended, as the next line will show
             await stream.send_all(READY)
-        drained = await _serve_as_told(lines, service, listeners)
+        drained = True
+        if await lines.next() == ACCEPT:
+            await nursery.start(service.accept)
+            drained = await _serve_as_told(lines, service, listeners)
         nursery.cancel_scope.cancel()
     return 0 if drained else 1
 

@@ -106,8 +106,12 @@ def test_server_that_stays_keeps_slot_state_and_counters(shared: SharedTable) ->
     table = shared.table
     table.move(1, ALIVE, DEAD)
     table.completed(1, 10, 1)
-    assert shared.assign([server(4), server(3), server(2, 7, 9)]) == (3, 2, 1)
+    servers = [server(4), server(3), server(2, 7, 9)]
+    assert shared.assign(servers) == (3, 2, 1)
+    assert table.read(1) == (DEAD, 0, 1, 0, 10, 1, None, 2, 5)  # weight and maximum too, until
+    shared.adjust(servers, (3, 2, 1))
     assert table.read(1) == (DEAD, 0, 1, 0, 10, 1, None, 7, 9)
+    assert shared.servers[1].weight == 7
     assert table.state(3) == ALIVE
     assert {slot: one.address.port for slot, one in shared.servers.items()} == {
         0: 1, 1: 2, 2: 3, 3: 4,
@@ -209,13 +213,13 @@ def test_maximum_lowered_below_what_is_there_lets_nobody_in_until_it_fell(
     shared.assign([server(1, 1, 3)])
     worker = attach(shared.fd, 1)
     assert [worker.acquire(0) for _ in range(4)] == [True, True, True, False]
-    shared.assign([server(1, 1, 2)])
+    shared.adjust([server(1, 1, 2)], [0])
     outcomes = []
     for _ in range(3):
         worker.release(0)
         outcomes.append(worker.acquire(0))
     assert outcomes == [False, True, True]
-    shared.assign([server(1)])
+    shared.adjust([server(1)], [0])
     assert worker.acquire(0)
 
 

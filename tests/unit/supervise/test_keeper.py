@@ -11,6 +11,7 @@ import trio
 from trio_lb.balance import NoRoom, SharedTable
 from trio_lb.supervise.keeper import Keeper, WorkersKeepDying
 from trio_lb.supervise.orphans import OrphanReaper
+from trio_lb.supervise.sockets import ListeningSockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 
 class Scripted(Keeper):
-    """Its processes live for so many seconds each, then end with exit code 9; no process at all."""
+    """Its processes live for so many seconds each, then end with exit code 9; no process at all.
+
+    They are ready if the first one was, and let in if that was said.
+    """
 
     def __init__(self, table: SharedTable, *lives: float | Exception) -> None:
-        super().__init__(0, table, self._no_orders, 1.0, OrphanReaper(), lambda: None)
+        sockets = ListeningSockets()
+        super().__init__(0, table, sockets, self._no_orders, 1.0, OrphanReaper(), lambda: None)
         self.lives = list(lives)
         self.began: list[float] = []
 
@@ -37,6 +42,8 @@ class Scripted(Keeper):
         life = self.lives.pop(0)
         if isinstance(life, Exception):
             raise life
+        self._was_ready = self.ready.is_set()
+        self._was_let_in = self._was_ready and self._accepting
         await trio.sleep(life)
         return 9
 
@@ -72,6 +79,46 @@ async def test_it_gives_up_where_none_was_ever_ready(
     assert not keeper.lives
 
 
+async def test_also_those_that_die_late_count_if_they_were_never_ready(
+    table: SharedTable, autojump_clock: MockClock
+) -> None:
+    keeper = Scripted(table, *[6.0] * 10)
+    with pytest.raises(WorkersKeepDying, match=r"5 workers in a row died at their start, ended"):
+        await keeper.keep()
+    assert len(keeper.began) == 5
+
+
+async def test_those_that_take_very_long_for_it_need_not_be_so_many(
+    table: SharedTable, autojump_clock: MockClock
+) -> None:
+    keeper = Scripted(table, *[30.0] * 10)
+    start = trio.current_time()
+    with pytest.raises(WorkersKeepDying, match="2 workers in a row died at their start"):
+        await keeper.keep()
+    assert 60 <= trio.current_time() - start < 61
+
+
+async def test_one_that_was_ready_once_is_started_for_ever_but_not_at_once(
+    table: SharedTable, autojump_clock: MockClock
+) -> None:
+    class Later(Scripted):
+        """Only its first process was ready."""
+
+        async def _run(self) -> int:
+            code = await super()._run()
+            self._was_ready = len(self.began) == 1
+            return code
+
+    keeper = Later(table, *[6.0] * 20)
+    keeper.ready.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.keep)
+        await trio.sleep(200)
+        nursery.cancel_scope.cancel()
+    pauses = [round(b - a - 6, 1) for a, b in pairwise(keeper.began)]
+    assert pauses[:8] == [0, 0.2, 0.5, 1, 2, 5, 10, 30]
+
+
 @pytest.mark.parametrize("lives", [(0.0, 0.0), (0.0, OSError(24, "Too many open files"))])
 async def test_a_drain_ends_a_pause(
     lives: tuple[float | Exception, ...], table: SharedTable, autojump_clock: MockClock
@@ -89,9 +136,27 @@ async def test_a_drain_ends_a_pause(
     assert len(keeper.began) == 2
 
 
+@pytest.mark.parametrize("let_in", [True, False])
 async def test_one_that_drains_is_not_replaced(
-    table: SharedTable, autojump_clock: MockClock
+    let_in: bool, table: SharedTable, autojump_clock: MockClock
 ) -> None:
     keeper = Scripted(table, 1.0)
+    keeper.ready.set()
+    if let_in:
+        keeper.accept()
+    async with trio.open_nursery() as nursery:
+
+        async def keep() -> None:
+            # Its exit code says that it has cut something; it can't have without clients.
+            assert await keeper.keep() is not let_in
+
+        nursery.start_soon(keep)
+        await trio.sleep(0.5)
+        keeper.drain()
+    assert len(keeper.began) == 1
+
+
+async def test_none_is_started_after_a_drain(table: SharedTable, autojump_clock: MockClock) -> None:
+    keeper = Scripted(table)
     keeper.drain()
-    assert not await keeper.keep()  # its exit code says that it has cut something
+    assert await keeper.keep()

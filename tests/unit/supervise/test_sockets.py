@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.net import free_port
 from trio_lb.errors import ListenError
+from trio_lb.net.deadlines import Deadlines
 from trio_lb.profile import Listen, parse_listen_address
 from trio_lb.supervise.sockets import ListeningSockets
 
@@ -116,6 +117,7 @@ async def test_what_was_opened_can_be_undone_or_kept() -> None:
         before = sockets.of_worker((one,), 0, 1)
         await sockets.open((one, two), 4)
         assert len(sockets.of_worker((one, two), 0, 1)) == 8
+        assert not is_open(two.port)  # until it is sure that somebody will accept from it
         sockets.undo()
         assert sockets.of_worker((one,), 0, 1) == before
         assert (is_open(one.port), is_open(two.port)) == (True, False)
@@ -123,6 +125,55 @@ async def test_what_was_opened_can_be_undone_or_kept() -> None:
         sockets.commit((two,))
         assert (is_open(one.port), is_open(two.port)) == (False, True)
     assert not is_open(two.port)
+
+
+async def test_nobody_waits_where_nobody_may_come_to_accept() -> None:
+    """The system gives clients to the sockets that listen, and to no other one."""
+    one = parse_listen_address(f"http://127.0.0.1:{free_port()}")
+    with listening() as sockets, ExitStack() as clients:
+        await sockets.open((one,), 1)
+        sockets.commit((one,))
+        await sockets.open((one,), 4)
+        (first,) = sockets.of_worker((one,), 0, 4)
+        for _ in range(40):
+            clients.enter_context(socket.create_connection(("127.0.0.1", one.port), timeout=5))
+        accepted = [first.accept_nowait(Deadlines()) for _ in range(40)]
+        assert None not in accepted
+        sockets.undo()
+        for each in accepted:
+            assert each is not None
+            each.close()
+
+
+async def test_a_port_that_was_taken_before_the_commit_is_an_error() -> None:
+    one = parse_listen_address(f"http://127.0.0.1:{free_port()}")
+    with listening() as sockets, socket.socket() as other:
+        await sockets.open((one,), 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", one.port))
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        other.listen()
+        with pytest.raises(ListenError, match="Address already in use"):
+            sockets.commit((one,))
+        sockets.undo()
+        assert sockets.addresses == ()
+
+
+async def test_none_is_closed_while_a_process_is_started_that_inherits_it() -> None:
+    one, two = (parse_listen_address(f"http://127.0.0.1:{free_port()}") for _ in range(2))
+    with listening() as sockets:
+        await sockets.open((one, two), 1)
+        sockets.commit((one, two))
+        with sockets.being_inherited():
+            with sockets.being_inherited():
+                sockets.commit((two,))
+            assert is_open(one.port)
+        assert (is_open(one.port), is_open(two.port)) == (False, True)
+        with sockets.being_inherited():
+            sockets.close()
+            assert is_open(two.port)
+        assert not is_open(two.port)
 
 
 async def test_workers_share_where_no_further_socket_can_be_opened(

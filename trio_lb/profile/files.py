@@ -1,0 +1,39 @@
+"""Reading the files that make a profile, without waiting for what never comes.
+
+Opening a FIFO waits for somebody who writes, and devices end when they like: what runs reads
+regular files only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_file(path: Path, most: int, *, streams: bool = False) -> bytes:
+    """Read a file, or its first `most` bytes.
+
+    Args:
+        path: the file.
+        most: bytes.
+        streams: a pipe or a terminal will do as well, to its end.
+
+    Raises:
+        OSError: it can't be read, or is no regular file.
+        ValueError: that is not the name of a file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            if not streams:
+                raise OSError(errno.EINVAL, "it is no regular file")
+            os.set_blocking(descriptor, True)
+        return file.read(most)
