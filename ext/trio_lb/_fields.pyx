@@ -11,8 +11,8 @@ from libc.string cimport strlen
 
 from trio_lb._scan cimport end_of_name, end_of_value, same
 from trio_lb._wire cimport (
-    CONNECTION, CONTENT_LENGTH, END_TO_END, Field, FieldKind, HOST, IDENTITY, KEEP_ALIVE,
-    REQUEST_ID, TRANSFER_ENCODING, UNPLAIN, VIA,
+    AUTHENTICATION, CONNECTION, CONTENT_LENGTH, END_TO_END, Field, FieldKind, HOST, IDENTITY,
+    KEEP_ALIVE, REQUEST_ID, TRANSFER_ENCODING, UNPLAIN, VIA,
 )
 
 
@@ -24,7 +24,7 @@ cdef struct Name:
     FieldKind kind
 
 cdef enum:
-    NAMES = 26
+    NAMES = 29
     LONGEST = 25
 
 cdef Name[NAMES] names          # the shorter ones first
@@ -64,10 +64,14 @@ note(b"connection", CONNECTION)
 note(b"keep-alive", KEEP_ALIVE)
 note(b"max-forwards", UNPLAIN)
 note(b"x-request-id", REQUEST_ID)
+note(b"authorization", AUTHENTICATION)
 note(b"content-length", CONTENT_LENGTH)
 note(b"http2-settings", UNPLAIN)
 note(b"x-forwarded-for", IDENTITY)
+# Of servers that take who was authenticated for the user of all that follows.
+note(b"persistent-auth", UNPLAIN)
 note(b"proxy-connection", UNPLAIN)
+note(b"www-authenticate", AUTHENTICATION)
 note(b"x-forwarded-host", IDENTITY)
 note(b"x-forwarded-port", IDENTITY)
 note(b"transfer-encoding", TRANSFER_ENCODING)
@@ -113,7 +117,11 @@ cdef Progress parse_fields(
         if progress != WELL:
             return progress
         count[0] += 1
-        if field.kind != END_TO_END:
+        if field.kind == AUTHENTICATION:
+            if binds_connection(data + field.value.start, field.value.length):
+                return ODD
+            field.kind = END_TO_END
+        elif field.kind != END_TO_END:
             bit = <uint32_t> 1 << field.kind
             if field.kind == UNPLAIN or kinds & bit & ~REPEATABLE:
                 return ODD
@@ -151,6 +159,30 @@ cdef inline Progress parse_line(
     field.canonical = value - colon == 2 and colon[1] == c" " and stop == line_end
     at[0] = line_end + 2
     return WELL
+
+
+cdef bint binds_connection(const char *p, size_t length) noexcept nogil:
+    """A list with a scheme that authenticates the connection: see trio_lb.wire.personal."""
+    cdef const char *end = p + length
+    cdef const char *word
+    while p < end:
+        while p < end and is_blank(p[0]):
+            p += 1
+        word = p
+        p = end_of_name(p, end)
+        if (p == end or is_blank(p[0]) or p[0] == c",") and (
+                is_word(word, p, b"ntlm") or is_word(word, p, b"negotiate")
+                or is_word(word, p, b"kerberos") or is_word(word, p, b"nego2")
+                or is_word(word, p, b"credssp")):
+            return True
+        while p < end and p[0] != c",":
+            p += 1
+        p += 1
+    return False
+
+
+cdef inline bint is_word(const char *p, const char *end, const char *word) noexcept nogil:
+    return <size_t> (end - p) == strlen(word) and same(p, word, strlen(word))
 
 
 cdef inline bint is_blank(char byte) noexcept nogil:

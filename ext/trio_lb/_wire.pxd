@@ -21,6 +21,7 @@ cdef enum FieldKind:
     VIA
     REQUEST_ID
     IDENTITY                    # a claim that only a proxy may make; left out
+    AUTHENTICATION              # END_TO_END, unless it speaks of the whole connection: then UNPLAIN
     UNPLAIN                     # never in a parsed head
 
 cdef struct Span:

@@ -32,6 +32,7 @@ from trio_lb.wire.forwarding import request_lines, request_target
 from trio_lb.wire.h11_codec import ClientSide
 from trio_lb.wire.heads import RequestHead
 from trio_lb.wire.identity import Identification
+from trio_lb.wire.personal import makes_personal
 from trio_lb.wire.plain import client_lines
 
 TOLD = Identification((), ForwardedField.OFF)
@@ -103,6 +104,7 @@ def check(data: bytes) -> Request | Literal[False] | None:
     assert not admitted.expects_continue
     assert not admitted.wants_trailers
     assert not admitted.upgrade
+    assert not makes_personal(admitted.lines)
     assert CLIENT is not None
     for prefix in (b"", b"/below/here"):
         expected = written(head, admitted, prefix)
@@ -328,3 +330,22 @@ def test_a_declared_body_over_the_limit_is_not_plain() -> None:
 def test_client_lines_have_one_to_four_pieces(pieces: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match=f"1 to 4 pieces, not {len(pieces)}"):
         ClientLines(*pieces)
+
+
+SCHEMES = st.sampled_from(
+    [b",", b" ", b"\t", *b'NTLM ntlm Negotiate Kerberos nego2 CredSSP Basic x - " = 2'.split()]
+)
+
+
+@given(st.sampled_from([b"Authorization", b"www-Authenticate"]), st.lists(SCHEMES, max_size=6))
+@example(b"Authorization", [])
+def test_what_makes_a_connection_personal_is_not_plain(name: bytes, pieces: list[bytes]) -> None:
+    value = b"".join(pieces).strip(b" \t")
+    request = read(b"GET / HTTP/1.1\r\nHost: a\r\n%b: %b\r\n\r\n" % (name, value))
+    assert bool(request) is not makes_personal([(name, value)])
+
+
+@pytest.mark.parametrize("value", [b"true", b"false", b""])
+def test_persistent_auth_is_left_to_the_general_road(value: bytes) -> None:
+    assert not read(b"GET / HTTP/1.1\r\nHost: a\r\nPersistent-Auth: %b\r\n\r\n" % value)
+    assert makes_personal([(b"Persistent-Auth", value)]) == (value != b"false")

@@ -18,6 +18,7 @@ from trio_lb.errors import ResponseBroken
 from trio_lb.wire.forwarding import response_lines
 from trio_lb.wire.h11_codec import END, ClientSide, ServerSide
 from trio_lb.wire.heads import ResponseHead
+from trio_lb.wire.personal import makes_personal
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -55,6 +56,7 @@ def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | No
     assert head == ResponseHead(*response.parts)
     assert head is not None
     assert server_side(data, method)[1] == head
+    assert not makes_personal((lower, value) for _, lower, value in head.fields)
     for close in (False, True):
         assert response.write(close) == written(head, method, close)
     check_framing(whole, response)

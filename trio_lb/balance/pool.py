@@ -96,6 +96,13 @@ class ServerPool:
         slot = self._places[picked]
         return Reservation(self._table, picked, slot, self.servers[slot])
 
+    def reserve_at(self, slot: int) -> Reservation | None:
+        """Take a connection slot of a certain server; None unless it is alive, or if it is full."""
+        at = self._table_slot(slot)
+        if self._table.state(at) != State.ALIVE or not self._table.acquire(at):
+            return None
+        return Reservation(self._table, at, slot, self.servers[slot])
+
     def adopt(self, slot: int) -> Reservation:
         """The reservation of a connection slot that compiled code has taken; like `reserve`."""
         return Reservation(self._table, self._table_slot(slot), slot, self.servers[slot])

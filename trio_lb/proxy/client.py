@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from trio_lb.profile import Profile
     from trio_lb.wire.answers import Answer
 
+    from .personal import PersonalConnection
+
 #: How long a connection may still state a last request when the drain has begun.
 _LAST_REQUEST = 1.0
 
@@ -51,11 +53,12 @@ class ClientConnection:
         draining: the next answer is the last.
         progress: the clock of the exchange under way.
         plain: where this connection is when it is on the plain road.
+        personal: a server's connection that serves this client alone; closed with this one.
     """
 
     __slots__ = (
         "_began", "_codec_made", "_idle_since", "_limits", "_most_requests", "_served",
-        "_timeouts", "answering", "draining", "plain", "progress", "transport",
+        "_timeouts", "answering", "draining", "personal", "plain", "progress", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
@@ -72,6 +75,7 @@ class ClientConnection:
         self.answering = False
         self.draining = False
         self.plain: PlainClient | None = None
+        self.personal: PersonalConnection | None = None
 
     def __repr__(self) -> str:
         state = "answering" if self.answering else "idle" if self.idle_since < NEVER else "reading"
@@ -80,7 +84,7 @@ class ClientConnection:
     @property
     def idle_since(self) -> float:
         """From when on it has been waiting for a request; `NEVER` while it has one."""
-        return self._idle_since if self.plain is None else self.plain.idle_since
+        return min(self._idle_since, NEVER if self.plain is None else self.plain.idle_since)
 
     @property
     def _codec(self) -> ClientSide:
@@ -362,8 +366,15 @@ class ClientConnection:
         finally:
             transport.close()
 
+    def close_personal(self) -> None:
+        """Close the server's connection that is this client's own, if there is one."""
+        if self.personal is not None:
+            self.personal.transport.close()
+            self.personal = None
+
     def cut(self) -> None:
         """Close at once, so that a response under way is not taken for a whole one."""
+        self.close_personal()
         if self.plain is not None:
             self.plain.detach()
         if self.answering and self._codec.ends_by_closing:

@@ -195,8 +195,10 @@ class Proxy:
     async def _serve_some(self, client: ClientConnection, peer: Peer) -> bool:
         """Serve all that is plain, and then one request on the general road; False at the end."""
         begun: Begun | None = None
-        if self._plain is not None and client.plain is not None:
-            handover = await self._plain.serve(client, client.plain, peer)
+        # The plain road knows nothing of connections to servers that are for one client.
+        plain = client.plain if client.personal is None else None
+        if self._plain is not None and plain is not None:
+            handover = await self._plain.serve(client, plain, peer)
             if handover.why == "served":
                 await client.end(complete=True)
             if handover.why != "odd":

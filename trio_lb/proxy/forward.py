@@ -11,6 +11,9 @@
 * After the client has seen a byte: never again.
 * An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
   repeated once it was sent: the server may have begun the conversation.
+* A client that has a server's connection of its own (NTLM) goes on with it, and waits for no other
+  while that server is full. Is the connection closed or the server out, its request is like a
+  first one.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_lb.balance import State
 from trio_lb.errors import (
     ClientError,
     ClientGone,
@@ -35,6 +39,7 @@ from trio_lb.wire.proxy_protocol import write_header
 
 from .attempt import attempt
 from .blame import Inquiry
+from .personal import PersonalConnection
 from .tunnel import switch
 from .upstream import UpstreamConnection
 
@@ -109,7 +114,7 @@ class Forwarder:
             if begun is not None:
                 reservation = begun.reservation
             else:
-                reservation = self._servers.reserve(now, tried)
+                reservation = self._reserve(exchange, identity, now, tried)
             if reservation is None:
                 break
             with reservation:
@@ -133,6 +138,19 @@ class Forwarder:
         if failure is None or (nobody and isinstance(failure, ConnectFailed)):
             raise NoServer("no server is available", self._profile.unavailable_status)
         raise failure
+
+    def _reserve(
+        self, exchange: Exchange, identity: ClientIdentity, now: float, tried: tuple[int, ...]
+    ) -> Reservation | None:
+        """A slot of the server that the client has a connection of its own to, or of any one."""
+        own = exchange.client.personal
+        if own is None:
+            return self._servers.reserve(now, tried)
+        alive = self._servers.state(own.server) == State.ALIVE
+        if alive and own.ends == identity.ends and own.silent:
+            return self._servers.reserve_at(own.server)
+        exchange.client.close_personal()
+        return self._servers.reserve(now, tried)
 
     async def _try_server(
         self,
@@ -166,6 +184,9 @@ class Forwarder:
     def _pooled(
         self, exchange: Exchange, reservation: Reservation, now: float, announced: bytes
     ) -> UpstreamConnection | None:
+        own, exchange.client.personal = exchange.client.personal, None
+        if own is not None:
+            return self._upstream(exchange, own.transport, True, announced, personal=True)
         # A tunnel would use the connection up; and a stale one would fail it without a retry.
         if exchange.request.upgrade:
             return None
@@ -177,7 +198,13 @@ class Forwarder:
         return self._upstream(exchange, transport, True, announced)
 
     def _upstream(
-        self, exchange: Exchange, transport: Transport, reused: bool, announced: bytes
+        self,
+        exchange: Exchange,
+        transport: Transport,
+        reused: bool,
+        announced: bytes,
+        *,
+        personal: bool = False,
     ) -> UpstreamConnection:
         return UpstreamConnection(
             transport,
@@ -185,6 +212,7 @@ class Forwarder:
             timeout=self._profile.timeout,
             progress=exchange.client.progress,
             announced=announced,
+            personal=personal,
         )
 
     async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
@@ -205,7 +233,7 @@ class Forwarder:
         upstream: UpstreamConnection,
         started: float,
     ) -> None:
-        """One attempt on one connection, which is pooled or closed afterwards, come what may."""
+        """One attempt on one connection, which is kept or closed afterwards, come what may."""
         slot = reservation.slot
         request = exchange.request
         lines = request_lines(request, identity, exchange.request_id, self._authorities[slot])
@@ -222,10 +250,14 @@ class Forwarder:
         finally:
             now = trio.current_time()
             exchange.note(slot, outcome, now - started, upstream.reused)
-            if upstream.reusable:
-                self._upstreams.put(slot, upstream.transport, now, upstream.announced)
-            else:
+            if not upstream.reusable:
                 upstream.transport.close()
+            elif upstream.personal:
+                exchange.client.personal = PersonalConnection(
+                    slot, upstream.transport, identity.ends
+                )
+            else:
+                self._upstreams.put(slot, upstream.transport, now, upstream.announced)
 
     def _blame(
         self,

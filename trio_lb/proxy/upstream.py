@@ -21,6 +21,7 @@ from trio_lb.net.transport import (
 )
 from trio_lb.wire.h11_codec import ServerSide, Signal
 from trio_lb.wire.heads import FieldLine, ResponseHead
+from trio_lb.wire.personal import makes_personal
 
 if TYPE_CHECKING:
     from .progress import Progress
@@ -35,10 +36,12 @@ class UpstreamConnection:
         timeout: seconds from the end of the request to a whole response head.
         progress: the exchange's clock.
         announced: the PROXY header that it begins with, or began with; none if empty.
+        personal: it has become the client's own.
 
     Attributes:
         reused, announced: as above.
         sent: when the last byte of the request had left; `NEVER` before that.
+        personal: it is the client's own, and must never serve another one.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class UpstreamConnection:
         timeout: float,
         progress: Progress,
         announced: bytes = b"",
+        personal: bool = False,
     ) -> None:
         self.transport = transport
         self.reused = reused
         self.announced = announced
+        self.personal = personal
         self._codec = ServerSide()
         self._timeout = timeout
         self._progress = progress
@@ -86,6 +91,7 @@ class UpstreamConnection:
         Returns:
             False if something is left for `send_rest`.
         """
+        self.personal = self.personal or makes_personal(lines)
         head = self._codec.request(method, target, lines)
         data = self._framed([head if self.reused else self.announced + head], parts, trailers)
         try:
@@ -179,6 +185,8 @@ class UpstreamConnection:
             except ResponseBroken as exc:
                 raise self._broken(exc.reason) from exc
             if isinstance(head, ResponseHead):
+                lines = ((lower, value) for _, lower, value in head.fields)
+                self.personal = self.personal or makes_personal(lines)
                 return head
             try:
                 data = self.transport.receive_nowait(RECEIVE_SIZE)

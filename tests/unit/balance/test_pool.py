@@ -51,6 +51,20 @@ def test_slot_is_given_back_whatever_happens_and_only_once() -> None:
     assert repr(other) == "<Reservation of http://127.0.0.1:3001: held>"
 
 
+def test_a_slot_of_a_certain_server() -> None:
+    pool = pool_of(0, 1)
+    reservation = pool.reserve_at(1)
+    assert reservation is not None
+    with reservation:
+        assert reservation.slot == 1
+        assert pool.reserve_at(1) is None
+    assert [counters.active for counters in pool.snapshot()] == [0, 0]
+    assert pool.take_out(1, "test")
+    assert pool.reserve_at(1) is None
+    with pytest.raises(IndexError):
+        pool.reserve_at(2)
+
+
 def test_results_are_counted() -> None:
     pool = pool_of(0, 5)
     reservation = pool.reserve(1.0, (0,))

@@ -1,0 +1,34 @@
+"""A server's connection that has become one client's own, between two of its requests.
+
+It is never pooled. As long as it lives, that client's next requests go over it, whomever the
+algorithm would pick; they take a connection slot of its server like any other. It is closed with
+the client's connection at the latest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from trio_lb.net.transport import Transport
+    from trio_lb.wire.proxy_protocol import ProxyHeader
+
+
+class PersonalConnection(NamedTuple):
+    """An idle connection that serves one client alone; see `trio_lb.wire.personal`.
+
+    Attributes:
+        server: its slot in the pool.
+        transport: closed by whoever holds this.
+        ends: of the client's connection, as far as we were told by those who are trusted. A proxy
+            may speak for somebody else on the same connection, who must not be its user.
+    """
+
+    server: int
+    transport: Transport
+    ends: ProxyHeader
+
+    @property
+    def silent(self) -> bool:
+        """Its server has neither closed it nor sent anything since its last answer."""
+        return self.transport.peek() is None
