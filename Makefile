@@ -13,7 +13,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
 
 .PHONY: help demo test lint types unit coverage sanitize portable fuzz bench bench-rates bench-micro bench-instructions \
-	soak idle wheel clean
+	soak chaos idle wheel clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 20
@@ -61,6 +61,9 @@ idle: $(BUILT) $(TOOLS)  ## memory of 10,000 idle connections, beside HAProxy an
 
 soak: $(BUILT) $(TOOLS)  ## a million mixed requests: does the balancer grow? (ten minutes)
 	$(BIN)/python -m benchmarks.soak
+
+chaos: $(BUILT) $(TOOLS)  ## an hour of faults of all kinds, and a judge for every answer; CHAOS=options
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 fuzz: $(BUILT) $(TOOLS)  ## coverage-guided fuzzing of all that strangers send (half an hour)
 	$(BIN)/python -m tests.fuzz
