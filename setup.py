@@ -35,7 +35,7 @@ macros = [
 
 TABLE = ("_block", "_table", "_recovery", "_select", "_places", "_failures")
 CODEC = ("_fields", "_parser", "_writer", "_framing", "_heads")
-WAITING = ("_readiness", "_trio_waits", "_sockets", "_pipes", "_buffers", "_upstreams")
+WAITING = ("_clock", "_readiness", "_trio_waits", "_sockets", "_pipes", "_buffers", "_upstreams")
 STAGES = ("_exchange", "_request", "_forward", "_upload", "_response", "_client")
 ROAD = ("_flow", "_road", *STAGES)
 LINUX = ("_loop", "_epoll")

@@ -47,7 +47,7 @@ OUR_PYTHON = "errors profile wire balance net proxy health report service superv
 TABLES = "_block _recovery _table _select _places _failures"
 CODEC = "_scan _wire _fields _parser _writer _framing _heads"
 COMPILED = f"{TABLES} {CODEC}"
-WAITING = "_readiness _loop _epoll _trio_waits _pipes _buffers _sockets _upstreams"
+WAITING = "_clock _readiness _loop _epoll _trio_waits _pipes _buffers _sockets _upstreams"
 PLAIN_ROAD = "_flow _pace _road _exchange _request _forward _upload _response _client"
 
 TABLE = [

@@ -1,9 +1,7 @@
 from collections.abc import Callable
-from typing import Final, Never, Self
+from typing import Never, Self
 
 from typing_extensions import disjoint_base
-
-__pyx_capi__: Final[dict[str, object]]  # what compiled modules import
 
 @disjoint_base
 class Watched:

@@ -139,7 +139,7 @@ class Service:
             left has been cut.
         """
         self._accepting.cancel()
-        with trio.move_on_after(self.profile.timeouts.drain if seconds is None else seconds):
+        with self.deadlines.limit(self.profile.timeouts.drain if seconds is None else seconds):
             await self._drained.wait()
             return True
         log.warning(

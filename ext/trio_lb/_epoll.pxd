@@ -10,6 +10,8 @@ cdef class Epoll(Readiness):
     cdef double mean_gap        # between events, seconds
     cdef readonly TrioLoop loop
 
+    # Call some of those who are ready, or wait for their turn; how many events that were.
+    cdef int take_batch(self) except -1
     # Call those who are ready, until there are none, or other tasks come first.
     cdef int turn(self) except -1
     cdef int begin_batch(self, int count) except -1

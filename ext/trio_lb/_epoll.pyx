@@ -128,24 +128,41 @@ cdef class Epoll(Readiness):
     cdef void ring(self) noexcept:
         eventfd_write(self.alarm, 1)
 
-    cdef int turn(self) except -1:
-        """Call those who are ready, until there are none, or other tasks come first."""
+    cdef int take_batch(self) except -1:
         cdef epoll_event[BATCH] events
-        cdef int count, number
+        cdef int number, count = epoll_wait(self.fd, events, BATCH, 0)
+        if count < 0 and errno != EINTR:
+            raise OSError(errno, os.strerror(errno))
+        if count > 0 or self.first is not None:
+            self.begin_batch(max(count, 1))
+            for number in range(count):
+                if events[number].data.u64 != NOBODY:
+                    pass_on(self, events[number].data.u64, events[number].events)
+            if self.first is not None:
+                self.call_queue()
+        return max(count, 0)
+
+    cdef bint catch_up(self) except -1:
+        cdef bint all_of_them
+        self.turning = True
+        try:
+            all_of_them = self.take_batch() < BATCH
+            if self.first is not None:
+                self.ring()
+            return all_of_them
+        finally:
+            self.turning = False
+
+    cdef int turn(self) except -1:
+        cdef int count
+        cdef uint64_t batch
         cdef double until = NEVER, latest = NEVER
         self.turning = True
         try:
             while True:
-                count = epoll_wait(self.fd, events, BATCH, 0)
-                if count < 0 and errno != EINTR:
-                    raise OSError(errno, os.strerror(errno))
-                if count > 0 or self.first is not None:
-                    self.begin_batch(max(count, 1))
-                    for number in range(count):
-                        if events[number].data.u64 != NOBODY:
-                            pass_on(self, events[number].data.u64, events[number].events)
-                    if self.first is not None:
-                        self.call_queue()
+                batch = self.batch
+                count = self.take_batch()
+                if self.batch != batch:
                     if until == NEVER:
                         until = self.now + SLICE
                         latest = self.now + LONGEST_TURN

@@ -20,6 +20,14 @@ cdef double LAST_REQUEST = 1.0
 cdef class PlainExchange(Watched):
     """Base of PlainClient, with what its stages share."""
 
+    cdef void on_standstill(self, double seconds) noexcept:
+        if self.state == READING:
+            self.began += seconds           # NEVER stays so
+        self.sent = min(self.sent + seconds, self.road.readiness.clock.looked)
+        self.pace.since += seconds
+        self.pace_of_body.since += seconds
+        self.choke.since += seconds
+
     cdef void await_request(self) noexcept:
         cdef PlainRoad road = self.road
         cdef double patience = road.patience.client_head

@@ -13,14 +13,14 @@ otherwise.
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
+from trio_lb._clock cimport LoopClock, TICK
+
 cdef enum:
     READABLE = 0x001            # as poll(2) and epoll(7) have them
     WRITABLE = 0x004
     BROKEN = 0x008
     HUNG_UP = 0x010             # both directions are closed
     ENDED = 0x2000              # the peer has sent its last byte
-
-cdef double TICK                # seconds between two looks at the deadlines
 
 cdef enum:
     NOWHERE = 0xFFFFFFFF
@@ -41,6 +41,7 @@ cdef class Watched:
     cdef void on_ready(self, uint32_t events) noexcept
     cdef void step(self) noexcept
     cdef void on_late(self) noexcept
+    cdef void on_standstill(self, double seconds) noexcept
 
 
 cdef struct Entry:
@@ -51,7 +52,7 @@ cdef struct Entry:
 
 
 cdef class Readiness:
-    cdef double now             # Trio's clock when the batch under way began, seconds
+    cdef double now             # by the clock when the batch under way began, seconds
     # By place. Apart from the entries, because the sweep reads all of them, and nothing else.
     cdef double *deadlines
     cdef Entry *entries
@@ -63,7 +64,7 @@ cdef class Readiness:
     cdef Watched first, last    # the queue of those who wait for their turn
     cdef bint turning           # at work on the queue already, so there is no need to `ring`
     cdef bint one_shot          # an edge has to be asked for: `arm` and `disarm` matter
-    cdef object clock
+    cdef LoopClock clock
     cdef uint64_t batch         # how often all events were collected; 0: each comes by itself
     cdef readonly int under_way     # how many wait for what has to come soon; they keep it
     cdef double usual_wait      # seconds in which what has to come does so, at present
@@ -79,10 +80,14 @@ cdef class Readiness:
     cdef int look_at_clock(self) except -1
     # Step those who wait for their turn now.
     cdef void call_queue(self) noexcept
-    cdef bint sweep(self) except -1
+    # Call those whose deadline was `due`, or before; true if there may be more, but other tasks
+    # come first.
+    cdef bint sweep(self, double due) except -1
     cdef int grow(self) except -1
 
     # What the two forms differ in. A place's key tells it from its former uses.
+    # Take some of the events that have come; true if those were all.
+    cdef bint catch_up(self) except -1
     cdef int register(self, int fd, uint64_t key) except -1
     cdef void unregister(self, uint32_t place, int fd) noexcept
     # Somebody waits for a turn, and nobody did before.
@@ -127,7 +132,7 @@ cdef inline void pass_on(Readiness readiness, uint64_t key, uint32_t events) noe
 
 cdef inline void set_deadline(Readiness readiness, Watched watched, double when) noexcept:
     """Have `on_late` called once when `when` has passed, unless it is set anew; NEVER: not at all.
-    It is late by up to a tick of the sweep."""
+    It is late by up to a tick of the sweep, and moves when the loop stands still: see `_clock`."""
     readiness.deadlines[watched.place] = when
 
 

@@ -1,8 +1,8 @@
 """What both forms of readiness have in common; see _readiness.pxd.
 
 Two tasks, in somebody's nursery: `watch_forever` calls those whose sockets are ready, and
-`sweep_forever` those whose deadlines have passed. Both do bounded amounts of work between two
-turns of the other tasks, however many sockets are busy.
+`sweep_forever` those whose deadlines have passed, by the rules of `_clock`. Both do bounded amounts
+of work between two turns of the other tasks, however many sockets are busy.
 """
 
 cimport cython
@@ -14,8 +14,8 @@ import trio
 cdef enum:
     STEPS = 64                  # before events are looked for again
     LATE = 256                  # deadlines that are dealt with before other tasks get their turn
-
-TICK = 0.1                      # far below the shortest deadline that makes sense
+    CATCHING_UP = 16            # batches that are taken before that
+    AT_LEAST = 64               # events that a batch has when there are so many
 
 
 @cython.auto_pickle(False)
@@ -35,17 +35,21 @@ cdef class Watched:
     cdef void on_late(self) noexcept:
         """The deadline has passed, and is no more."""
 
+    cdef void on_standstill(self, double seconds) noexcept:
+        """The loop stood still for so long, and nobody is to wait that much longer: move the times
+        from which that is reckoned. The deadline has been moved."""
+
 
 @cython.auto_pickle(False)
 cdef class Readiness:
     """All watched sockets of a process: base of its two forms.
 
     Args:
-        clock: seconds, those of the deadlines; None: Trio's, of the run in which this is made.
+        clock: that of the deadlines; None: one for the run in which this is made.
     """
 
     def __cinit__(self, clock=None):
-        self.clock = clock or trio.lowlevel.current_clock().current_time
+        self.clock = clock if isinstance(clock, LoopClock) else LoopClock(clock)
         self.grow()
 
     def __dealloc__(self):
@@ -132,7 +136,7 @@ cdef class Readiness:
         self.last = watched
 
     cdef int look_at_clock(self) except -1:
-        self.now = self.clock()
+        self.now = self.clock.look()
         return 0
 
     cdef void call_queue(self) noexcept:
@@ -152,17 +156,18 @@ cdef class Readiness:
             if watched is last:
                 return
 
-    cdef bint sweep(self) except -1:
-        """Call those who are late; true if there may be more, but other tasks come first."""
+    cdef bint sweep(self, double due) except -1:
         cdef uint32_t place
         cdef int left = LATE
         cdef Watched watched
-        self.look_at_clock()
+        self.now = due
         for place in range(self.used):
-            if self.deadlines[place] > self.now:
+            if self.deadlines[place] > due:
                 continue
-            self.deadlines[place] = NEVER
             watched = <Watched> self.entries[place].watched
+            if watched.waiting:
+                continue        # something has come, and its turn is before that of the deadline
+            self.deadlines[place] = NEVER
             watched.on_late()
             left -= 1
             if not left:
@@ -171,10 +176,36 @@ cdef class Readiness:
 
     async def sweep_forever(self):
         """Call whoever is late, until cancelled."""
-        while True:
-            await trio.sleep(TICK)
-            while self.sweep():
-                await trio.lowlevel.checkpoint()
+        cdef double due
+        cdef uint64_t left
+        self.clock.join(self._shift)
+        try:
+            while True:
+                due = await self.clock.tick()
+                # What had come by then is taken first. There is an end to it however fast more
+                # comes: with each batch they get fewer who have not had a turn since.
+                left = self.watching // AT_LEAST + 1
+                while left and not self.catch_up():
+                    left -= 1
+                    if not left % CATCHING_UP:
+                        await trio.lowlevel.checkpoint()
+                while self.sweep(due):
+                    await trio.lowlevel.checkpoint()
+        finally:
+            self.clock.leave(self._shift)
+
+    def _shift(self, double seconds):
+        """The loop stood still for so long: no deadline comes nearer by that."""
+        cdef uint32_t place
+        cdef Watched watched
+        for place in range(self.used):
+            if self.entries[place].watched is not NULL:
+                self.deadlines[place] += seconds
+                watched = <Watched> self.entries[place].watched
+                watched.on_standstill(seconds)
+
+    cdef bint catch_up(self) except -1:
+        return True
 
     cdef int register(self, int fd, uint64_t key) except -1:
         return 0

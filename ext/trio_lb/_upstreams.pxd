@@ -15,7 +15,10 @@ cdef class Upstream(Watched):
     cdef readonly bint reused   # it came from among the idle ones
     cdef Server server
     cdef Watched user           # stepped when something happens; None while it is idle
-    cdef Upstream below         # the next older idle one
+    # The next older idle one, and the next younger one. Only the older one is owned: it lives as
+    # long as it is in the list, and a circle of references would outlive it.
+    cdef Upstream below
+    cdef void *above
     cdef uint64_t batch         # of readiness, in which it became idle
     cdef double since           # when it became idle
     cdef bint readable          # the last receive did not say that there is nothing more

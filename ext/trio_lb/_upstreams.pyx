@@ -137,23 +137,29 @@ cdef class Server:
     cdef void push(self, Upstream upstream) noexcept:
         upstream.batch = self.readiness.batch
         upstream.below = self.top
+        if self.top is not None:
+            self.top.above = <void *> upstream
         self.top = upstream
         self.idle += 1
 
     cdef Upstream pop(self):
         cdef Upstream upstream = self.top
         self.top = upstream.below
+        if self.top is not None:
+            self.top.above = NULL
         upstream.below = None
         self.idle -= 1
         return upstream
 
     cdef void remove(self, Upstream upstream) noexcept:
-        cdef Upstream above = self.top
-        if above is upstream:
+        cdef Upstream above, below = upstream.below
+        if upstream is self.top:
             self.pop()
             return
-        while above.below is not upstream:
-            above = above.below
-        above.below = upstream.below
+        above = <Upstream> upstream.above
+        above.below = below
+        if below is not None:
+            below.above = upstream.above
         upstream.below = None
+        upstream.above = NULL
         self.idle -= 1

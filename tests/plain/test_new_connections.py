@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,3 +64,14 @@ async def test_the_calls_for_connections_with_one_plain_request_each() -> None:
                 await ask()
         del calls["fileno"]  # no system call
         assert calls == {"setblocking": 10, "getsockname": 10, "recv": 10}
+
+
+async def test_an_idle_client_costs_nothing_ten_times_a_second() -> None:
+    """Deadlines of the general road are looked through that often: none is of somebody idle."""
+    async with open_socket_bed(scripts.answer()) as bed, AsyncExitStack() as stack:
+        for _ in range(20):
+            client = await stack.enter_async_context(bed.client())
+            await client.send(get())
+            await client.read_response()
+        assert len(bed.lb._service._upstreams) > 0
+        assert len(bed.lb._service.deadlines) == 0

@@ -52,7 +52,6 @@ class MemoryTransport:
         self.peer = peer
         self.closed = False
         self.read_by = self.write_by = NEVER
-        deadlines.add(self)
 
     @property
     def unsent(self) -> int:
@@ -93,18 +92,22 @@ class MemoryTransport:
         self._check_open()
         incoming = self._incoming
         self.read_by = deadline
+        self._deadlines.add(self)
         try:
             await trio.lowlevel.checkpoint()
             while not (incoming.data or incoming.ended or incoming.broken):
                 await incoming.readers.park()
-                self._woken(self.read_by)
+                if not incoming.data:
+                    self._woken(self.read_by)
         finally:
             self.read_by = NEVER
+            self._deadlines.discard(self)
 
     async def wait_writable(self, deadline: float) -> None:
         self._check_open()
         outgoing = self._outgoing
         self.write_by = deadline
+        self._deadlines.add(self)
         try:
             await trio.lowlevel.checkpoint()
             while outgoing.capacity - len(outgoing.data) < outgoing.low_water:
@@ -114,10 +117,11 @@ class MemoryTransport:
                 self._woken(self.write_by)
         finally:
             self.write_by = NEVER
+            self._deadlines.discard(self)
 
     def _woken(self, deadline: float) -> None:
         self._check_open()
-        if deadline <= trio.current_time():
+        if deadline <= self._deadlines.judged:
             raise TimedOut
 
     def _check_open(self) -> None:
@@ -159,7 +163,6 @@ class MemoryTransport:
 
     def _gone(self) -> None:
         self.closed = True
-        self._deadlines.discard(self)
         self._incoming.changed()
         self._outgoing.changed()
 
@@ -269,7 +272,8 @@ class MemoryNetwork:
         capacity: bytes that each direction of a connection holds.
 
     Attributes:
-        deadlines: those of the ends that are not a server's; its length counts open connections.
+        deadlines: those of the ends that are not a server's.
+        ours: these ends.
         black_holes: ports to which connecting never ends.
         dialled: ports in the order in which they were dialled.
         low_water: of connections made from now on; see `memory_pair`.
@@ -277,6 +281,7 @@ class MemoryNetwork:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.deadlines = Deadlines()
+        self.ours: list[MemoryTransport] = []
         self.black_holes: set[int] = set()
         self.dialled: list[int] = []
         self.to_servers: list[MemoryTransport] = []
@@ -297,7 +302,13 @@ class MemoryNetwork:
         """A connection: the load balancer's end, where `peer` is the other's address; the other."""
         ours, theirs = memory_pair(self.deadlines, self._peers, self._capacity, self.low_water)
         ours.peer = peer
+        self.ours.append(ours)
         return ours, theirs
+
+    @property
+    def open(self) -> int:
+        """How many of our ends are open."""
+        return sum(not each.closed for each in self.ours)
 
     async def dial(self, address: Address, seconds: float) -> MemoryTransport:
         """See `trio_lb.net.dial.dial`."""

@@ -163,9 +163,10 @@ class Rig:
             await self.idle()
         assert self.servers.tally.connections == 0
         assert [counters.active for counters in self.servers.snapshot()] == [0] * len(self.backends)
-        assert len(self.network.deadlines) == len(self.upstreams), "a connection is left open"
+        assert self.network.open == len(self.upstreams), "a connection is left open"
         self.upstreams.close()
-        assert len(self.network.deadlines) == 0
+        assert self.network.open == 0
+        assert len(self.network.deadlines) == 0, "somebody still waits"
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import trio
 
 from trio_lb.balance import HealthTracker, ServerPool, State
 from trio_lb.errors import ConnectFailed, ServerError
+from trio_lb.net.deadlines import Deadline
 from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
 from trio_lb.wire.forwarding import PSEUDONYM, request_target
 from trio_lb.wire.h11_codec import ServerSide
@@ -124,7 +125,7 @@ class HealthChecker:
         server = self._servers.servers[slot]
         settings = self._settings
         timeout = min(settings.timeout, settings.interval)
-        deadline = trio.current_time() + timeout
+        deadline = Deadline(timeout)
         try:
             transport = await self._dial(server.address, timeout)
             try:
@@ -147,7 +148,7 @@ class HealthChecker:
             return f"status {head.status}"
         return None
 
-    async def _ask(self, server: Server, transport: Transport, deadline: float) -> ResponseHead:
+    async def _ask(self, server: Server, transport: Transport, deadline: Deadline) -> ResponseHead:
         codec = ServerSide()
         target = request_target(
             self._settings.path.encode("ascii"), server.address.path.encode("ascii")
@@ -160,11 +161,11 @@ class HealthChecker:
         ]
         header = write_header(LOCAL, server.send_proxy)
         request = header + codec.request(b"GET", target, lines) + codec.end([])
-        await send(transport, request, deadline - trio.current_time())
+        await send(transport, request, deadline.by - trio.current_time())
         while True:
             head = codec.read_head()
             if isinstance(head, ResponseHead):
                 if head.status >= 200:
                     return head
             else:
-                codec.feed(await receive(transport, deadline))
+                codec.feed(await receive(transport, deadline.by))

@@ -54,7 +54,7 @@ async def dial(address: Address, seconds: float, deadlines: Deadlines) -> Socket
         ConnectFailed: refused, unreachable, unresolvable or too slow; nothing is left open. The
             status is 504 where it took too long, 503 where we ran out of something, else 502.
     """
-    with trio.CancelScope(deadline=trio.current_time() + seconds):
+    with deadlines.limit(seconds):
         try:
             sock = await _connect(address)
         except OSError as exc:

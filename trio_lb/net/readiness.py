@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from trio_lb._sockets import HAS_EPOLL
 from trio_lb._trio_waits import TrioWaits
 
+from .deadlines import loop_clock
+
 if TYPE_CHECKING:
     from trio_lb._epoll import Epoll
 
@@ -18,7 +20,7 @@ def open_readiness(how: Literal["auto", "trio"]) -> Epoll | TrioWaits:
         how: `auto`, an epoll of our own where there is one, else Trio's waits; `trio`, those.
     """
     if how == "trio" or not HAS_EPOLL:
-        return TrioWaits()
+        return TrioWaits(loop_clock())
     from trio_lb._epoll import Epoll
 
-    return Epoll()
+    return Epoll(loop_clock())

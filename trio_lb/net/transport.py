@@ -17,7 +17,7 @@ import trio
 
 from trio_lb._sockets import unsent
 
-from .deadlines import NEVER, Deadlines
+from .deadlines import NEVER, Deadlines, loop_clock
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -122,12 +122,13 @@ async def send(transport: Transport, data: Buffer, progress: float) -> None:
         TimedOut: the peer took nothing for `progress` seconds.
         TransportBroken: the connection is no more.
     """
-    began, rest = trio.current_time(), memoryview(data)
+    clock = loop_clock()
+    began, rest = clock.lived(), memoryview(data)
     while rest := rest[transport.send_nowait(rest) :]:
         unsent = transport.unsent
         with contextlib.suppress(TimedOut):
-            await transport.wait_writable(began + progress)
-        now = trio.current_time()
+            await transport.wait_writable(clock.at(began + progress))
+        now = clock.lived()
         if transport.unsent < unsent:
             began = now
         if began + progress <= now:
@@ -181,7 +182,6 @@ class SocketTransport:
         self._deadlines = deadlines
         self.peer = peer
         self.read_by = self.write_by = NEVER
-        deadlines.add(self)
 
     def __repr__(self) -> str:
         return f"<SocketTransport {self.peer} fd={self._sock.fileno()}>"
@@ -227,6 +227,7 @@ class SocketTransport:
         self._check_open()
         self._waited = True
         self.read_by = deadline
+        self._deadlines.add(self)
         try:
             while True:
                 try:
@@ -237,12 +238,14 @@ class SocketTransport:
                     return
         finally:
             self.read_by = NEVER
+            self._deadlines.discard(self)
             self._drained = False  # whatever ended the wait, asking again makes sense
 
     async def wait_writable(self, deadline: float) -> None:
         self._check_open()
         self._waited = True
         self.write_by = deadline
+        self._deadlines.add(self)
         try:
             while True:
                 try:
@@ -253,11 +256,12 @@ class SocketTransport:
                     return
         finally:
             self.write_by = NEVER
+            self._deadlines.discard(self)
 
     def _woken(self, deadline: float) -> None:
         """A wait was interrupted: by closing, because it is late, or because another one is."""
         self._check_open()
-        if deadline <= trio.current_time():
+        if deadline <= self._deadlines.judged:
             raise TimedOut from None
 
     def _check_open(self) -> None:
@@ -286,7 +290,6 @@ class SocketTransport:
 
     def close(self) -> None:
         if self._sock.fileno() >= 0:
-            self._deadlines.discard(self)
             if self._waited:
                 trio.lowlevel.notify_closing(self._sock)
             self._sock.close()

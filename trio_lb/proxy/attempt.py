@@ -61,10 +61,11 @@ async def attempt(
 
     async def respond() -> ResponseHead | None:
         head = await _final_head(exchange, upstream)
+        sent = upstream.sent
         now = trio.current_time()
         # The time that a client takes to upload a body is not its server's.
         if not exchange.client.answering:
-            reservation.answered(now, now - (started if upstream.sent == NEVER else upstream.sent))
+            reservation.answered(now, now - (started if sent == NEVER else sent))
         if exchange.inquiry is not None:
             exchange.inquiry.answered(head.status)
         if head.status == 101:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import ClientError, ClientGone
-from trio_lb.net.deadlines import NEVER
+from trio_lb.net.deadlines import AT_ONCE, NEVER, Deadline
 from trio_lb.net.transport import (
     RECEIVE_SIZE,
     TimedOut,
@@ -114,11 +114,10 @@ class ClientConnection:
                 return None
             part = codec.read_head()
         if part is NEED_DATA:
-            began = trio.current_time() if self._began is None else self._began
-            deadline = began + self._timeouts.client_head
+            deadline = Deadline(self._timeouts.client_head, since=self._began)
             while part is NEED_DATA:
                 try:
-                    codec.feed(await receive(self.transport, deadline))
+                    codec.feed(await receive(self.transport, deadline.by))
                 except TransportBroken:
                     return None
                 except TimedOut:
@@ -167,7 +166,7 @@ class ClientConnection:
         if self.plain is not None:
             self.plain.let_go()
         self._idle_since = NEVER
-        self.transport.read_by = trio.current_time()
+        self.transport.read_by = AT_ONCE
         self.transport.wake()
 
     def body_nowait(self) -> bytes | None:
@@ -355,10 +354,10 @@ class ClientConnection:
     async def _linger(self) -> None:
         transport = self.transport
         transport.send_eof()
-        until = trio.current_time() + _LINGER_TOTAL
+        until = Deadline(_LINGER_TOTAL)
         try:
-            while (now := trio.current_time()) < until:
-                if not await receive(transport, min(now + _LINGER_SILENCE, until)):
+            while (now := trio.current_time()) < until.by:
+                if not await receive(transport, min(now + _LINGER_SILENCE, until.by)):
                     break
                 await trio.lowlevel.checkpoint()
         except (TransportBroken, TimedOut):

@@ -16,8 +16,7 @@ import math
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import trio
-
+from trio_lb.net.deadlines import loop_clock
 from trio_lb.net.pace import Pace
 from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport
 
@@ -32,13 +31,16 @@ class Progress:
         patience: seconds without any progress; also the client's credit.
         rate: bytes that earn a client one second of it back; None: any byte earns back all of it.
 
+    Times are those of `LoopClock.lived`: nobody is late because we stood still.
+
     Attributes:
-        moved: when bytes last moved in either direction, on Trio's clock.
+        moved: when bytes last moved in either direction.
     """
 
-    __slots__ = ("_credit", "_held_back", "_paid", "_patience", "_waits", "moved")
+    __slots__ = ("_clock", "_credit", "_held_back", "_paid", "_patience", "_waits", "moved")
 
     def __init__(self, patience: float, rate: int | None) -> None:
+        self._clock = loop_clock()
         self._patience = patience
         self._credit = Pace(patience, rate)
         self._waits = 0  # directions in which the client is waited for
@@ -63,7 +65,7 @@ class Progress:
     def let_client_go_on(self) -> None:
         """It was told to send on."""
         self._held_back = False
-        self._paid = trio.current_time()
+        self._paid = self._clock.lived()
 
     # The client
 
@@ -103,12 +105,12 @@ class Progress:
                     if self._client_is_late():
                         raise TimedOut
                     rest = rest[transport.send_nowait(rest) :]
-        self.moved = trio.current_time()
+        self.moved = self._clock.lived()
 
     @contextmanager
     def _waiting_for_client(self) -> Iterator[None]:
         if not self._waits:
-            self._paid = trio.current_time()
+            self._paid = self._clock.lived()
         self._waits += 1
         try:
             yield
@@ -116,20 +118,21 @@ class Progress:
             self._waits -= 1
 
     def _client_is_late(self) -> bool:
-        unpaid = trio.current_time() - self._paid
+        unpaid = self._clock.lived() - self._paid
         return self._credit.left <= unpaid and not self._held_back
 
     async def _wait_for_client(self, wait: Callable[[float], Awaitable[None]]) -> None:
         """Wait once, at most until the client may be late."""
-        now = trio.current_time()
+        now = self._clock.lived()
         with suppress(TimedOut):
-            await wait(now + self._patience if self._held_back else self._paid + self._credit.left)
+            late = now + self._patience if self._held_back else self._paid + self._credit.left
+            await wait(self._clock.at(late))
 
     def _earn(self, count: int) -> None:
         """The client has moved so many bytes: have it pay for the time that this took."""
         if count <= 0:
             return
-        self.moved = now = trio.current_time()
+        self.moved = now = self._clock.lived()
         if self._waits and not self._held_back:
             self._credit.moved(count, now - self._paid)
         self._paid = now
@@ -143,7 +146,7 @@ class Progress:
             TimedOut: nothing moved for too long, which is the server's fault.
             TransportBroken: the connection is no more.
         """
-        began = trio.current_time()
+        began = self._clock.lived()
         while (data := transport.receive_nowait(RECEIVE_SIZE)) is None:
             if self._server_is_late(began):
                 raise TimedOut
@@ -158,11 +161,11 @@ class Progress:
             transport, data: where to, and what.
             waited: seconds for which the server has taken nothing of it already.
         """
-        began = trio.current_time() - waited
+        began = self._clock.lived() - waited
         rest = data
         while (sent := transport.send_nowait(rest)) < len(rest):
             if sent:
-                self.moved = trio.current_time()
+                self.moved = self._clock.lived()
             rest = memoryview(rest)[sent:]
             unsent = transport.unsent
             await self._wait_for_server(transport.wait_writable, began)
@@ -170,23 +173,23 @@ class Progress:
                 self.server_moved()
             if self._server_is_late(began):
                 raise TimedOut
-        self.moved = trio.current_time()
+        self.moved = self._clock.lived()
 
     def server_moved(self) -> None:
         """Something came from the server, or it took what had waited for it."""
-        self.moved = self._paid = trio.current_time()
+        self.moved = self._paid = self._clock.lived()
 
     def _server_is_late(self, began: float) -> bool:
         quiet_since = max(began, self.moved)
-        return not self._awaits_client and quiet_since + self._patience <= trio.current_time()
+        return not self._awaits_client and quiet_since + self._patience <= self._clock.lived()
 
     async def _wait_for_server(
         self, wait: Callable[[float], Awaitable[None]], began: float
     ) -> None:
         """Wait once, at most until the server may be late."""
-        since = trio.current_time() if self._awaits_client else max(began, self.moved)
+        since = self._clock.lived() if self._awaits_client else max(began, self.moved)
         with suppress(TimedOut):
-            await wait(since + self._patience)
+            await wait(self._clock.at(since + self._patience))
 
     @property
     def _awaits_client(self) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from trio_lb.errors import ClientError
+from trio_lb.net.deadlines import Deadline
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive
 from trio_lb.wire import proxy_protocol
 
@@ -64,10 +65,10 @@ class ProxyHeaders:
         return None
 
     async def _receive(self, transport: Transport, proxy: Peer) -> tuple[Peer, bytes] | None:
-        deadline = trio.current_time() + self._patience
+        deadline = Deadline(self._patience)
         data = b""
         while (parsed := proxy_protocol.parse(data)) is None:
-            more = await receive(transport, deadline, RECEIVE_SIZE)
+            more = await receive(transport, deadline.by, RECEIVE_SIZE)
             if not more:
                 if data:
                     raise ClientError("the connection ended in its PROXY header")

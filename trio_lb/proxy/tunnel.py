@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from trio_lb.net.deadlines import loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, Turns
 from trio_lb.wire.forwarding import switching_lines
 
@@ -127,11 +128,12 @@ async def relay(up: Direction, down: Direction, idle: float) -> str:
 class _Relay:
     """What the two directions share: when something last moved in either."""
 
-    __slots__ = ("_idle", "_moved")
+    __slots__ = ("_clock", "_idle", "_moved")
 
     def __init__(self, idle: float) -> None:
         self._idle = idle
-        self._moved = trio.current_time()
+        self._clock = loop_clock()
+        self._moved = self._clock.lived()
 
     async def pump(self, way: Direction, back: Direction) -> None:
         """Pass everything on, and at last the end."""
@@ -162,7 +164,7 @@ class _Relay:
                 await self._wait(transport.wait_readable)
         except TransportBroken:
             raise _Broken(f"the {name} broke the tunnel off") from None
-        self._moved = trio.current_time()
+        self._moved = self._clock.lived()
         return data
 
     async def _send(self, way: Direction, data: bytes) -> None:
@@ -172,7 +174,7 @@ class _Relay:
             while rest:
                 if sent := transport.send_nowait(rest):
                     way.moved += sent
-                    self._moved = trio.current_time()
+                    self._moved = self._clock.lived()
                     rest = rest[sent:]
                 else:
                     await self._wait(transport.wait_writable)
@@ -182,7 +184,7 @@ class _Relay:
     async def _wait(self, wait: Callable[[float], Awaitable[None]]) -> None:
         """Wait for a connection, for as long as something moves in either direction."""
         with suppress(TimedOut):
-            await wait(self._moved + self._idle)
+            await wait(self._clock.at(self._moved + self._idle))
             return
-        if self._moved + self._idle <= trio.current_time():
+        if self._moved + self._idle <= self._clock.lived():
             raise _Broken("the tunnel was idle for too long")

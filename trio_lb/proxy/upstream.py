@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
-
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
-from trio_lb.net.deadlines import NEVER
+from trio_lb.net.deadlines import NEVER, Deadline
 from trio_lb.net.transport import (
     RECEIVE_SIZE,
     Buffer,
@@ -40,7 +38,8 @@ class UpstreamConnection:
 
     Attributes:
         reused, announced: as above.
-        sent: when the last byte of the request had left; `NEVER` before that.
+        sent: when the last byte of the request had left; `NEVER` before that. Time in which we
+            stood still since then does not count: it is as if that had been later.
         personal: it is the client's own, and must never serve another one.
     """
 
@@ -61,7 +60,8 @@ class UpstreamConnection:
         self._codec = ServerSide()
         self._timeout = timeout
         self._progress = progress
-        self.sent = self._due = NEVER
+        self._answer: Deadline | None = None  # from when the last byte of the request had left
+        self._due: Deadline | None = None
         self._reading_head = False
         self._unsent = memoryview(b"")
         self._body_goes_on = False  # without waiting for 100 (Continue), or no longer
@@ -142,31 +142,39 @@ class UpstreamConnection:
 
     def expect_answer(self, sent: float | None = None) -> None:
         """No more of the request will be sent: from now, or then, on the server owes an answer."""
-        self.sent = trio.current_time() if sent is None else sent
-        self._expect_head_by(self.sent + self._timeout)
+        self._answer = Deadline(self._timeout, since=sent)
+        self._expect_head_by(self._answer)
 
     def expect_first_word(self) -> None:
         """The head has left, and the body waits for 100 (Continue): a word is owed from now on."""
         if not self._body_goes_on:
-            self._expect_head_by(trio.current_time() + self._timeout)
+            self._expect_head_by(Deadline(self._timeout))
 
     def body_goes_on(self) -> None:
         """The body does not wait, or no longer: the server owes nothing until all has left."""
         self._body_goes_on = True
         if not self._whole:
-            self._expect_head_by(NEVER)
+            self._expect_head_by(None)
 
-    def _expect_head_by(self, due: float) -> None:
+    def _expect_head_by(self, due: Deadline | None) -> None:
         self._due = due
         if self._reading_head:
-            self.transport.read_by = due
+            self.transport.read_by = self._head_by
+
+    @property
+    def sent(self) -> float:
+        return NEVER if self._answer is None else self._answer.since
+
+    @property
+    def _head_by(self) -> float:
+        return NEVER if self._due is None else self._due.by
 
     # The response
 
     async def wait_briefly(self, seconds: float) -> bool:
         """True if something of the response comes within `seconds` after the request was sent."""
         try:
-            await self.transport.wait_readable(min(self.sent + seconds, self._due))
+            await self.transport.wait_readable(min(self.sent + seconds, self._head_by))
         except TimedOut:
             return False
         return True
@@ -192,13 +200,13 @@ class UpstreamConnection:
                 data = self.transport.receive_nowait(RECEIVE_SIZE)
                 if data is None:
                     self._reading_head = True
-                    await self.transport.wait_readable(self._due)
+                    await self.transport.wait_readable(self._head_by)
                     continue
             except TransportBroken:
                 raise self._broken("the server reset the connection") from None
             except TimedOut:
                 reason = f"the server did not answer within {self._timeout:g} s"
-                raise ResponseTimeout(reason, self.sent) from None
+                raise ResponseTimeout(reason, self._due.since if self._due else None) from None
             finally:
                 self._reading_head = False
             self._progress.server_moved()

@@ -20,6 +20,7 @@ import trio
 
 from trio_lb.balance import NoRoom, Tally
 from trio_lb.errors import TrioLBError
+from trio_lb.net.deadlines import loop_clock
 from trio_lb.report.statistics import WorkerStatistics
 
 from .orders import ACCEPT, DRAIN, READY, Lines, stand_in
@@ -298,17 +299,17 @@ class Keeper:
 
     async def _watch(self, process: trio.Process, row: int) -> None:
         """Kill the process when its heart stops, or when it does not come to accept clients."""
-        started = looked = trio.current_time()
+        # Where it was us, or the machine, that stood still, that time is no silence.
+        clock = loop_clock()
+        started = heard = clock.lived()
         while True:
             await trio.sleep(SILENCE / 8)
-            now, before = trio.current_time(), looked
-            looked = now
-            if now - before > SILENCE / 4:
-                started += now - before
-                continue  # it was us, or the machine, that stood still: let it beat first
-            age = self._table.table.heartbeat_age(row, now)
-            if age is not None and age > SILENCE:
-                self._killed_for = f"gave no sign of life for {age:.1f} s"
+            now = clock.lived()
+            age = self._table.table.heartbeat_age(row, clock())
+            if age is not None:
+                heard = max(heard, now - age)
+            if age is not None and now - heard > SILENCE:
+                self._killed_for = f"gave no sign of life for {now - heard:.1f} s"
             elif not self._was_ready and now - started > START:
                 self._killed_for = f"was not ready after {now - started:.1f} s"
             else:

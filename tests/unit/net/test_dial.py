@@ -14,13 +14,13 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.net import black_hole, free_port, http_url
 from trio_lb.errors import ConnectFailed
-from trio_lb.net.deadlines import NEVER, Deadlines
+from trio_lb.net.deadlines import NEVER, TICK, Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.transport import receive, send
 from trio_lb.profile.address import parse_server_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from trio.testing import MockClock
@@ -38,9 +38,10 @@ def _has_ipv6() -> bool:
 
 
 @pytest.fixture
-def deadlines() -> Iterator[Deadlines]:
-    """Deadlines that have nobody left in the end."""
+async def deadlines(nursery: trio.Nursery) -> AsyncIterator[Deadlines]:
+    """Deadlines that are kept, and have nobody left in the end."""
     found = Deadlines()
+    nursery.start_soon(found.watch_forever)
     yield found
     assert len(found) == 0
 
@@ -86,7 +87,7 @@ async def test_a_name_that_is_nobodys(deadlines: Deadlines) -> None:
             raise NotImplementedError
 
     trio.socket.set_custom_hostname_resolver(NoNames())
-    with pytest.raises(ConnectFailed, match=r"^connect: app\.invalid does not resolve$"):
+    with pytest.raises(ConnectFailed, match=r"^connect: the name does not resolve$"):
         await dial(parse_server_address("http://app.invalid:80"), 5, deadlines)
 
 
@@ -96,7 +97,7 @@ async def test_too_slow_is_a_gateway_timeout(
     with black_hole() as url, pytest.raises(ConnectFailed, match="no answer within 2 s") as caught:
         await dial(parse_server_address(url), 2, deadlines)
     assert caught.value.status == 504
-    assert trio.current_time() == pytest.approx(2)
+    assert 2 <= trio.current_time() <= 2 + 2 * TICK
 
 
 async def test_cancelling_leaves_nothing_open(deadlines: Deadlines) -> None:

@@ -114,13 +114,11 @@ async def test_clients_are_handed_over_with_their_address(unix: bool, tmp_path: 
         while len(accepted) < 100:
             await trio.lowlevel.checkpoint()
         assert {transport.peer for transport in accepted} == {"unix:" if unix else "127.0.0.1"}
-        assert len(deadlines) == 100
         for transport in accepted:
             transport.close()
         for client in clients:
             client.socket.close()
         nursery.cancel_scope.cancel()
-    assert len(deadlines) == 0
 
 
 async def test_connections_are_tuned() -> None:
