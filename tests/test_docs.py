@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from trio_lb.profile import Profile, json_schema, load_profile
+from trio_lb import cli
+from trio_lb.profile import Profile, json_schema, load_profile, parse_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +101,41 @@ def test_every_test_that_is_promised_exists() -> None:
         for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
     }
     assert sorted(set(chain.from_iterable(promised)) - tests) == []
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """The blocks of code of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    (document, line)
+    for document in DOCUMENTS
+    for block in blocks(document, "sh")
+    for line in block.splitlines()
+    if line.startswith("trio-lb ")
+]
+
+
+@pytest.mark.parametrize(
+    ("document", "line"), COMMANDS, ids=[f"{document.name} {line}" for document, line in COMMANDS]
+)
+def test_commands_are_right_in_every_shell(document: Path, line: str) -> None:
+    """zsh takes unquoted wildcards that match no file for an error."""
+    command = re.sub(r" +#.*$", "", line).split(" > ")[0]
+    bare = re.sub(r""" "[^"$`\\]*"| '[^']*'""", " ", command)
+    assert not re.search(r"[*?\[\]{}$~!<>|&;()]", bare), "needs quotes"
+    arguments = shlex.split(command)[1:]
+    assert cli._parser().parse_args(arguments).run
+
+
+def test_the_readme_has_commands() -> None:
+    told = [shlex.split(line)[1] for document, line in COMMANDS if document.name == "README.md"]
+    assert {"start", "reload", "stop", "check"} <= set(told)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_whole_profiles_are_right(document: Path) -> None:
+    for block in blocks(document, "yaml"):
+        if re.search("^servers:", block, re.MULTILINE):
+            parse_profile(block, document.name, {"APP_HOST": "app", "APP_WEIGHT": "2"})

@@ -15,14 +15,25 @@ from .errors import ListenError, TrioLBError
 
 if TYPE_CHECKING:
     from .load_balancer import LoadBalancer, open_load_balancer
-    from .profile import Profile, ProfileError, load_profile, parse_profile
+    from .profile import (
+        Address,
+        HealthCheck,
+        Profile,
+        ProfileError,
+        Server,
+        load_profile,
+        parse_profile,
+    )
     from .report.statistics import ServerStatistics, Statistics, WorkerStatistics
 
 __all__ = [
+    "Address",
+    "HealthCheck",
     "ListenError",
     "LoadBalancer",
     "Profile",
     "ProfileError",
+    "Server",
     "ServerStatistics",
     "Statistics",
     "TrioLBError",
@@ -34,9 +45,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Address": "profile",
+    "HealthCheck": "profile",
     "LoadBalancer": "load_balancer",
     "Profile": "profile",
     "ProfileError": "profile",
+    "Server": "profile",
     "ServerStatistics": "report.statistics",
     "Statistics": "report.statistics",
     "WorkerStatistics": "report.statistics",

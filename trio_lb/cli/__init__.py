@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from trio_lb.cli import check, demo, reload, start, stop
-from trio_lb.cli.common import FAILED, examples, print_error
+from trio_lb.cli.common import FAILED, Parser, examples, print_error
 from trio_lb.errors import TrioLBError
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="trio-lb",
         description="An L7 HTTP load balancer.",
         epilog=examples(
             ("trio-lb demo", "see it work, with three small servers of its own"),
             ("trio-lb start", "run the profile config.yaml"),
-            ("trio-lb start -p x.yaml -r", "run another one, and show what it does"),
+            ("trio-lb start x.yaml -r", "run another one, and show what it does"),
             ("trio-lb reload", "have it read its profile again"),
             ("trio-lb stop", "have it finish what is in flight and end"),
             ("trio-lb check x.yaml", "is it right, and what are all its values?"),

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from trio_lb.cli.common import DEFAULT_PROFILE, UsageError, add_command, read_profile
+from trio_lb.cli.common import (
+    DEFAULT_PROFILE,
+    add_command,
+    add_profile,
+    profile_name,
+    read_profile,
+    read_standard_input,
+)
 
 if TYPE_CHECKING:
     import argparse
 
     from trio_lb.cli.common import Commands
+    from trio_lb.profile import Problem
 
 
 def add_to(commands: Commands) -> None:
@@ -22,14 +32,10 @@ def add_to(commands: Commands) -> None:
         "What is wrong is told with file, line and column; the exit code is 2 then.",
         ("trio-lb check", f"{DEFAULT_PROFILE} in this directory"),
         ("trio-lb check -q x.yaml", "only say what is wrong"),
+        ("trio-lb check - < x.yaml", "from standard input"),
         ("trio-lb check --schema > schema.json", "for editors, which can complete with it"),
     )
-    parser.add_argument(
-        "file", nargs="?", metavar="FILE", help=f"the profile (default: {DEFAULT_PROFILE})"
-    )
-    parser.add_argument(
-        "-p", "--profile", "--path", metavar="FILE", help="another way to give the profile"
-    )
+    add_profile(parser, 'the profile, or "-" for standard input')
     parser.add_argument("-q", "--quiet", action="store_true", help="do not print the profile")
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of profiles instead"
@@ -39,6 +45,7 @@ def add_to(commands: Commands) -> None:
 
 def check(arguments: argparse.Namespace) -> int:
     """Check a profile, or print the schema."""
+    from trio_lb.cli.usable import for_check
     from trio_lb.profile import dump_profile, json_schema
 
     if arguments.schema:
@@ -46,9 +53,14 @@ def check(arguments: argparse.Namespace) -> int:
 
         print(json.dumps(json_schema(), indent=2))
         return 0
-    if arguments.file and arguments.profile:
-        raise UsageError("two profiles are given: check takes one")
-    profile = read_profile(arguments.file or arguments.profile)
+    name = profile_name(arguments)
+    read = read_standard_input if name == "-" else partial(read_profile, name)
+    profile = read(review=for_check, warn=_warn)
     if not arguments.quiet:
         print(dump_profile(profile, as_written=True), end="")
     return 0
+
+
+def _warn(problem: Problem) -> None:
+    key = f"{problem.key}: " if problem.key else ""
+    print(f"{problem.location}: warning: {key}{problem.message}", file=sys.stderr)

@@ -14,7 +14,10 @@ import argparse_addons
 from trio_lb.errors import TrioLBError
 
 if TYPE_CHECKING:
-    from trio_lb.profile import Address, Algorithm, Profile
+    from collections.abc import Callable, Sequence
+
+    from trio_lb.profile import Address, Algorithm, Problem, Profile
+    from trio_lb.profile.reading import Review
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -31,6 +34,36 @@ class UsageError(TrioLBError):
     """A command can't do what it is asked to, and its user can change that."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells who mistypes a command or an option which one is nearest."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """As `argparse` has it; see `_unknown` for what is left over."""
+        arguments, rest = self.parse_known_args(args, namespace)
+        if rest:
+            parser: Parser = getattr(arguments, "parser", self)
+            parser.error(parser._unknown(rest[0]))
+        return arguments
+
+    def _unknown(self, argument: str) -> str:
+        if not argument.startswith("-"):
+            return f"one argument too many: {argument}"
+        option = argument.partition("=")[0]
+        known = [each for each in self._option_string_actions if each.startswith("--")]
+        near = difflib.get_close_matches(option, known, 1)
+        return f"unknown option {option}" + (f": did you mean {near[0]}?" if near else "")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(each) for each in action.choices]
+        near = difflib.get_close_matches(str(value), known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise argparse.ArgumentError(None, f"unknown command {value}: {hint}")
+
+
 def examples(*pairs: tuple[str, str]) -> str:
     """The examples at the end of a help text."""
     width = max(len(command) for command, _ in pairs)
@@ -41,7 +74,7 @@ def add_command(
     commands: Commands, name: str, summary: str, description: str, *pairs: tuple[str, str]
 ) -> argparse.ArgumentParser:
     """Add a command with its help text; the pairs are its examples."""
-    return commands.add_parser(
+    parser = commands.add_parser(
         name,
         help=summary,
         description=textwrap.fill(description, 78),
@@ -49,6 +82,8 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.set_defaults(parser=parser)
+    return parser
 
 
 def add_log_level(parser: argparse.ArgumentParser) -> None:
@@ -123,12 +158,58 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
 
 
-def read_profile(path: str | None, *, again: bool = False) -> Profile:
+def file_name(text: str) -> str:
+    """Read the name of a file."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("expected the name of a file, got nothing")
+    return text
+
+
+def add_profile(parser: argparse.ArgumentParser, what: str = "the profile") -> None:
+    """Add the two ways to name a profile; see `profile_name`."""
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        type=file_name,
+        help=f"{what} (default: {DEFAULT_PROFILE})",
+    )
+    parser.add_argument(
+        "-p",
+        "--profile",
+        "--path",
+        metavar="FILE",
+        type=file_name,
+        help="another way to give it",
+    )
+
+
+def profile_name(arguments: argparse.Namespace) -> str | None:
+    """The profile that a command was given, if any.
+
+    Raises:
+        UsageError: two of them.
+    """
+    if arguments.file and arguments.profile:
+        raise UsageError("two profiles are given, and one is expected")
+    name: str | None = arguments.file or arguments.profile
+    return name
+
+
+def read_profile(
+    path: str | None,
+    *,
+    again: bool = False,
+    review: Review | None = None,
+    warn: Callable[[Problem], None] | None = None,
+) -> Profile:
     """Read the profile that a command was given, or `DEFAULT_PROFILE`.
 
     Args:
         path: as it was given; a pipe will do (`/dev/stdin`, `<(command)`).
         again: while something runs; then it has to be a regular file.
+        review: finds what is wrong with one that is right by itself.
+        warn: called with what may be a mistake.
 
     Raises:
         UsageError: none was given, and there is none by that name.
@@ -141,7 +222,23 @@ def read_profile(path: str | None, *, again: bool = False) -> Profile:
             f"there is no {DEFAULT_PROFILE} in this directory: "
             "give a profile with --profile FILE, or try `trio-lb demo`"
         )
-    return load_profile(path or DEFAULT_PROFILE, streams=not again)
+    return load_profile(path or DEFAULT_PROFILE, streams=not again, review=review, warn=warn)
+
+
+def read_standard_input(
+    *, review: Review | None = None, warn: Callable[[Problem], None] | None = None
+) -> Profile:
+    """Read a profile from standard input; see `read_profile`.
+
+    Raises:
+        ProfileError: it is wrong.
+    """
+    from trio_lb.profile import parse_profile
+    from trio_lb.profile.loading import MAX_BYTES, decode
+
+    source = "<standard input>"
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
+    return parse_profile(decode(data, source), source, review=review, warn=warn)
 
 
 def print_error(error: TrioLBError | str) -> int:

@@ -6,7 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trio_lb.cli.common import DEFAULT_PROFILE, read_profile
+from trio_lb.cli.common import (
+    DEFAULT_PROFILE,
+    add_profile,
+    file_name,
+    profile_name,
+    read_profile,
+)
 from trio_lb.errors import TrioLBError
 
 if TYPE_CHECKING:
@@ -20,15 +26,12 @@ if TYPE_CHECKING:
 
 def add_target(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which load balancer is meant."""
+    add_profile(parser, "the profile that it runs")
     parser.add_argument(
-        "-p",
-        "--profile",
-        "--path",
+        "--pid-file",
         metavar="FILE",
-        help=f"the profile that it runs (default: {DEFAULT_PROFILE})",
-    )
-    parser.add_argument(
-        "--pid-file", metavar="FILE", help="its pid file, if it can't be found by the profile"
+        type=file_name,
+        help="its pid file, if it can't be found by the profile",
     )
 
 
@@ -99,11 +102,12 @@ def _where(
     from trio_lb.supervise.runtime_dir import possible_pid_files
 
     path: str | None = arguments.pid_file
-    if path and arguments.profile is None:
+    given = profile_name(arguments)
+    if path and given is None:
         return [path], None, _nobody("pid file", path)
-    name = arguments.profile or DEFAULT_PROFILE
+    name = given or DEFAULT_PROFILE
     try:
-        profile = read_profile(arguments.profile)
+        profile = read_profile(given)
     except ProfileError as error:
         if not wrong_too:
             raise

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 from trio_lb.cli.common import (
     DEFAULT_PROFILE,
+    UsageError,
     add_command,
     add_log_level,
+    add_profile,
     algorithm,
+    file_name,
     listen_address,
+    profile_name,
     read_profile,
     workers,
 )
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from trio_lb.cli.common import Commands
-    from trio_lb.profile import Profile
+    from trio_lb.profile import Problem, Profile
+    from trio_lb.profile.reading import Review
 
 
 def add_to(commands: Commands) -> None:
@@ -32,17 +39,11 @@ def add_to(commands: Commands) -> None:
         "flight are finished first. HUP has it read its profile again (see reload). What is "
         "given here goes over the profile, also then.",
         ("trio-lb start", f"with {DEFAULT_PROFILE} in this directory"),
-        ("trio-lb start -p x.yaml --report", "show what it does"),
+        ("trio-lb start x.yaml --report", "show what it does"),
         ("trio-lb start -w 4 -rr", "with four workers, and show each of them"),
-        ("trio-lb start -a lc -u http://*:8080", "another algorithm, another address"),
+        ("trio-lb start -a lc -u 'http://*:8080'", "another algorithm, another address"),
     )
-    parser.add_argument(
-        "-p",
-        "--profile",
-        "--path",
-        metavar="FILE",
-        help=f"the profile (default: {DEFAULT_PROFILE})",
-    )
+    add_profile(parser)
     parser.add_argument(
         "-u",
         "--address",
@@ -79,6 +80,7 @@ def add_to(commands: Commands) -> None:
         "-s",
         "--save",
         metavar="FILE",
+        type=file_name,
         help="append the reports to a file; as JSON lines if its name ends in .jsonl",
     )
     add_log_level(parser)
@@ -88,21 +90,35 @@ def add_to(commands: Commands) -> None:
 def start(arguments: argparse.Namespace) -> int:
     """Run the load balancer of a profile."""
     from trio_lb import logs
+    from trio_lb.cli.usable import for_reload, for_start, why_not_saved
     from trio_lb.profile import override
 
-    def load(*, again: bool = True) -> Profile:
-        return override(
-            read_profile(arguments.profile, again=again),
+    name = profile_name(arguments)
+    if name == "-":
+        raise UsageError("start takes a file, which it can read again: not standard input")
+    warnings: list[Problem] = []
+
+    def load(review: Review = for_reload) -> Profile:
+        again = review is for_reload
+        warnings.clear()
+        profile = override(
+            read_profile(name, again=again, review=review, warn=warnings.append),
             listen=arguments.address,
             algorithm=arguments.algorithm,
             workers=arguments.workers,
         )
+        if again:
+            log_warnings(warnings)
+        return profile
 
-    profile = load(again=False)
+    profile = load(for_start)
+    if arguments.save and (reason := why_not_saved(arguments.save, profile)):
+        raise UsageError(f"--save: {arguments.save} can't be written: {reason}")
     logs.configure(profile.log_level, arguments.log_level)
+    log_warnings(warnings)
     from trio_lb.cli.run import run
 
-    file = arguments.profile or DEFAULT_PROFILE
+    file = name or DEFAULT_PROFILE
     return run(
         profile,
         load,
@@ -111,3 +127,9 @@ def start(arguments: argparse.Namespace) -> int:
         save=arguments.save,
         log_levels=arguments.log_level,
     )
+
+
+def log_warnings(warnings: Iterable[Problem]) -> None:
+    """Log what may be a mistake in a profile."""
+    for problem in warnings:
+        logging.getLogger("trio_lb").warning("%s", problem)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trio_lb.profile import balrs, loading
+from trio_lb.profile import balrs, loading, objects
 from trio_lb.profile.address import ANY_HOST, Address, parse_listen_address, parse_server_address
 from trio_lb.profile.algorithm import Algorithm, parse_algorithm
 from trio_lb.profile.dump import dump_profile
@@ -29,12 +29,12 @@ from trio_lb.profile.model import (
 from trio_lb.profile.pages import ErrorPage, read_pages
 from trio_lb.profile.problems import Position, Problem, ProfileError
 from trio_lb.profile.proxies import ForwardedField, TrustedNetwork
-from trio_lb.profile.reading import conflicts, read_profile
+from trio_lb.profile.reading import Review, conflicts, read_profile
 from trio_lb.profile.schema import json_schema
 from trio_lb.profile.values import parse_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "ANY_HOST",
@@ -74,6 +74,8 @@ def load_profile(
     environ: Mapping[str, str] = os.environ,
     *,
     streams: bool = False,
+    review: Review | None = None,
+    warn: Callable[[Problem], None] | None = None,
 ) -> Profile:
     """Read a profile from a file.
 
@@ -81,37 +83,57 @@ def load_profile(
         path: the file; its name begins every line of an error.
         environ: what `${NAME}` in the file stands for.
         streams: a pipe or a terminal will do as well, and is waited for.
+        review: finds what is wrong with a profile that is right by itself, with paths of values.
+        warn: called with what is no error, and may well be a mistake.
 
     Raises:
         ProfileError: the file can't be read, or with everything that is wrong in it.
     """
     path = Path(path)
-    return parse_profile(loading.read_text(path, streams=streams), str(path), environ)
+    text = loading.read_text(path, streams=streams)
+    return parse_profile(text, str(path), environ, review=review, warn=warn)
 
 
 def parse_profile(
-    text: str, source: str = "<profile>", environ: Mapping[str, str] = os.environ
+    profile: str | Mapping[str, object],
+    source: str = "<profile>",
+    environ: Mapping[str, str] = os.environ,
+    *,
+    review: Review | None = None,
+    warn: Callable[[Problem], None] | None = None,
 ) -> Profile:
-    """Read a profile from a text.
+    """Read a profile from a text, or from what YAML or JSON would make of one.
 
     Args:
-        text: YAML, or the format of Bal.rs.
-        source: what the text is called in errors.
-        environ: what `${NAME}` in the text stands for.
+        profile: YAML, or the format of Bal.rs; or a dict with the keys of a profile. Its values are
+            numbers, truth values, texts, lists and dicts; a `timedelta` is a duration, too.
+        source: what it is called in errors.
+        environ: what `${NAME}` in a text stands for.
+        review: finds what is wrong with a profile that is right by itself, with paths of values.
+        warn: called with what is no error, and may well be a mistake.
 
     Raises:
         ProfileError: with everything that is wrong in it, and nothing else for any text.
     """
-    text = text.removeprefix("\ufeff")
+    root, problems = _tree(profile, source)
+    return read_profile(root, source, environ, problems, review=review, warn=warn)
+
+
+def _tree(
+    profile: str | Mapping[str, object], source: str
+) -> tuple[loading.Node, Sequence[Problem]]:
+    """The tree of what a profile says, and what is wrong with the text itself."""
+    if not isinstance(profile, str):
+        return objects.tree_of(profile, source), ()
+    text = profile.removeprefix("\ufeff")
     loading.check_characters(text, source)
     if balrs.is_balrs(text):
-        tree, problems = balrs.compose(text, source)
-        return read_profile(tree, source, environ, problems)
+        return balrs.compose(text, source)
     root = loading.compose(text, source)
     if root is None or (isinstance(root, loading.Scalar) and root.is_null):
         message = "there is nothing in it: a profile has at least one server, as in " + _SMALLEST
         raise ProfileError([Problem(source, Position(1, 1), "", message)])
-    return read_profile(root, source, environ)
+    return root, ()
 
 
 def override(

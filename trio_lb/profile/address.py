@@ -13,6 +13,8 @@ ANY_HOST: Final = "*"
 """The host of a listen address that means every interface, IPv4 and IPv6."""
 
 _EXAMPLE: Final = "expected an address such as http://127.0.0.1:3001 or unix:/run/app.sock"
+_ONE: Final = "expected one address here; several are written as a list, [a, b]"
+_SEVERAL: Final = re.compile(r"[\s,;](https?://|unix:)", re.IGNORECASE)
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PREFIX: Final = re.compile(r"(/[!-~]*)?")
 _UNIX_PATH_BYTES: Final = 107
@@ -119,6 +121,8 @@ def _maybe_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
 
 
 def _parse(text: str) -> Address:
+    if _SEVERAL.search(text):
+        raise ValueError(_ONE)
     if text[:5].lower() == "unix:":
         return _unix(text[5:])
     scheme, separator, rest = text.partition("://")
@@ -131,7 +135,7 @@ def _parse(text: str) -> Address:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     path = rest.removeprefix(authority)
     if "," in authority:
-        raise ValueError("expected one address here; several are written as a list, [a, b]")
+        raise ValueError(_ONE)
     if "@" in authority:
         raise ValueError("expected an address without a user name or password")
     if "?" in path or "#" in path:

@@ -100,7 +100,7 @@ def _read_lines(text: str, source: str) -> tuple[_Lines, list[Problem]]:
             message = f"unknown key in the format of Bal.rs: {hint}"
             problems.append(Problem(source, position, name, message))
         elif name in lines:
-            first = lines[name][0].position
+            first = _place(lines[name][0])
             message = f"a second time (first at {first.line}:{first.column})"
             problems.append(Problem(source, position, name, message))
         else:
@@ -146,14 +146,19 @@ def _servers(lines: _Lines, source: str, problems: list[Problem]) -> Node:
     )
 
 
+def _place(value: Scalar) -> Position:
+    assert value.position is not None
+    return value.position
+
+
 def _split(value: Scalar) -> list[Scalar]:
     """The items of a list with commas, each with its own place."""
     if not value.text:
         return []
     items = []
-    column = value.position.column
+    line, column = _place(value)
     for part in value.text.split(","):
         indent = len(part) - len(part.lstrip())
-        items.append(Scalar(Position(value.position.line, column + indent), part.strip()))
+        items.append(Scalar(Position(line, column + indent), part.strip()))
         column += len(part) + 1
     return items

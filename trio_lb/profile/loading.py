@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 4 * 1024 * 1024
 """No profile is larger: some 40 000 servers."""
 
-_MAX_DEPTH: Final = 16
+MAX_DEPTH: Final = 16
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
@@ -41,7 +41,7 @@ _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 class Scalar:
     """A text, number or word; which of them, its key decides."""
 
-    position: Position
+    position: Position | None
     text: str
     plain: bool = True
 
@@ -60,7 +60,7 @@ class Scalar:
 class Sequence:
     """A list."""
 
-    position: Position
+    position: Position | None
     items: list[Node]
 
 
@@ -68,7 +68,7 @@ class Sequence:
 class Mapping:
     """Keys with their values, in order; a key may be there twice."""
 
-    position: Position
+    position: Position | None
     entries: list[tuple[Scalar, Node]]
 
 
@@ -93,6 +93,15 @@ def read_text(path: Path, *, streams: bool = False) -> str:
         raise ProfileError([Problem(source, None, "", f"can't read it: {reason}")]) from None
     except ValueError:  # NUL in the name
         raise ProfileError([Problem(repr(source), None, "", "not the name of a file")]) from None
+    return decode(data, source)
+
+
+def decode(data: bytes, source: str) -> str:
+    """The text of a profile.
+
+    Raises:
+        ProfileError: too large, or not UTF-8.
+    """
     if len(data) > MAX_BYTES:
         message = f"larger than a profile can be ({MAX_BYTES // 2**20} MiB)"
         raise ProfileError([Problem(source, None, "", message)])
@@ -163,7 +172,7 @@ class _Composer:
             case yaml.CollectionStartEvent():
                 if event.tag is not None:
                     raise self._tag(event.tag, position)
-                if len(self._open) == _MAX_DEPTH:
+                if len(self._open) == MAX_DEPTH:
                     raise self._problem(position, "nested deeper than a profile can be")
                 sequence = isinstance(event, yaml.SequenceStartEvent)
                 node = Sequence(position, []) if sequence else Mapping(position, [])
@@ -209,7 +218,7 @@ class _Composer:
         name = tag.replace("tag:yaml.org,2002:", "!!")
         return self._problem(position, f"a profile has no use for YAML tags ({name})")
 
-    def _problem(self, position: Position, message: str) -> ProfileError:
+    def _problem(self, position: Position | None, message: str) -> ProfileError:
         return ProfileError([Problem(self._source, position, "", message)])
 
 

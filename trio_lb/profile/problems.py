@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,6 +45,12 @@ class Problem:
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
         return f"{self.location}: {key}{self.message}"
+
+
+def joined(path: str, key: str) -> str:
+    """The path of a key below another one, printable whatever the key is."""
+    key = key if key.isprintable() and len(key) <= 60 else json.dumps(key[:60])
+    return f"{path}.{key}" if path else key
 
 
 class ProfileError(TrioLBError):

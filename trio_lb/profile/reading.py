@@ -7,24 +7,29 @@ on, so that one run names all that is wrong in a file.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from trio_lb.profile.address import Address, leads_back
 from trio_lb.profile.kinds import Kind, keys_of
 from trio_lb.profile.loading import VARIABLE, Mapping, Node, Scalar, Sequence
 from trio_lb.profile.model import SHORT_FORMS, Listen, Profile, Server
-from trio_lb.profile.problems import Position, Problem, ProfileError
+from trio_lb.profile.problems import Position, Problem, ProfileError, joined
+from trio_lb.profile.spaces import missing_space
 from trio_lb.profile.units import Leaf, is_off
 from trio_lb.profile.values import MAX_NAME, NAME
 
 if TYPE_CHECKING:
     import collections.abc
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from msgspec import Struct
+
+Review: TypeAlias = "Callable[[Profile], Iterable[tuple[str, str]]]"
+"""Gives the paths of values and what is wrong with each."""
+
+_THIS_HOST: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _WRONG: Final[Any] = object()
 """Stands for a value that couldn't be read; its problem is noted."""
@@ -38,6 +43,9 @@ def read_profile(
     source: str,
     environ: collections.abc.Mapping[str, str],
     problems: Iterable[Problem] = (),
+    *,
+    review: Review | None = None,
+    warn: Callable[[Problem], None] | None = None,
 ) -> Profile:
     """Read a profile from its tree.
 
@@ -46,6 +54,8 @@ def read_profile(
         source: name of the text for error messages.
         environ: what `${NAME}` stands for.
         problems: what was already found wrong in the text.
+        review: finds what is wrong with a profile that is right by itself.
+        warn: called with what may be a mistake.
 
     Raises:
         ProfileError: with everything that is wrong in it.
@@ -54,9 +64,14 @@ def read_profile(
     reader.problems.extend(problems)
     profile = reader.struct(Profile, root, "")
     reader.cross_check()
+    if not reader.problems and review is not None:
+        reader.note_all(review(profile))
     if reader.problems:
         raise ProfileError(reader.problems)
     assert isinstance(profile, Profile)
+    if warn is not None:
+        for path, message in doubts(profile):
+            warn(reader.problem(path, message))
     return profile
 
 
@@ -95,13 +110,24 @@ def conflicts(
                 yield path, f"{server.address} is {where}"
 
 
+def doubts(profile: Profile) -> Iterator[tuple[str, str]]:
+    """What is no error, and may well be a mistake; as `conflicts` has it."""
+    seen: dict[tuple[int, str], str] = {}
+    for index, server in enumerate(profile.servers):
+        address = server.address
+        if address.unix is None and address.host in _THIS_HOST:
+            first = seen.setdefault((address.port, address.path), f"servers[{index}]")
+            if first != f"servers[{index}]":
+                yield f"servers[{index}]", f"{address} is probably the same server as {first}"
+
+
 class _Reader:
     def __init__(self, source: str, environ: collections.abc.Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
-        self._noted: set[tuple[Position, str]] = set()
+        self._noted: set[tuple[Position | str, str]] = set()
         self._source = source
         self._environ = environ
-        self._places: dict[str, Position] = {}  # of all paths that were read
+        self._places: dict[str, Position | None] = {}  # of all paths that were read
         self._off: set[str] = set()  # lists that there are none of
         self._from_environment: dict[str, str] = {}  # as they are written, by their paths
         self._listen: dict[str, Listen] = {}
@@ -126,10 +152,10 @@ class _Reader:
                 self._unknown(name, path, list(keys))
                 continue
             key = keys[name.text]
-            values[key.field] = self._value(key.kind, value, _join(path, key.name))
+            values[key.field] = self._value(key.kind, value, joined(path, key.name))
         for key in keys.values():
             if key.required and key.field not in values:
-                self._note(node.position, _join(path, key.name), "missing: it has no default")
+                self._note(node.position, joined(path, key.name), "missing: it has no default")
                 values[key.field] = _WRONG
         return self._built(struct, values, path)
 
@@ -139,8 +165,18 @@ class _Reader:
         if "listen" not in self._places:
             (listen["listen"],) = keys_of(Profile)["listen"].default
         trusted = "trusted_proxies" in self._places.keys() - self._off
-        for path, message in conflicts(listen, self._servers, trusted):
-            self._note(self._places[path], path, message)
+        self.note_all(conflicts(listen, self._servers, trusted))
+
+    def note_all(self, found: Iterable[tuple[str, str]]) -> None:
+        """Note what is wrong with values that were read."""
+        self.problems += [self.problem(path, message) for path, message in found]
+
+    def problem(self, path: str, message: str) -> Problem:
+        """What is wrong with a value that was read; one may stand without its list."""
+        for key in (path, path.removesuffix("[0]")):
+            if key in self._places:
+                return Problem(self._source, self._places[key], key, message)
+        return Problem(self._source, None, path, message)
 
     def _built(self, struct: type[Struct], values: dict[str, Any], path: str) -> Any:
         if _WRONG in values.values():
@@ -156,20 +192,24 @@ class _Reader:
 
     def _entries(self, node: Mapping, path: str) -> Iterator[tuple[Scalar, Node]]:
         """The entries of a mapping without those that repeat a key, which are noted."""
-        seen: dict[str, Position] = {}
+        seen: dict[str, Position | None] = {}
         for key, value in node.entries:
             if key.text in seen:
                 first = seen[key.text]
-                message = f"a second time (first at {first.line}:{first.column})"
-                self._note(key.position, _join(path, key.text), message)
+                where = f" (first at {first.line}:{first.column})" if first else ""
+                message = f"a second time{where}"
+                self._note(key.position, joined(path, key.text), message)
                 continue
             seen[key.text] = key.position
             yield key, value
 
     def _unknown(self, key: Scalar, path: str, known: list[str]) -> None:
+        if message := missing_space(key.text):
+            self._note(key.position, path, message)
+            return
         near = difflib.get_close_matches(key.text.lower().replace("-", "_"), known, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
-        self._note(key.position, _join(path, key.text), f"unknown key: {hint}")
+        self._note(key.position, joined(path, key.text), f"unknown key: {hint}")
 
     def _value(self, kind: Kind, node: Node, path: str) -> Any:
         self._places[path] = node.position
@@ -190,7 +230,7 @@ class _Reader:
             return self._wrong(node, path, "expected a mapping")
         values: dict[Any, Any] = {}
         for name, value in self._entries(node, path):
-            place = _join(path, name.text)
+            place = joined(path, name.text)
             key = self._parsed(Kind(leaf=key_leaf), name, place, name.text)
             if key in values and key is not _WRONG:
                 key = self._wrong(name, place, "expected each of them once")
@@ -280,19 +320,16 @@ class _Reader:
     def _wrong(self, node: Node, path: str, message: str, text: str | None = None) -> Any:
         if isinstance(node, Scalar) and node.names_variables:
             text = node.text
+        if isinstance(node, Scalar) and node.plain:
+            message = missing_space(node.text) or message
         self._note(node.position, path, f"{message}, got {_shown(node, text)}")
         return _WRONG
 
-    def _note(self, position: Position, path: str, message: str) -> None:
+    def _note(self, position: Position | None, path: str, message: str) -> None:
         """Note a problem, once for a value that stands for two keys (an alias, say)."""
-        if (position, message) not in self._noted:
-            self._noted.add((position, message))
+        if (position or path, message) not in self._noted:
+            self._noted.add((position or path, message))
             self.problems.append(Problem(self._source, position, path, message))
-
-
-def _join(path: str, key: str) -> str:
-    key = key if key.isprintable() and len(key) <= 60 else json.dumps(key[:60])
-    return f"{path}.{key}" if path else key
 
 
 def _shown(node: Node, text: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from trio_lb.profile.problems import Position
+from trio_lb.profile.spaces import missing_space
 
 if TYPE_CHECKING:
     import yaml
@@ -44,6 +45,11 @@ def explain(error: yaml.MarkedYAMLError, text: str) -> tuple[Position, str]:
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "${" in line[: mark.column + 1][-2:]:
         return position, 'inside [ ] or { } a value with ${NAME} needs quotes: "${NAME}"'
+    for number in (mark.line - 1, mark.line):  # the line before may be one text with this one
+        if 0 <= number < len(lines) and (message := missing_space(lines[number])):
+            return Position(
+                number + 1, 1 + len(lines[number]) - len(lines[number].lstrip())
+            ), message
     if "cannot start any token" in problem:
         return position, _bad_start(line[mark.column : mark.column + 1])
     begun = ""

@@ -51,7 +51,7 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     output = capsys.readouterr()
     assert output.out.startswith("usage: trio-lb ")
-    assert "trio-lb start -p x.yaml -r" in output.out
+    assert "trio-lb start x.yaml -r" in output.out
     assert output.err == ""
 
 
@@ -67,10 +67,10 @@ def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["begin"], "invalid choice: 'begin'"),
-        (["help", "begin"], "invalid choice: 'begin'"),
-        (["start", "--repot"], "unrecognized arguments: --repot"),
-        (["start", "--rep"], "unrecognized arguments: --rep"),
+        (["begin"], "unknown command begin: known are start, reload"),
+        (["help", "begin"], "unknown command begin: known are start, reload"),
+        (["start", "--repot"], "unknown option --repot: did you mean --report?"),
+        (["start", "--rep"], "unknown option --rep: did you mean --report?"),
         (["start", "-a", "rond_robin"], 'did you mean "round_robin"?'),
         (["start", "-u", "https://a"], "TLS) is not supported yet"),
         (["start", "-u", "localhost:80"], 'did you mean "http://localhost:80"?'),
