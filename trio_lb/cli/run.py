@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_lb.cli.common import UsageError
 from trio_lb.errors import TrioLBError
 from trio_lb.report.save import save_reports
 from trio_lb.report.terminal import show_reports
@@ -19,7 +21,7 @@ from trio_lb.supervise.activation import address_of, passed_sockets
 from trio_lb.supervise.limits import descriptor_warning, raise_descriptor_limit
 from trio_lb.supervise.notify import Notifier
 from trio_lb.supervise.pidfile import PidFileError, hold_pid_file
-from trio_lb.supervise.privileges import drop_privileges, find_user
+from trio_lb.supervise.privileges import PrivilegeError, User, drop_privileges, find_user
 from trio_lb.supervise.runtime_dir import default_pid_file
 from trio_lb.supervise.sockets import ListeningSockets
 from trio_lb.supervise.supervisor import Supervisor
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from trio_lb.profile import Profile
 
 log = logging.getLogger("trio_lb")
+
+#: Seconds that looking up the user may take; its database may be in the network.
+_LOOK_UP = 10.0
 
 #: How often a live report is redrawn on a terminal, seconds.
 _LIVE = 1.0
@@ -65,8 +70,15 @@ def run(
         CLEAN if everything in flight was finished; FAILED if an address could not be bound, no
         worker could be started, or requests were cut because the drain time was over or a second
         signal came.
+
+    Raises:
+        UsageError: the profile's user is not to be had.
+        TrioLBError: it can't be started.
     """
-    return trio.run(serve, profile, load, report, save, log_levels or [], file)
+    try:
+        return trio.run(serve, profile, load, report, save, log_levels or [], file)
+    except PrivilegeError as error:
+        raise UsageError(str(error)) from None
 
 
 async def serve(
@@ -78,13 +90,14 @@ async def serve(
     file: str | None = None,
 ) -> ExitCode:
     """Balance until a signal ends it; the asynchronous part of `run`."""
-    user = None if profile.user is None else find_user(profile.user)
+    user = None if profile.user is None else await _look_up(profile.user)
     if warning := descriptor_warning(profile, raise_descriptor_limit()):
         log.warning("%s", warning)
     sockets = ListeningSockets([(sock, address_of(sock)) for sock in passed_sockets()])
     supervisor = Supervisor(profile, load, sockets, Notifier(), log_levels)
     failure: TrioLBError | None = None
     with ExitStack() as stack:
+        stack.callback(sockets.close)  # also where it does not come to `supervisor.run`
         signals = stack.enter_context(
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
         )
@@ -98,6 +111,11 @@ async def serve(
                 await supervisor.bind()
                 if user is not None:
                     drop_privileges(user)
+                elif os.geteuid() == 0 and file is not None:
+                    log.warning(
+                        "running as root, and so do the workers, which read what strangers send: "
+                        "write `user: NAME` into the profile to go on as NAME after the start"
+                    )
                 await supervisor.run()
             except TrioLBError as exc:
                 failure = exc  # raised below, in no group
@@ -108,6 +126,12 @@ async def serve(
         log.info("drained")
         return ExitCode.CLEAN
     return ExitCode.FAILED
+
+
+async def _look_up(name: str) -> User:
+    with trio.move_on_after(_LOOK_UP):
+        return await trio.to_thread.run_sync(find_user, name, abandon_on_cancel=True)
+    raise PrivilegeError(f"user: looking up {name} took longer than {_LOOK_UP:g} s")
 
 
 def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str | None:

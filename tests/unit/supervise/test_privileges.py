@@ -44,9 +44,11 @@ def _run(code: str) -> list[str]:
 def test_users_are_looked_up() -> None:
     me = pwd.getpwuid(os.getuid())
     group = grp.getgrall()[-1]
-    assert find_user(me.pw_name) == User(me.pw_name, me.pw_uid, me.pw_gid)
+    groups = tuple(os.getgrouplist(me.pw_name, me.pw_gid))
+    assert find_user(me.pw_name) == User(me.pw_name, me.pw_uid, me.pw_gid, groups)
     found = find_user(f"{me.pw_name}:{group.gr_name}")
-    assert found == User(me.pw_name, me.pw_uid, group.gr_gid)
+    groups = tuple(os.getgrouplist(me.pw_name, group.gr_gid))
+    assert found == User(me.pw_name, me.pw_uid, group.gr_gid, groups)
     with pytest.raises(PrivilegeError, match=r"^user: there is no user 'no-such-user' on"):
         find_user("no-such-user")
     with pytest.raises(PrivilegeError, match=r"^user: there is no group 'no-such-group' on"):
@@ -55,7 +57,7 @@ def test_users_are_looked_up() -> None:
 
 def test_nothing_happens_to_who_is_that_user_already() -> None:
     before = os.getresuid(), os.getresgid(), os.getgroups()
-    drop_privileges(User("me", os.getuid(), os.getgid()))
+    drop_privileges(User("me", os.getuid(), os.getgid(), ()))
     assert (os.getresuid(), os.getresgid(), os.getgroups()) == before
 
 
@@ -113,6 +115,25 @@ def test_who_is_not_root_is_told() -> None:
             print(error)
         """)
     assert said == ["user: only root can become daemon: start trio-lb as root, or without user"]
+
+
+@needs_root
+def test_what_the_system_refuses_is_told_in_a_line() -> None:
+    """A number that this user namespace has no place for, more groups than there may be, ..."""
+    said = _run("""
+        import errno
+        for name in ("setgroups", "setgid", "setuid"):
+            real = getattr(os, name)
+            def refuse(_):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            setattr(os, name, refuse)
+            try:
+                drop_privileges(find_user("nobody"))
+            except PrivilegeError as error:
+                print(error)
+            setattr(os, name, real)
+        """)
+    assert said == ["user: cannot become nobody: Invalid argument"] * 3
 
 
 @needs_root
