@@ -61,9 +61,11 @@ class LoadBalancer:
         Clients that are already in a listening queue are still served. Answers get
         `Connection: close`, idle connections are closed.
 
+        It may be called at any time, and several times at once.
+
         Returns:
-            True if everything ended by itself; False if the profile's drain time was over first,
-            and what was left has been cut.
+            True if everything ended by itself; False if the profile's drain time was over, or the
+            block was left, before that, and what was left has been cut.
         """
         return await self._service.drain()
 

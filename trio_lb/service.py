@@ -98,23 +98,30 @@ class Service:
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
         self._also: dict[Listener, trio.CancelScope] = {}
-        self._drained = trio.Event()
+        self._begun = False
+        self._ended = trio.Event()
+        #: Everything ended by itself.
+        self._finished = False
 
     async def accept(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Accept clients until drained; then serve those that are there, to their last answer."""
-        async with trio.open_nursery() as self._clients:
-            with self._accepting:
-                async with trio.open_nursery() as self._acceptors:
-                    for listener in self.listeners:
-                        self._acceptors.start_soon(self._accept_from, listener)
-                    task_status.started()
-            for listener in (*self.listeners, *self.spare):
-                self._take_queue(listener)
-                listener.close()
-            self._proxy.drain()
-        self._drained.set()
+        self._begun = True
+        try:
+            async with trio.open_nursery() as self._clients:
+                with self._accepting:
+                    async with trio.open_nursery() as self._acceptors:
+                        for listener in self.listeners:
+                            self._acceptors.start_soon(self._accept_from, listener)
+                        task_status.started()
+                for listener in (*self.listeners, *self.spare):
+                    self._take_queue(listener)
+                    listener.close()
+                self._proxy.drain()
+            self._finished = not self._clients.cancel_scope.cancel_called
+        finally:  # also when it is cancelled: nobody may wait for what can't come
+            self._ended.set()
 
     def accept_also(self, listeners: Collection[Listener]) -> None:
         """Accept clients from these of the spare listeners as well, and from no others of them."""
@@ -135,18 +142,20 @@ class Service:
             seconds: how long that may take; the profile's drain time if None.
 
         Returns:
-            True if everything ended by itself; False if the time was over first, and what was
-            left has been cut.
+            True if everything ended by itself, or had not even begun; False if the time was over
+            or `accept` was cancelled before that, and what was left has been cut.
         """
         self._accepting.cancel()
-        with self.deadlines.limit(self.profile.timeouts.drain if seconds is None else seconds):
-            await self._drained.wait()
+        if not self._begun:
             return True
-        log.warning(
-            "drain time is over: %d client connections are cut", self.servers.tally.connections
-        )
-        self._clients.cancel_scope.cancel()
-        await self._drained.wait()
+        with self.deadlines.limit(self.profile.timeouts.drain if seconds is None else seconds):
+            await self._ended.wait()
+            return self._finished
+        if not self._clients.cancel_scope.cancel_called:
+            connections = self.servers.tally.connections
+            log.warning("drain time is over: %d client connections are cut", connections)
+            self._clients.cancel_scope.cancel()
+        await self._ended.wait()
         return False
 
     async def maintain(self) -> None:

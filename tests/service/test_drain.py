@@ -11,9 +11,12 @@ import trio
 
 from tests.support import scripts
 from tests.support.backend import open_backend
-from tests.support.balancer import asked, besides_checks, open_balancer
+from tests.support.balancer import asked, besides_checks, open_balancer, profile_of
 from tests.support.client import End, Response, open_client, request
 from tests.support.leaks import nothing_left
+from trio_lb.balance import ServerPool
+from trio_lb.net.listen import open_listeners
+from trio_lb.service import open_service
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -39,6 +42,73 @@ async def test_twice_is_once() -> None:
     ):
         assert await balancer.drain()
         assert await balancer.drain()
+
+
+async def test_several_may_wait_for_it(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        open_backend(besides_checks(scripts.hang())) as backend,
+        open_balancer(backend.url, timeout="60s", timeouts={"drain": "3s"}) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(GET)
+        await backend.wait_until(lambda backend: bool(asked(backend)))
+        result: list[bool] = []
+        with trio.fail_after(4):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(_drain, balancer, result)
+            assert not await balancer.drain()
+        assert result == [False] * 3
+    assert len([each for each in caplog.messages if "are cut" in each]) == 1
+
+
+async def test_after_the_block_there_is_nothing_to_wait_for(autojump_clock: MockClock) -> None:
+    async with open_backend(besides_checks(scripts.answer())) as backend:
+        async with open_balancer(backend.url) as left:
+            pass
+        async with open_balancer(backend.url) as drained:
+            assert await drained.drain()
+        with trio.fail_after(1):
+            assert not await left.drain()
+            assert await drained.drain()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_block_that_ends_meanwhile_ends_the_wait(
+    cancelled: bool, autojump_clock: MockClock
+) -> None:
+    """Also for who waits outside of it, a signal handler's task say."""
+    result: list[bool] = []
+    async with open_backend(besides_checks(scripts.hang())) as backend:
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                with trio.CancelScope() as scope:
+                    async with (
+                        open_balancer(backend.url, timeout="60s") as balancer,
+                        open_client(balancer.addresses[0]) as client,
+                    ):
+                        await client.send(GET)
+                        await backend.wait_until(lambda backend: bool(asked(backend)))
+                        nursery.start_soon(_drain, balancer, result)
+                        await trio.sleep(1)
+                        assert result == []
+                        if cancelled:
+                            scope.cancel()
+                            await trio.sleep_forever()
+    assert result == [False]
+
+
+async def test_a_drain_before_the_beginning_leaves_nothing_to_begin() -> None:
+    profile = profile_of("http://127.0.0.1:1")
+    servers = ServerPool(profile.servers, profile.algorithm)
+    listeners = await open_listeners(profile.listen)
+    async with open_service(profile, listeners, servers, {}) as service:
+        with trio.fail_after(5):
+            assert await service.drain()
+            await service.accept()
+            assert await service.drain()
 
 
 async def test_idle_clients_go_in_a_moment_and_busy_ones_after_their_answer(
