@@ -73,7 +73,8 @@ class ResponseBroken(ServerError):  # noqa: N818
 
 
 class ConnectionStale(ResponseBroken):
-    """A reused connection broke before the first byte of a response: its server just closed it."""
+    """A reused connection broke before the first byte of a response, or what came was there before
+    the request, or is a 408 for the time before it: its server just closed it, or is about to."""
 
 
 class ResponseTimeout(ServerError):  # noqa: N818

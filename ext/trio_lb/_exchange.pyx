@@ -69,6 +69,7 @@ cdef class PlainExchange(Watched):
             ending.request_id = self.id_given()
         if self.upstream is not None:
             ending.reused = self.upstream.reused
+            ending.stale = self.upstream.stale
             ending.sent = self.sent
             ending.unsent = self.rest_of_request()
             if self.uploading and self.state != CONNECTING:

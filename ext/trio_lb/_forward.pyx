@@ -11,7 +11,7 @@ from trio_lb._road cimport PlainRoad
 from trio_lb._select cimport NOBODY
 from trio_lb._sockets cimport send_both, silent, socket_error
 from trio_lb._upload cimport begin_upload
-from trio_lb._upstreams cimport attend, discard, Server, watched_since
+from trio_lb._upstreams cimport attend, discard, known_to_be_silent, Server
 from trio_lb._writer cimport RequestAdditions, write_request
 
 #: A request that can't be sent twice only travels on a connection that was used within this time;
@@ -38,7 +38,7 @@ cdef void pick(PlainExchange exchange) noexcept:
         if exchange.upstream is None:
             connect(exchange)
             return
-        if not once and watched_since(exchange.upstream) or silent(exchange.upstream.fd):
+        if not once and known_to_be_silent(exchange.upstream) or silent(exchange.upstream.fd):
             break
         discard(exchange.upstream)
     exchange.upstream.user = exchange

@@ -18,6 +18,7 @@ from trio_lb._writer cimport write_response
 #: these looks is still before that.
 cdef enum:
     LOOKS = 2
+    REQUEST_TIMEOUT = 408
 
 
 cdef void await_response(PlainExchange exchange) noexcept:
@@ -50,7 +51,8 @@ cdef void read_head(PlainExchange exchange) noexcept:
     cdef Verdict verdict
     cdef size_t looked_at = 0 if exchange.looks else held(buffer)
     # What broke the connection is left for the general road to hear.
-    cdef ssize_t count = FAILED if exchange.upstream.broken else receive_response(exchange)
+    cdef bint deaf = exchange.upstream.broken or exchange.upstream.stale
+    cdef ssize_t count = FAILED if deaf else receive_response(exchange)
     if count == NOTHING:
         return
     if count <= 0:
@@ -58,7 +60,9 @@ cdef void read_head(PlainExchange exchange) noexcept:
         return
     verdict = parse_response(
         buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
-    if verdict == HEAD and came_alone(exchange, &head):
+    if verdict == HEAD and gives_up(exchange, &head):
+        exchange.end("odd")
+    elif verdict == HEAD and came_alone(exchange, &head):
         exchange.looks = LOOKS
         road.readiness.again(exchange)
     elif verdict == HEAD:
@@ -68,6 +72,11 @@ cdef void read_head(PlainExchange exchange) noexcept:
             road.readiness.again(exchange)
     else:
         exchange.end("odd")
+
+
+cdef inline bint gives_up(PlainExchange exchange, const PlainResponse *head) noexcept:
+    """It may be about the time before the request: see trio_lb.proxy.upstream."""
+    return head.status == REQUEST_TIMEOUT and head.close and exchange.upstream.reused
 
 
 cdef inline bint came_alone(PlainExchange exchange, const PlainResponse *head) noexcept:

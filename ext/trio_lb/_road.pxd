@@ -52,6 +52,7 @@ cdef class Handover:
     cdef readonly object place
     cdef readonly object transport
     cdef readonly bint reused
+    cdef readonly bint stale
     cdef readonly int connect_error
     cdef readonly bytes unsent
     cdef readonly bytes received

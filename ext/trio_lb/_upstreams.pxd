@@ -8,6 +8,9 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from trio_lb._readiness cimport Readiness, Watched
 
+#: Seconds for which a server has hardly anything to say on its own behind an answer.
+cdef double MOMENT
+
 
 cdef class Upstream(Watched):
     """One connection to a server: idle, or used by one exchange."""
@@ -20,11 +23,13 @@ cdef class Upstream(Watched):
     cdef Upstream below
     cdef void *above
     cdef uint64_t batch         # of readiness, in which it became idle
+    cdef uint64_t taken         # that in which it was taken from among the idle ones
     cdef double since           # when it became idle
     cdef bint readable          # the last receive did not say that there is nothing more
     cdef bint writable          # it has been; so it is connected
     cdef bint ended             # closed by the server, or broken; bytes may still be there
     cdef bint broken
+    cdef bint stale             # what has come on it had come before it was taken
 
 
 cdef class Server:
@@ -59,6 +64,12 @@ cdef void discard(Upstream upstream) noexcept
 cdef object release(Upstream upstream)
 
 
-cdef inline bint watched_since(Upstream upstream) noexcept:
-    """Readiness has looked at it since it became idle; so nothing had come on it until then."""
-    return upstream.batch != upstream.server.readiness.batch
+cdef inline bint known_to_be_silent(Upstream upstream) noexcept:
+    """Readiness has looked at it since it became idle, a moment ago, and found nothing.
+
+    That look was at the beginning of the batch under way. Longer ago something else may have come
+    since then: servers give up on connections that are idle.
+    """
+    cdef Readiness readiness = upstream.server.readiness
+    return (readiness.turning and upstream.batch != readiness.batch
+            and readiness.now - upstream.since < MOMENT)

@@ -2,7 +2,8 @@
 
 Whether an idle connection is still good needs no question once readiness has looked at it: the end
 of the stream, or bytes that nobody asked for, are an event, and whatever happens to an idle
-connection ends it. What happened since is met by who uses it, as it would be a moment later.
+connection ends it. Who has been idle for more than a moment is asked all the same, right before it
+is used: an answer to nothing (408) that has come since that look would be taken for the next one.
 """
 
 cimport cython
@@ -12,6 +13,8 @@ from trio_lb._readiness cimport (
 )
 from trio_lb._sockets cimport silent
 
+MOMENT = 0.01
+
 
 @cython.final
 @cython.auto_pickle(False)
@@ -20,6 +23,9 @@ cdef class Upstream(Watched):
     cdef void on_ready(self, uint32_t events) noexcept:
         if events & (READABLE | ENDED | HUNG_UP | BROKEN):
             self.readable = True
+            # Events of a batch were collected before anything was sent in it.
+            if self.taken and self.taken == self.server.readiness.batch:
+                self.stale = True
         if events & (ENDED | HUNG_UP | BROKEN):
             self.ended = True
         if events & BROKEN:
@@ -123,6 +129,7 @@ cdef class Server:
             return None     # so are all below it
         cdef Upstream upstream = self.pop()
         upstream.reused = True
+        upstream.taken = self.readiness.batch
         return upstream
 
     cdef void keep(self, Upstream upstream) noexcept:

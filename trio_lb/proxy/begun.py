@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
+from trio_lb.errors import ConnectionStale
 from trio_lb.net.dial import connect_failed, connect_too_slow
 
 from .upstream import UpstreamConnection
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from trio_lb.balance import Reservation
     from trio_lb.errors import ConnectFailed
     from trio_lb.profile import Profile
-    from trio_lb.wire.heads import FieldLine
+    from trio_lb.wire.heads import FieldLine, ResponseHead
 
     from .exchange import Exchange
     from .progress import Progress
@@ -107,6 +108,7 @@ class _BegunUpstream(UpstreamConnection):
         trailers: list[FieldLine] | None,
     ) -> bool:
         handover = self._handover
+        self._begin(handover.started)
         # What the server has, or is in `unsent`, is only shown to the codec.
         body, begun = b"".join(parts), handover.begun_body
         self._codec.request(method, target, lines)
@@ -144,6 +146,11 @@ class _BegunUpstream(UpstreamConnection):
     async def send_rest(self, trailers: list[FieldLine] | None) -> None:
         if self._unsent:
             await self._send(self._unsent, trailers, self._handover.server_waited)
+
+    async def read_head(self) -> ResponseHead:
+        if self._handover.stale:
+            raise ConnectionStale("the server had sent something before it was asked")
+        return await super().read_head()
 
     async def wait_briefly(self, seconds: float) -> bool:
         if self._handover.received or self._handover.status:

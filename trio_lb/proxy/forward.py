@@ -7,7 +7,8 @@
   only after several such failures in a row, if it is clear that they are its own (`blame`), and
   never if it is the last one alive: one poisonous request must not take the whole pool down.
 * A reused connection that breaks before the first byte says nothing about its server, which may
-  just have closed it. Once, the same server gets the request on a fresh connection.
+  just have closed it; nor does one on which it had spoken before it was asked (408). Once, the
+  same server gets the request on a fresh connection.
 * After the client has seen a byte: never again.
 * An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
   repeated once it was sent: the server may have begun the conversation.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
-from trio_lb.net.deadlines import NEVER, Deadline
+from trio_lb.net.deadlines import NEVER, Deadline, loop_clock
 from trio_lb.net.transport import (
     RECEIVE_SIZE,
     Buffer,
@@ -23,6 +23,11 @@ from trio_lb.wire.personal import makes_personal
 
 if TYPE_CHECKING:
     from .progress import Progress
+
+
+#: No server waits for less than that (seconds) before it gives up on a request. One that does so
+#: earlier has sent its 408 to nobody, on a connection that was idle for too long.
+_SHORTEST_PATIENCE = 1.0
 
 
 class UpstreamConnection:
@@ -66,6 +71,7 @@ class UpstreamConnection:
         self._unsent = memoryview(b"")
         self._body_goes_on = False  # without waiting for 100 (Continue), or no longer
         self._whole = False  # the last byte of the request has left
+        self._early: Deadline | None = None  # until then, a 408 as first head is no answer
 
     def __repr__(self) -> str:
         use = "reused" if self.reused else "fresh"
@@ -92,6 +98,7 @@ class UpstreamConnection:
             False if something is left for `send_rest`.
         """
         self.personal = self.personal or makes_personal(lines)
+        self._begin()
         head = self._codec.request(method, target, lines)
         data = self._framed([head if self.reused else self.announced + head], parts, trailers)
         try:
@@ -103,6 +110,11 @@ class UpstreamConnection:
             self._whole = True
             self.expect_answer()
         return not self._unsent
+
+    def _begin(self, since: float | None = None) -> None:
+        """The request begins; on a reused connection a 408 may be about the time before it."""
+        if self.reused:
+            self._early = Deadline(_SHORTEST_PATIENCE, since)
 
     async def send_rest(self, trailers: list[FieldLine] | None) -> None:
         """Send what `begin_request` left; raises like `continue_request`."""
@@ -195,6 +207,9 @@ class UpstreamConnection:
             if isinstance(head, ResponseHead):
                 lines = ((lower, value) for _, lower, value in head.fields)
                 self.personal = self.personal or makes_personal(lines)
+                early, self._early = self._early, None
+                if early is not None and loop_clock()() < early.by and _gives_up(head):
+                    raise ConnectionStale("the server had given up waiting for a request (408)")
                 return head
             try:
                 data = self.transport.receive_nowait(RECEIVE_SIZE)
@@ -258,3 +273,9 @@ class UpstreamConnection:
     def reusable(self) -> bool:
         """Both messages are complete, and the connection is good for another request."""
         return self._whole and self._codec.reusable
+
+
+def _gives_up(head: ResponseHead) -> bool:
+    """A 408 that ends its connection (RFC 9110 section 15.5.9)."""
+    options = [value.lower() for _, lower, value in head.fields if lower == b"connection"]
+    return head.status == 408 and b"close" in b",".join(options).replace(b" ", b"").split(b",")
