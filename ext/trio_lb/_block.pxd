@@ -43,12 +43,14 @@ no lock, no second try and no pause of the other workers; `_recovery.pyx` does i
 again after 2**28 operations of one process on one server. Notes are never erased: a new process in
 the row goes on with the numbers of the old one.
 
-Times are milliseconds of a monotonic clock, modulo 2**32 (49 days); all processes that share a
-table must mean the same clock (`Block.epoch` translates). An age is taken modulo 2**32 too, and an
-age above 2**31 counts as 0: that is a timestamp of another process a moment ahead of ours.
+Times are milliseconds of a monotonic clock in 64 bits; all processes that share a table must mean
+the same clock (`Block.epoch` translates). A time ahead of ours, by another process's clock a moment
+ago, has an age of 0. `latency` has only room for the low 32 bits of its time, which come again
+after 49 days; `sampled_ms`, written right behind it, says which of these times is meant, as long as
+it is less than 24 days off.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -153,11 +155,12 @@ cdef struct Server:
     # alive to dead, no other way.
     uint32_t state
     uint64_t connections        # slots taken by all together, and a mark: see `taken`, `mark_row`
-    # Average in µs (float bits) << 32 | time of the last sample in ms. 0: never measured (an
-    # average is at least 1 µs).
+    # Average in µs (float bits) << 32 | low bits of the time of the last sample. 0: never measured
+    # (an average is at least 1 µs).
     uint64_t latency
-    uint32_t picked_ms          # when a response time algorithm picked it last
-    uint8_t spare[28]
+    uint64_t picked_ms          # when a response time algorithm picked it last
+    uint64_t sampled_ms         # time of the last sample, or of one shortly before: see sampled_at
+    uint8_t spare[16]
 
 cdef struct RowHeader:          # one writer
     uint64_t heartbeat          # ms of the clock when it last showed that it is well, + 1; or 0
@@ -223,18 +226,27 @@ cdef inline bint eligible(const Server *server) noexcept nogil:
             and taken(load64(&server.connections)) < load32(&server.limit))
 
 
-cdef inline uint32_t age_ms(uint32_t now_ms, uint32_t then_ms) noexcept nogil:
+cdef inline uint64_t age_ms(uint64_t now_ms, uint64_t then_ms) noexcept nogil:
     """Milliseconds passed, 0 for a time ahead of `now_ms`."""
-    cdef uint32_t age = now_ms - then_ms
-    return age if <int32_t> age >= 0 else 0
+    return now_ms - then_ms if now_ms > then_ms else 0
 
 
-cdef inline double decay(uint32_t age) noexcept nogil:
-    """About 2 ** (-age / HALF_LIFE_MS): powers of two joined by straight lines.
+cdef inline uint64_t sampled_at(const Server *server, uint64_t word) noexcept nogil:
+    """When the last sample of `latency`, which was `word`, was taken.
+
+    A process that dies before it has written `sampled_ms` leaves an older one there. If that is by
+    24 days or more, the sample seems older than it is, until the next one.
+    """
+    cdef uint64_t about = load64(&server.sampled_ms)
+    return about + <uint64_t> <int64_t> <int32_t> (<uint32_t> word - <uint32_t> about)
+
+
+cdef inline double decay(uint64_t passed) noexcept nogil:
+    """About 2 ** (-passed / HALF_LIFE_MS): powers of two joined by straight lines.
 
     Exact in binary, a few instructions; falls strictly for two minutes, then stays at 2 ** -62.
     """
-    age = min(age, 62 * HALF_LIFE_MS)
+    cdef uint32_t age = <uint32_t> min(passed, <uint64_t> 62 * HALF_LIFE_MS)
     return (1.0 - (age % HALF_LIFE_MS) / (2.0 * HALF_LIFE_MS)) * half_power(age // HALF_LIFE_MS)
 
 
@@ -278,7 +290,7 @@ cdef class Block:
     cdef Histogram *histograms_of(self, uint32_t row) noexcept nogil    # [capacity]
     cdef uint32_t *sightings_of(self, uint32_t row) noexcept nogil      # [capacity][sightings_step]
     cdef Addresses *addresses_of(self, uint32_t row) noexcept nogil
-    cdef uint32_t now_ms(self, double now) except? 0xFFFFFFFF
+    cdef uint64_t now_ms(self, double now) except? 0xFFFFFFFFFFFFFFFF
     cdef uint32_t slot_of(self, object slot) except? 0xFFFFFFFF
     cdef uint32_t row_of(self, object row) except? 0xFFFFFFFF
     cdef object rows_named(self, object row)

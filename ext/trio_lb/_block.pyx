@@ -17,7 +17,7 @@ from libc.math cimport ceil
 from libc.string cimport memset
 
 cdef enum:
-    LAYOUT = 5                      # raised with every change of the memory map
+    LAYOUT = 6                      # raised with every change of the memory map
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
 
@@ -160,9 +160,9 @@ cdef class Block:
     cdef Addresses *addresses_of(self, uint32_t row) noexcept nogil:
         return <Addresses *> self.header_of(self.rows) + row        # behind the last row
 
-    cdef uint32_t now_ms(self, double now) except? 0xFFFFFFFF:
-        """The time of a caller's clock as the table's milliseconds, modulo 2**32."""
-        return <uint32_t> whole_ms(now - self.epoch)
+    cdef uint64_t now_ms(self, double now) except? 0xFFFFFFFFFFFFFFFF:
+        """The time of a caller's clock as the table's milliseconds."""
+        return whole_ms(now - self.epoch)
 
     cdef uint32_t slot_of(self, object slot) except? 0xFFFFFFFF:
         cdef Py_ssize_t number = slot

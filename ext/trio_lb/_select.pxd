@@ -1,6 +1,6 @@
 """Choosing a server: the interface of all algorithms."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from trio_lb._table cimport Table
 
@@ -23,6 +23,6 @@ cdef class Selection:
     cdef uint32_t *cursor       # in the table
 
     cdef uint32_t place_after(self, uint32_t cursor) noexcept nogil
-    cdef int32_t pick_slot(self, uint32_t now_ms) noexcept nogil
-    cdef int32_t choose(self, uint32_t now_ms) noexcept nogil
+    cdef int32_t pick_slot(self, uint64_t now_ms) noexcept nogil
+    cdef int32_t choose(self, uint64_t now_ms) noexcept nogil
     cdef void missed(self, uint32_t slot) noexcept nogil

@@ -17,7 +17,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from trio_lb._block cimport (
-    age_ms, CURSORS, decay, eligible, float_from, load32, load64, Server, store32, swap32, taken,
+    age_ms, CURSORS, decay, eligible, float_from, load32, load64, sampled_at, Server, store32,
+    store64, swap32, taken,
 )
 
 
@@ -25,9 +26,9 @@ cdef double TOLERANCE = 0.125       # see docs/algorithms.md for how these two w
 cdef int64_t TURN_SCALE = 65536
 
 
-cdef uint32_t idle_ms(const Server *server, uint64_t word, uint32_t now_ms) noexcept nogil:
+cdef uint64_t idle_ms(const Server *server, uint64_t word, uint64_t now_ms) noexcept nogil:
     """Milliseconds since a server was last picked or measured, whichever was later."""
-    return min(age_ms(now_ms, <uint32_t> word), age_ms(now_ms, load32(&server.picked_ms)))
+    return min(age_ms(now_ms, sampled_at(server, word)), age_ms(now_ms, load64(&server.picked_ms)))
 
 
 cdef uint32_t next_place(uint32_t place, uint32_t count) noexcept nogil:
@@ -75,13 +76,13 @@ cdef class Selection:
         """Where a search begins: after the slot picked last; before the first pick at the front."""
         return self.after[cursor] if cursor < self.table.capacity else 0
 
-    cdef int32_t choose(self, uint32_t now_ms) noexcept nogil:
+    cdef int32_t choose(self, uint64_t now_ms) noexcept nogil:
         return NOBODY
 
     cdef void missed(self, uint32_t slot) noexcept nogil:
         """The slot chosen last could not be taken: another worker was faster."""
 
-    cdef int32_t pick_slot(self, uint32_t now_ms) noexcept nogil:
+    cdef int32_t pick_slot(self, uint64_t now_ms) noexcept nogil:
         """Choose a server and take one of its connection slots; NOBODY when none is eligible.
 
         Another worker may take the last slot of the chosen server in between. Then that one is no
@@ -108,7 +109,7 @@ cdef class Selection:
         Raises:
             IndexError: a slot in `tried` does not exist.
         """
-        cdef uint32_t now_ms = self.table.now_ms(now)
+        cdef uint64_t now_ms = self.table.now_ms(now)
         cdef Py_ssize_t marked = 0
         try:
             for slot in tried:
@@ -126,7 +127,7 @@ cdef class Selection:
 cdef class RoundRobin(Selection):
     """The next eligible server after the one picked last."""
 
-    cdef int32_t choose(self, uint32_t now_ms) noexcept nogil:
+    cdef int32_t choose(self, uint64_t now_ms) noexcept nogil:
         cdef uint32_t cursor, place, slot, _step
         cdef const Server *servers = self.table.servers
         while True:
@@ -174,7 +175,7 @@ cdef class WeightedRoundRobin(Selection):
     def __dealloc__(self):
         free(self.turns)
 
-    cdef int32_t choose(self, uint32_t now_ms) noexcept nogil:
+    cdef int32_t choose(self, uint64_t now_ms) noexcept nogil:
         cdef int32_t best = NOBODY
         cdef int64_t whole = 0
         cdef uint32_t place, slot
@@ -220,7 +221,7 @@ cdef class LeastConnections(Selection):
     """The server with least (connections + 1) / weight, where every weight counts as 1."""
     cdef bint weighted
 
-    cdef int32_t choose(self, uint32_t now_ms) noexcept nogil:
+    cdef int32_t choose(self, uint64_t now_ms) noexcept nogil:
         cdef uint32_t place = self.place_after(load32(self.cursor))
         cdef int32_t best = NOBODY
         cdef uint64_t load, weight, best_load = 0, best_weight = 0
@@ -275,7 +276,7 @@ cdef class LeastResponseTime(Selection):
     def __dealloc__(self):
         free(self.scores)
 
-    cdef int32_t choose(self, uint32_t now_ms) noexcept nogil:
+    cdef int32_t choose(self, uint64_t now_ms) noexcept nogil:
         cdef double least = self.score_all(now_ms)
         if least == INFINITY:
             return NOBODY
@@ -284,10 +285,10 @@ cdef class LeastResponseTime(Selection):
             place = next_place(place, self.count)
         cdef uint32_t slot = self.slots[place]
         store32(self.cursor, slot)
-        store32(&self.table.servers[slot].picked_ms, now_ms)
+        store64(&self.table.servers[slot].picked_ms, now_ms)
         return slot
 
-    cdef double score_all(self, uint32_t now_ms) noexcept nogil:
+    cdef double score_all(self, uint64_t now_ms) noexcept nogil:
         """Fill `scores`; the least of them."""
         cdef double least = INFINITY, averages = 0.0, load, average, score
         cdef uint32_t place, slot, measured = 0, unknown = 0

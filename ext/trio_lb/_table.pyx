@@ -21,9 +21,9 @@ from libc.string cimport memset
 
 from trio_lb._block cimport (
     add_own64, age_ms, Block, bucket_of, CLASSES, Counters, decay, float_bits, float_from,
-    Histogram, load32, load64, mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT, Server,
-    STATE_ALIVE, STATE_DEAD, STATE_DRAINING, state_of, store32, store64, swap32, swap64, taken,
-    UNLIMITED, whole_ms, WINDOW_MS,
+    Histogram, load32, load64, mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT,
+    sampled_at, Server, STATE_ALIVE, STATE_DEAD, STATE_DRAINING, state_of, store32, store64,
+    swap32, swap64, taken, UNLIMITED, whole_ms, WINDOW_MS,
 )
 from trio_lb._recovery cimport settle
 
@@ -77,7 +77,7 @@ cdef class Table(Block):
         server.weight = weight
         server.limit = max_connections if max_connections else UNLIMITED
         server.generation += 1
-        server.picked_ms = 0
+        server.picked_ms = server.sampled_ms = 0
         server.latency = 0
         store32(&server.state, server.state + 0x100 | STATE_ALIVE)      # a life of its own
         return slot
@@ -208,19 +208,21 @@ cdef class Table(Block):
 
     # 3. Results
 
-    cdef void record_answer(self, uint32_t slot, uint32_t now_ms, double micros) noexcept nogil:
+    cdef void record_answer(self, uint32_t slot, uint64_t now_ms, double micros) noexcept nogil:
         """A first response byte came after `micros`: 1 to MAX_MICROS, others are moved there."""
         micros = min(max(micros, 1.0), <double> MAX_MICROS)
         self.counters[slot].streak = 0
         count_answer(&self.counters[slot], now_ms)
         add_own64(&self.histograms[slot].count[bucket_of(<uint32_t> micros)], 1)
-        cdef uint64_t *word = &self.servers[slot].latency
-        cdef uint64_t seen
+        cdef Server *server = &self.servers[slot]
+        cdef uint64_t seen, sampled
         while True:
-            seen = load64(word)
-            if seen and <uint32_t> seen == now_ms:
+            seen = load64(&server.latency)
+            sampled = sampled_at(server, seen)
+            if seen and sampled == now_ms:
                 return      # of the answers of one millisecond the first one counts
-            if swap64(word, seen, blend(seen, now_ms, micros)):
+            if swap64(&server.latency, seen, blend(seen, age_ms(now_ms, sampled), now_ms, micros)):
+                store64(&server.sampled_ms, now_ms)
                 return
 
     cdef void record_completion(
@@ -321,9 +323,9 @@ cdef uint32_t begin(Counters *own, bint release) noexcept nogil:
     return number
 
 
-cdef inline void count_answer(Counters *own, uint32_t now_ms) noexcept nogil:
+cdef inline void count_answer(Counters *own, uint64_t now_ms) noexcept nogil:
     """Count an answer in its window: up to a million."""
-    cdef uint32_t window = (now_ms // WINDOW_MS) & 0xFFF
+    cdef uint32_t window = <uint32_t> (now_ms // WINDOW_MS) & 0xFFF
     cdef uint32_t *answers = &own.answers[window & 1]
     if answers[0] >> 20 != window:
         store32(answers, window << 20 | 1)
@@ -331,7 +333,8 @@ cdef inline void count_answer(Counters *own, uint32_t now_ms) noexcept nogil:
         store32(answers, answers[0] + 1)
 
 
-cdef uint64_t blend(uint64_t word, uint32_t now_ms, double micros) noexcept nogil:
+cdef uint64_t blend(
+        uint64_t word, uint64_t age, uint64_t now_ms, double micros) noexcept nogil:
     """The latency word after one more sample.
 
     The old average keeps the weight to which it decayed since its own last sample. So the weight
@@ -340,6 +343,6 @@ cdef uint64_t blend(uint64_t word, uint32_t now_ms, double micros) noexcept nogi
     """
     cdef double average = micros, kept
     if word:
-        kept = decay(age_ms(now_ms, <uint32_t> word))
+        kept = decay(age)
         average = kept * float_from(<uint32_t> (word >> 32)) + (1.0 - kept) * micros
-    return (<uint64_t> float_bits(<float> average) << 32) | now_ms
+    return (<uint64_t> float_bits(<float> average) << 32) | <uint32_t> now_ms

@@ -35,13 +35,25 @@ WEIGHTS = st.one_of(st.integers(1, 6), st.sampled_from([20, 30, 10, 65535]))
 SERVERS = st.lists(st.tuples(WEIGHTS, st.integers(0, 4)), min_size=1, max_size=6)
 
 
+DAY = 86_400_000
+#: Where bits of a time carry over, and beyond; the system may have been up for long.
+UPTIMES = st.one_of(
+    st.just(1000), st.builds(lambda n, off: n * 2**31 + off, st.integers(1, 9), st.integers(-50, 5))
+)
+WAITS = st.one_of(
+    st.integers(1, 5000),
+    st.sampled_from([100_000, 200_000, DAY, 25 * DAY, 40 * DAY, 200 * DAY]),
+    st.builds(lambda n, off: n * 2**31 + off, st.integers(1, 3), st.integers(-3000, 3000)),
+)
+
+
 class Pool(RuleBasedStateMachine):
     """A table and an algorithm on one side, a list of servers and a model on the other."""
 
     algorithm: ClassVar[Algorithm]
 
-    @initialize(servers=SERVERS)
-    def set_up(self, servers: list[tuple[int, int]]) -> None:
+    @initialize(servers=SERVERS, uptime=UPTIMES)
+    def set_up(self, servers: list[tuple[int, int]], uptime: int) -> None:
         weights, self.maxima = zip(*servers, strict=True)
         self.table = table_of(weights, self.maxima)
         self.selection = ALGORITHMS[self.algorithm](self.table)
@@ -49,7 +61,7 @@ class Pool(RuleBasedStateMachine):
         self.states = [ALIVE] * len(servers)
         self.model = MODELS[self.algorithm](self.servers)
         self.held: list[int] = []
-        self.now_ms = 1000
+        self.now_ms = uptime
 
     @property
     def now(self) -> float:
@@ -90,7 +102,7 @@ class Pool(RuleBasedStateMachine):
         self.table.answered(slot, self.now, seconds)
         self.servers[slot].answered(self.now_ms, max(seconds * 1e6, 1.0))
 
-    @rule(milliseconds=st.one_of(st.integers(1, 5000), st.sampled_from([100_000, 200_000])))
+    @rule(milliseconds=WAITS)
     def wait(self, milliseconds: int) -> None:
         self.now_ms += milliseconds
 
