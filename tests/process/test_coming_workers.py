@@ -35,6 +35,7 @@ from trio_lb.supervise import supervisor as supervisor_module
 from trio_lb.supervise.keeper import WorkersKeepDying
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OK = besides_checks(scripts.answer())
@@ -181,6 +182,30 @@ async def test_a_term_is_heard_while_addresses_are_looked_up(
         await supervisor.run()
     assert supervisor.ended
     assert supervisor.clean
+
+
+@pytest.mark.parametrize("ticks", range(12))
+async def test_a_term_may_come_at_any_tick_of_a_start(
+    ticks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without anything to wait for, it comes to the workers in a few of them."""
+    supervisor = Supervised(supervised_profile("http://127.0.0.1:1", health_check="off")).supervisor
+    await supervisor.bind()
+
+    async def read_at_once(read: Callable[[], object]) -> object:
+        await trio.lowlevel.checkpoint()
+        return read()
+
+    monkeypatch.setattr(supervisor, "_read", read_at_once)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            for _ in range(ticks):
+                await trio.lowlevel.checkpoint()
+            supervisor.drain()
+    assert supervisor.ended
+    assert supervisor.clean
+    assert not workers_of(os.getpid())
 
 
 async def test_reading_that_hangs_stops_nothing(

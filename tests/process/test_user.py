@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import signal
-from typing import TYPE_CHECKING, Final
+import stat
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.support.process import ROOT, run_balancer
 from tests.support.supervised import until, write_profile
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SOMEBODY: Final = next((each for each in pwd.getpwall() if each.pw_name == "nobody"), None)
 needs_root = pytest.mark.skipif(
@@ -60,6 +59,26 @@ async def test_a_user_that_cannot_be_had_is_one_line_and_2(tmp_path: Path) -> No
     async with run_balancer("start", cwd=tmp_path, env=env) as child:
         assert await child.wait() == 2
     assert child.lines == ["trio-lb: user: cannot become nobody: Invalid argument"]
+
+
+@needs_root
+@pytest.mark.parametrize("group", [None, "34"])
+async def test_unix_sockets_are_the_users(group: str | None, tmp_path: Path) -> None:
+    """Whether or not that one may read the installation, so that workers can start."""
+    assert SOMEBODY is not None
+    listen = {"url": f"unix:{tmp_path}/x.sock", "group": group}
+    servers = ["http://127.0.0.1:1"]
+    write_profile(
+        tmp_path / "config.yaml", servers, user="nobody", listen=listen, health_check="off"
+    )
+    async with run_balancer("start", cwd=tmp_path) as child:
+        await until(lambda: Path(f"/proc/{child.pid}").stat().st_uid == SOMEBODY.pw_uid)
+        status = (tmp_path / "x.sock").stat()
+        assert status.st_uid == SOMEBODY.pw_uid
+        assert status.st_gid == (SOMEBODY.pw_gid if group is None else int(group))
+        assert stat.S_IMODE(status.st_mode) == 0o660
+        child.signal(signal.SIGTERM)
+        assert await child.wait() in {0, 1}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -15,6 +15,7 @@ import trio
 
 from trio_lb.cli.common import UsageError
 from trio_lb.errors import TrioLBError
+from trio_lb.net.unix_paths import OURS, Owner
 from trio_lb.report.save import save_reports
 from trio_lb.report.terminal import show_reports
 from trio_lb.supervise.activation import address_of, passed_sockets
@@ -93,7 +94,8 @@ async def serve(
     user = None if profile.user is None else await _look_up(profile.user)
     if warning := descriptor_warning(profile, raise_descriptor_limit()):
         log.warning("%s", warning)
-    sockets = ListeningSockets([(sock, address_of(sock)) for sock in passed_sockets()])
+    passed = [(sock, address_of(sock)) for sock in passed_sockets()]
+    sockets = ListeningSockets(passed, OURS if user is None else Owner(user.uid, user.gid))
     supervisor = Supervisor(profile, load, sockets, Notifier(), log_levels)
     failure: TrioLBError | None = None
     with ExitStack() as stack:

@@ -10,7 +10,6 @@ import math
 import os
 import select
 import socket
-import stat
 import sys
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -20,6 +19,7 @@ from trio_lb.errors import ListenError
 from trio_lb.profile import ANY_HOST
 
 from .transport import SocketTransport, tune
+from .unix_paths import OURS, remove_stale, rights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from trio_lb.profile import Address, Listen
 
     from .deadlines import Deadlines
+    from .unix_paths import Owner, Rights
 
 log = logging.getLogger("trio_lb.listener")
 
 BACKLOG = 4096
-UNIX_MODE = 0o660
+
+#: Seconds that looking up the owner of a socket may take; its database may be in the network.
+_LOOK_UP = 10.0
 
 #: A connection has the options of the socket that it was accepted from.
 _INHERITED = sys.platform == "linux"
@@ -247,12 +250,15 @@ async def open_listeners(listen: Iterable[Listen]) -> list[Listener]:
     return listeners
 
 
-async def bind_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) -> list[Listener]:
+async def bind_listeners(
+    listen: Iterable[Listen], *, reuse_port: bool = False, owner: Owner = OURS
+) -> list[Listener]:
     """Bind every address, or none. Nobody can connect before `Listener.listen`.
 
     Args:
-        listen: where, and how clients begin there.
+        listen: where, how clients begin there, and whose a unix socket is.
         reuse_port: more sockets for the same addresses will follow (`Listener.another`).
+        owner: whose unix sockets are of which it does not say so.
 
     Raises:
         ListenError: one of them can't be bound; says which and why.
@@ -260,7 +266,7 @@ async def bind_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) 
     listeners: list[Listener] = []
     try:
         for each in listen:
-            opened = await _bound(each.address, reuse_port)
+            opened = await _bound(each, reuse_port, owner)
             for listener in opened:
                 listener.proxy_protocol = each.proxy_protocol
             listeners += opened
@@ -271,10 +277,11 @@ async def bind_listeners(listen: Iterable[Listen], *, reuse_port: bool = False) 
     return listeners
 
 
-async def _bound(address: Address, reuse_port: bool) -> list[Listener]:
+async def _bound(listen: Listen, reuse_port: bool, owner: Owner) -> list[Listener]:
+    address = listen.address
     try:
         if address.unix is not None:
-            return [_bind_unix(address, address.unix)]
+            return [_bind_unix(address, address.unix, await look_up_rights(listen, owner))]
         found = await trio.socket.getaddrinfo(
             None if address.host == ANY_HOST else address.host,
             address.port,
@@ -286,6 +293,17 @@ async def _bound(address: Address, reuse_port: bool) -> list[Listener]:
         raise ListenError(f"cannot listen on {address}: {exc.strerror}") from exc
     except OSError as exc:
         raise _cannot_listen(address, exc) from exc
+
+
+async def look_up_rights(listen: Listen, owner: Owner) -> Rights:
+    """Whose a unix socket is to be, and who may connect.
+
+    Raises:
+        OSError: users or groups are not known any more, or can't be looked up.
+    """
+    with trio.move_on_after(_LOOK_UP):
+        return await trio.to_thread.run_sync(rights_of, listen, owner, abandon_on_cancel=True)
+    raise OSError(f"looking up its owner took longer than {_LOOK_UP:g} s")
 
 
 def _cannot_listen(address: Address, exc: OSError) -> ListenError:
@@ -338,27 +356,18 @@ def _transport(sock: socket.socket, peer: object, deadlines: Deadlines) -> Socke
     return SocketTransport(sock, "unix:", deadlines)
 
 
-def _bind_unix(address: Address, path: str) -> Listener:
-    _remove_stale(path)
+def _bind_unix(address: Address, path: str, rights: Rights) -> Listener:
+    remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.bind(path)
-        os.chmod(path, UNIX_MODE)
+        try:
+            rights.give(path)
+        except BaseException:
+            os.unlink(path)
+            raise
     except BaseException:
         sock.close()
         raise
     return Listener(sock, address)
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more; anything else is left alone."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(path) == errno.ECONNREFUSED:
-            os.unlink(path)

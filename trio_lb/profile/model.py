@@ -16,6 +16,7 @@ from msgspec.structs import force_setattr
 from trio_lb.profile.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
 from trio_lb.profile.algorithm import ALGORITHM, Algorithm
 from trio_lb.profile.kinds import NO_KEY
+from trio_lb.profile.owners import GROUP, MODE, OWNER
 from trio_lb.profile.pages import PAGE_FILE
 from trio_lb.profile.proxies import (
     FORWARDED_FIELD,
@@ -67,6 +68,25 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "trusted_proxies only."
         ),
     ] = False
+    owner: Annotated[
+        Annotated[str, OWNER] | None,
+        Meta(
+            description="Whose a unix socket is, a name or a number; off means ours, or `user`'s."
+        ),
+    ] = None
+    group: Annotated[
+        Annotated[str, GROUP] | None,
+        Meta(
+            description="The group of a unix socket, a name or a number; off means the owner's own."
+        ),
+    ] = None
+    mode: Annotated[
+        Annotated[int, MODE] | None,
+        Meta(
+            description='Who may connect to a unix socket, as in "0666"; off means "0660", the '
+            "owner and the group."
+        ),
+    ] = None
 
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -96,6 +96,10 @@ def conflicts(
             yield path, f"{address} is there already, as {first}"
         if each.proxy_protocol and not trusted:
             yield path, "proxy_protocol is for connections from trusted_proxies, of which are none"
+        if address.unix is None:
+            for key in ("owner", "group", "mode"):
+                if getattr(each, key) is not None:
+                    yield f"{path}.{key}", "only the path of a unix socket has such a thing"
     targets: dict[Address, str] = {}
     names: dict[str, str] = {}
     for path, server in servers.items():

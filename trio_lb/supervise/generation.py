@@ -57,7 +57,7 @@ class Generation:
         self._sockets = sockets
         self._log_levels = log_levels
         self._pages = pages
-        self._dump = dump_profile(msgspec.structs.replace(profile, error_pages={}))
+        self._dump = dump_profile(_for_workers(profile))
         self._workers = workers
         self.keepers = [
             Keeper(
@@ -142,3 +142,11 @@ class Generation:
             ListenOrder(each.fileno(), each.address.url, each in begin_with_header)
             for each in self._sockets.of_worker(addresses, worker, self._workers)
         ]
+
+
+def _for_workers(profile: Profile) -> Profile:
+    """A profile without what is looked up or read when it is parsed: that was done here."""
+    listen = tuple(
+        msgspec.structs.replace(each, owner=None, group=None, mode=None) for each in profile.listen
+    )
+    return msgspec.structs.replace(profile, listen=listen, error_pages={})

@@ -18,14 +18,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trio_lb.errors import ListenError
-from trio_lb.net.listen import Listener, bind_listeners
-from trio_lb.profile import Listen
+from trio_lb.net.listen import Listener, bind_listeners, look_up_rights
+from trio_lb.net.unix_paths import OURS
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Collection, Iterable, Iterator
 
-    from trio_lb.profile import Address
+    from trio_lb.net.unix_paths import Owner, Rights
+    from trio_lb.profile import Address, Listen
 
 log = logging.getLogger("trio_lb.supervisor")
 
@@ -39,13 +40,21 @@ class ListeningSockets:
     Args:
         passed: sockets that a service manager has opened for us, with their addresses. They take
             the place of what profiles say.
+        owner: whose unix sockets are of which a profile does not say so.
     """
 
-    def __init__(self, passed: list[tuple[socket.socket, Address]] | None = None) -> None:
+    def __init__(
+        self,
+        passed: list[tuple[socket.socket, Address]] | None = None,
+        owner: Owner = OURS,
+    ) -> None:
+        self._owner = owner
         #: By address as the profile has it, which may stand for several; each of these has a list
         #: of sockets.
         self._queues: dict[Address, list[list[Listener]]] = {}
         self._added: list[Listener] = []
+        #: What the unix sockets that were there before will get.
+        self._rights: list[tuple[str, Rights]] = []
         self._being_inherited = 0
         self._to_close: list[Listener] = []
         self._passed = [[Listener(sock, address, owned=False)] for sock, address in passed or []]
@@ -55,8 +64,8 @@ class ListeningSockets:
         """Where clients connect, with real ports."""
         return tuple(queue[0].address.url for queue in self._all())
 
-    async def open(self, addresses: tuple[Address, ...], workers: int) -> None:
-        """Bind what is missing of `addresses` for so many workers; `commit` or `undo` follows.
+    async def open(self, listen: tuple[Listen, ...], workers: int) -> None:
+        """Bind what is missing of this for so many workers; `commit` or `undo` follows.
 
         Where sockets for all workers can't be opened (a low port, and root's rights were dropped
         meanwhile), some have to share one.
@@ -66,19 +75,33 @@ class ListeningSockets:
         """
         if self._passed:
             return
-        for address in addresses:
+        for each in listen:
+            address = each.address
             spread = _SPREADS and address.unix is None
-            if address not in self._queues:
-                try:
-                    found = await bind_listeners((Listen(address=address),), reuse_port=spread)
-                except BaseException:
-                    self.undo()
-                    raise
+            try:
+                if address not in self._queues:
+                    found = await bind_listeners((each,), reuse_port=spread, owner=self._owner)
+                else:
+                    found = []
+                    await self._look_at_rights(each)
+            except BaseException:
+                self.undo()
+                raise
+            if found:
                 self._queues[address] = [[listener] for listener in found]
                 self._added += found
             if spread:
                 for queue in self._queues[address]:
                     self._grow(queue, workers)
+
+    async def _look_at_rights(self, listen: Listen) -> None:
+        """Note what a socket that is there already has to have from now on."""
+        if listen.address.unix is None:
+            return
+        try:
+            self._rights.append((listen.address.unix, await look_up_rights(listen, self._owner)))
+        except OSError as exc:
+            raise ListenError(f"cannot listen on {listen.address}: {exc}") from exc
 
     def _grow(self, queue: list[Listener], workers: int) -> None:
         while len(queue) < workers:
@@ -101,12 +124,19 @@ class ListeningSockets:
         for listener in self._added:
             listener.listen()
         self._added.clear()
+        for path, rights in self._rights:
+            try:
+                rights.give(path)
+            except OSError as exc:  # root's rights were dropped meanwhile
+                log.warning("unix:%s: owner and mode stay as they are: %s", path, exc)
+        self._rights.clear()
         for address in [address for address in self._queues if address not in addresses]:
             for queue in self._queues.pop(address):
                 self._close(queue)
 
     def undo(self) -> None:
         """Close what was opened since the last `commit`: nobody accepts from it."""
+        self._rights.clear()
         self._close(self._added)
         for address, queues in list(self._queues.items()):
             left = [[each for each in queue if each not in self._added] for queue in queues]

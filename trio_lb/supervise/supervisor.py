@@ -146,7 +146,7 @@ class Supervisor:
             ListenError: an address can't be bound.
         """
         with self._until_stopping():
-            await self._sockets.open(_addresses(self.profile), worker_count(self.profile))
+            await self._sockets.open(self.profile.listen, worker_count(self.profile))
             self._sockets.commit(_addresses(self.profile))
 
     async def run(self) -> None:
@@ -302,7 +302,7 @@ class Supervisor:
             self._reaper,
         )
         try:
-            await self._sockets.open(_addresses(profile), workers)
+            await self._sockets.open(profile.listen, workers)
             new = [index for index, slot in enumerate(slots) if slot not in before]
             await checker.first_round(new)
             await self._nursery.start(self._run_generation, generation)
@@ -340,6 +340,8 @@ class Supervisor:
     ) -> None:
         """Run a generation to its end, and clear away what nobody but it had needed."""
         self._generations.append(generation)
+        if self._stopping:  # since the last time that there was something to wait for
+            generation.drain()
         try:
             await generation.run(task_status=task_status)
         finally:

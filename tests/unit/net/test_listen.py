@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import socket
 import stat
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +16,10 @@ import trio
 
 from tests.support.net import dial, free_port, http_url
 from trio_lb.errors import ListenError
+from trio_lb.net import listen as listen_module
 from trio_lb.net.deadlines import Deadlines
-from trio_lb.net.listen import UNIX_MODE, Listener, open_listeners
+from trio_lb.net.listen import Listener, bind_listeners, open_listeners
+from trio_lb.net.unix_paths import OURS, UNIX_MODE, Owner
 from trio_lb.profile import Listen, parse_listen_address
 
 if TYPE_CHECKING:
@@ -75,6 +79,50 @@ async def test_all_or_none_is_bound() -> None:
 async def test_an_address_that_is_not_ours() -> None:
     with pytest.raises(ListenError, match=r"^cannot listen on http://192\.0\.2\.1:80\d\d: "):
         await open_listeners([listen("http://192.0.2.1:8080")])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_whose_a_unix_socket_is(tmp_path: Path) -> None:
+    address = parse_listen_address(f"unix:{tmp_path}/x.sock")
+    own = pwd.getpwnam("nobody")
+    for each, owner, expected in (
+        (Listen(address=address), OURS, (0, 0, 0o660)),
+        (Listen(address=address), Owner(12, 34), (12, 34, 0o660)),
+        (Listen(address=address, mode=0o606), Owner(12, 34), (12, 34, 0o606)),
+        (Listen(address=address, owner="nobody"), Owner(12, 34), (own.pw_uid, own.pw_gid, 0o660)),
+        (Listen(address=address, group="56"), Owner(12, 34), (12, 56, 0o660)),
+        (Listen(address=address, owner="4321", group="56"), OURS, (4321, 56, 0o660)),
+    ):
+        (listener,) = await bind_listeners([each], owner=owner)
+        status = os.stat(tmp_path / "x.sock")
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == expected
+        listener.close()
+
+
+async def test_a_socket_that_cannot_be_given_away_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    listen = Listen(address=parse_listen_address(f"unix:{tmp_path}/x.sock"), owner="54321")
+    with pytest.raises(
+        ListenError, match=r"x\.sock: its owner or group can't be set: Operation not permitted$"
+    ):
+        await bind_listeners([listen])
+    assert os.listdir(tmp_path) == []
+
+
+async def test_looking_up_an_owner_has_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(listen_module, "_LOOK_UP", 0.1)
+    monkeypatch.setattr(listen_module, "rights_of", lambda *_: asked.wait(5))
+    with pytest.raises(ListenError, match=r"looking up its owner took longer than 0\.1 s$"):
+        await bind_listeners([listen(f"unix:{tmp_path}/x.sock")])
+    asked.set()
 
 
 async def test_a_unix_socket_and_its_end(tmp_path: Path) -> None:

@@ -97,7 +97,13 @@ def _profiles(draw: st.DrawFn) -> Profile:
     )
     return Profile(
         listen=tuple(
-            Listen(address=each, proxy_protocol=trusted is not None and draw(st.booleans()))
+            Listen(
+                address=each,
+                proxy_protocol=trusted is not None and draw(st.booleans()),
+                owner=each.unix and draw(st.none() | st.just("12")),
+                group=each.unix and draw(st.none() | st.just("34")),
+                mode=draw(st.none() | st.integers(0, 0o777)) if each.unix else None,
+            )
             for each in listen
         ),
         trusted_proxies=trusted,

@@ -55,7 +55,8 @@ def test_a_profile_is_shown_as_it_was_written(tmp_path: Path) -> None:
     assert SECRET not in text
     shown = yaml.safe_load(text)
     first, second = shown["servers"]
-    assert shown["listen"] == [{"url": "http://${HOST}:${PORT:-80}", "proxy_protocol": False}]
+    (listen,) = shown["listen"]
+    assert (listen["url"], listen["proxy_protocol"]) == ("http://${HOST}:${PORT:-80}", False)
     assert shown["algorithm"] == "${ALGORITHM}"
     assert first["url"] == "http://${HOST}:3001"
     assert first["weight"] == 1  # defaults are spelled out beside it

@@ -16,6 +16,7 @@ ENVIRON = {"PORT": "3001", "EMPTY": "", "WORD": "heavy"}
 
 # Name, text, place, and what is said there. "S" stands for a line with one good server.
 S = "servers: http://a:1\n"
+UNIX = "listen: {url: 'unix:/run/x.sock', %s}"
 WRONG = [
     ("empty", "", "1:1", "there is nothing in it"),
     ("only a comment", "# nothing\n", "1:1", "there is nothing in it"),
@@ -51,6 +52,41 @@ WRONG = [
     ("user on", S + "user: yes", "2:7", "the name of a user, or NAME:GROUP, or off, got"),
     ("user without a group", S + "user: 'a:'", "2:7", "NAME:GROUP, or off, got"),
     ("user that is no text", S + 'user: "a\\0"', "2:7", "NAME:GROUP, or off, got"),
+    (
+        "owner unknown",
+        S + UNIX % "owner: nosuchuser",
+        "2:42",
+        "expected a user of this machine, or",
+    ),
+    ("owner on", S + UNIX % "owner: on", "2:42", 'listen.owner: expected a name, or off, got "on"'),
+    ("owner is two", S + UNIX % "owner: a:b", "2:42", "expected a name, or off"),
+    ("owner too large", S + UNIX % "owner: 4294967295", "2:42", "expected a user of this machine"),
+    ("group unknown", S + UNIX % "group: nosuchgroup", "2:42", "expected a group of this machine,"),
+    ("mode in decimal", S + UNIX % "mode: 432", "2:41", 'as in "0660", or off, got 432'),
+    (
+        "mode without its 0",
+        S + UNIX % "mode: '660'",
+        "2:41",
+        "expected four octal digits in quotes",
+    ),
+    (
+        "mode that is none",
+        S + UNIX % "mode: '0668'",
+        "2:41",
+        "expected four octal digits in quotes",
+    ),
+    (
+        "owner of a port",
+        S + "listen: {url: 'http://:1', owner: '0'}",
+        "2:35",
+        "listen.owner: only the path of a unix socket has such a thing",
+    ),
+    (
+        "mode of a port in a list",
+        S + "listen: ['http://:1', {url: 'http://:2', mode: '0660'}]",
+        "2:48",
+        "listen[1].mode: only the path of a unix socket has such a thing",
+    ),
     ("server without URL", "servers: [{weight: 3}]", "1:11", "servers[0].url: missing"),
     ("server is a list", "servers: [[http://a]]", "1:11", "a URL or a mapping with keys such as u"),
     ("name of spaces", "servers: {url: http://a, name: ' '}", "1:32", "1 to 100 printable"),
