@@ -63,6 +63,7 @@ cdef class PlainExchange(Watched):
         ending.request_id = ending.unsent = ending.received = b""
         ending.collected = self.body_length() if self.server is not None else 0
         ending.status = self.status
+        ending.last = self.status != 0 and self.last
         ending.passed = self.flow.framing.payload if self.status else 0
         if self.server is not None:
             ending.place = self.server.place

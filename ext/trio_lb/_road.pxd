@@ -65,4 +65,5 @@ cdef class Handover:
     cdef readonly double sent
     cdef readonly uint64_t collected
     cdef readonly uint32_t status
+    cdef readonly bint last
     cdef readonly uint64_t passed

@@ -125,5 +125,6 @@ cdef class Handover:
         sent: when the request had been sent.
         collected: bytes of the request's body.
         status: of a response that the client has seen a part of, or 0.
+        last: its head said that the connection ends with it.
         passed: bytes of its body that the client has got.
     """

@@ -19,9 +19,12 @@ from trio_lb.net.listen import open_listeners
 from trio_lb.service import open_service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio.testing import MockClock
 
     import trio_lb
+    from tests.support.backend import Exchange
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -209,3 +212,44 @@ async def test_an_upload_under_way_is_finished(autojump_clock: MockClock) -> Non
 
 async def _drain(balancer: trio_lb.LoadBalancer, result: list[bool]) -> None:
     result.append(await balancer.drain())
+
+
+def ends_plainly(body: bytes) -> bytes:
+    return scripts.chunk(body) + scripts.chunk(b"")
+
+
+def ends_with_trailers(body: bytes) -> bytes:
+    return scripts.chunk(body) + scripts.last_chunk([("X-Sum", "1")])
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+@pytest.mark.parametrize("ends", [ends_plainly, ends_with_trailers, bytes])
+async def test_who_was_not_told_that_an_answer_is_the_last_one_may_ask_again(
+    engine: str, ends: Callable[[bytes], bytes], autojump_clock: MockClock
+) -> None:
+    """The drain begins behind the head of an answer: the request after it is the last one."""
+
+    async def slow(exchange: Exchange) -> None:
+        framing = ("Connection", "close") if ends is bytes else scripts.CHUNKED
+        await exchange.send_head(200, [framing])
+        await trio.sleep(1)
+        await exchange.send(ends(b"body"))
+        if ends is bytes:
+            await exchange.close()
+
+    async with (
+        open_backend(besides_checks(slow)) as backend,
+        open_balancer(backend.url, engine=engine) as balancer,
+        trio.open_nursery() as nursery,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(GET)
+        await trio.sleep(0.5)
+        nursery.start_soon(balancer.drain)
+        response = await client.read_response()
+        assert (response.body, response.header("connection")) == (b"body", None)
+        await trio.sleep(0.5)
+        await client.send(GET)
+        response = await client.read_response()
+        assert (response.body, response.header("connection")) == (b"body", "close")
+        assert await client.read_until_close() == (b"", End.EOF)

@@ -51,6 +51,7 @@ class ClientConnection:
     Attributes:
         answering: part of a response has gone out, and its end has not.
         draining: the next answer is the last.
+        last: the client was told that the answer under way, or the one before, is the last.
         progress: the clock of the exchange under way.
         plain: where this connection is when it is on the plain road.
         personal: a server's connection that serves this client alone; closed with this one.
@@ -58,7 +59,7 @@ class ClientConnection:
 
     __slots__ = (
         "_began", "_codec_made", "_idle_since", "_limits", "_most_requests", "_served",
-        "_timeouts", "answering", "draining", "personal", "plain", "progress", "transport",
+        "_timeouts", "answering", "draining", "last", "personal", "plain", "progress", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
@@ -74,6 +75,7 @@ class ClientConnection:
         self._idle_since = NEVER
         self.answering = False
         self.draining = False
+        self.last = False
         self.plain: PlainClient | None = None
         self.personal: PersonalConnection | None = None
 
@@ -236,9 +238,10 @@ class ClientConnection:
             parts: pieces of the body.
             trailers: where the response ends with `parts`, its trailers; None if more is to come.
         """
-        close = self.draining or self._last_request
-        head = self._codec.response(status, reason, lines, close=close)
         # The plain road may have sent the head already, and a part of the body.
+        if not self.answering:
+            self.last = self.draining or self._last_request
+        head = self._codec.response(status, reason, lines, close=self.last)
         out = [] if self.answering else [head]
         self.answering = True
         await self._send_parts(out, parts, trailers)
@@ -326,7 +329,9 @@ class ClientConnection:
 
     def next_cycle(self) -> bool:
         """Make ready for the next request; False if this connection has to end."""
-        if self.draining or self._last_request or not self._codec.may_go_on:
+        # Not if it drains, but if the client was told so: else it sends another request, which a
+        # drain that began behind the head of this answer would meet with a close.
+        if self.last or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
         self._began = None

@@ -101,7 +101,7 @@ class Plain:
         """What was begun of the request that the general road goes on with."""
         if handover.place is None:
             return None
-        client.answering = handover.status != 0
+        client.answering, client.last = handover.status != 0, handover.last
         return Begun(handover, self._servers.adopt(handover.place), self._profile)
 
     def _settle(self, client: ClientConnection, handover: Handover, peer: Peer) -> None:
