@@ -95,6 +95,7 @@ class Visitor:
         self._spoiled = False  # what follows tells nothing
         self._over = False  # nothing more is to be sent
         self._changed = trio.Event()
+        self._unjudged: Response | None = None
         self._echo = b""
 
     async def pay(self, findings: Findings) -> None:
@@ -130,7 +131,7 @@ class Visitor:
         if self._answered < len(self._visit.keys):
             exchange = exchange_of(self._key)
             try:
-                response = self._reader.partial(exchange.asked.method)
+                response = self._unjudged or self._reader.partial(exchange.asked.method)
                 seen = Seen(response, self._reader.interim, self._reader.end, left=True)
                 judge(exchange, seen, self._circumstances)
             except (WrongError, MalformedError) as exc:
@@ -151,6 +152,7 @@ class Visitor:
                 return
             findings.outcomes[key] = outcome
             self._answered += 1
+            self._unjudged = None
             self._notify()
             if _is_last(exchange, seen.response):
                 break
@@ -163,8 +165,9 @@ class Visitor:
 
     async def _read(self, exchange: Exchange) -> Seen:
         response = await self._reader.next_response(exchange.asked.method, self._notify)
-        if self._left or self._reader.reached:
-            self._left = True
+        self._unjudged = response
+        self._left = self._left or self._reader.reached
+        if self._left:
             raise _LeftError
         if exchange.asked.upgrade and response is not None and response.status == 101:
             await self._talk(exchange)
