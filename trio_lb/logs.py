@@ -6,6 +6,7 @@ import io
 import logging
 import select
 import sys
+import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -16,7 +17,14 @@ _PIECE = 1024
 
 
 class _OneLine(logging.Formatter):
-    """Keeps a record's message on its line, whatever is in it; a traceback has its own lines."""
+    """Keeps a record's message on its line, whatever is in it; a traceback has its own lines.
+
+    Times are UTC in ISO 8601, as in reports and access logs: 2026-07-01T12:00:00.000Z.
+    """
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
         line = super().formatMessage(record)
@@ -40,7 +48,8 @@ class _NeverWaiting(logging.StreamHandler[TextIO]):
         try:
             text = self.format(record) + self.terminator
             if self._lost:
-                text = f"\n({self._lost} lines of this log were lost: nobody took them)\n{text}"
+                are = "line of this log was" if self._lost == 1 else "lines of this log were"
+                text = f"\n({self._lost} {are} lost: nobody took them)\n{text}"
             for start in range(0, len(text), _PIECE):
                 if not _has_room(self.stream):
                     self._lost += 1

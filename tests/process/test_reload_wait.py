@@ -43,7 +43,7 @@ async def test_it_returns_when_the_new_profile_serves(
         told = f"trio-lb: process {pid} serves with the new profile"
         for _ in range(2):
             assert await command(tmp_path, "reload", "--wait") == (0, [told])
-            assert "reloaded: 1 servers" in balancer.child.output
+            assert "reloaded: 1 server," in balancer.child.output
         await until(lambda: len(balancer.pids) == 2)  # the old workers have ended
         assert {(await request(balancer.url)).body for _ in range(8)} == {b"two"}
         assert (await command(tmp_path, "stop"))[0] == 0

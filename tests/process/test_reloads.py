@@ -65,7 +65,7 @@ async def test_rows_21_and_22_twenty_reloads_cost_no_request(tmp_path: Path) -> 
             for number in range(20):
                 balancer.write([server], **settings, workers=number % 3 + 1)
                 balancer.child.signal(signal.SIGHUP)
-                await balancer.child.wait_line("reloaded: 1 servers", within=30)
+                await balancer.child.wait_line("reloaded: 1 server,", within=30)
             clients = (kept, fresh)
             for client in clients:
                 client.signal(signal.SIGINT)  # it tells what it has counted

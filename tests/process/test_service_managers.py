@@ -91,7 +91,7 @@ async def test_a_service_manager_is_told(tmp_path: Path) -> None:
             open_client(balancer.url),
         ):
             ready = await next_notice()
-            assert ready == {"READY": "1", "STATUS": f"1 servers at {balancer.url}"}
+            assert ready == {"READY": "1", "STATUS": f"1 server at {balancer.url}"}
             with trio.fail_after(1):
                 assert await notices.recv(4096) == b"WATCHDOG=1"
             for change in (lambda: None, lambda: balancer.profile.write_text("retires: 3")):

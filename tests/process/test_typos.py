@@ -145,7 +145,7 @@ async def test_row_23_no_typo_changes_anything_at_a_reload(tmp_path: Path) -> No
         profile.rmdir()
         balancer.write([backend.url], workers=1)
         child.signal(signal.SIGHUP)
-        await child.wait_line("reloaded: 1 servers")
+        await child.wait_line("reloaded: 1 server,")
         assert (await request(balancer.url)).status == 200
 
 

@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,7 +98,7 @@ def test_row_25_what_is_longer_than_the_room_is_cut(reader: int) -> None:
     assert "long é" in whole
     assert len(whole) < 500_000
     log.info("next")
-    assert re.fullmatch(r"\n\(1 lines .* lost: .*\)\n[^\n]+ next\n", read(reader))
+    assert re.fullmatch(r"\n\(1 line .* lost: .*\)\n[^\n]+ next\n", read(reader))
 
 
 def test_a_long_record_is_written_whole_where_there_is_room(reader: int) -> None:
@@ -115,3 +117,16 @@ def test_a_stream_in_memory_or_closed_does_no_harm(
     monkeypatch.setattr(logging, "raiseExceptions", False)
     stream.close()
     log.info("not seen")
+
+
+def test_times_are_utc_and_say_so(monkeypatch: pytest.MonkeyPatch, reader: int) -> None:
+    monkeypatch.setenv("TZ", "EST5EDT")
+    time.tzset()
+    try:
+        log.info("now")
+        told = datetime.fromisoformat(read(reader).split()[0])
+        assert told.utcoffset() == timedelta(0)
+        assert abs(datetime.now(UTC) - told) < timedelta(minutes=1)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

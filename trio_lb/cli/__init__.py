@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 2 for a wrong usage or profile, or 1 for anything else.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error is by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(argv)
         if sys.stdout is not None:

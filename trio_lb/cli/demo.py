@@ -58,9 +58,12 @@ async def _demo(log_levels: list[tuple[str | None, str]]) -> int:
         ]
         profile = demo_profile(servers)
         with suppress(BrokenPipeError):  # it runs, whether or not somebody reads this
-            print(what_to_try(profile.listen[0].address, servers), flush=True)
+            said = what_to_try(profile.listen[0].address, servers)
+            print(said, flush=True)
         try:
-            code: int = await serve(profile, lambda: profile, 1, None, log_levels)
+            code: int = await serve(
+                profile, lambda: profile, 1, None, log_levels, attended=True, above=said
+            )
         except ListenError as error:  # somebody was faster
             code = print_error(error)
         nursery.cancel_scope.cancel()

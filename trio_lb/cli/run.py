@@ -16,8 +16,10 @@ import trio
 from trio_lb.cli.common import UsageError
 from trio_lb.errors import TrioLBError
 from trio_lb.net.unix_paths import OURS, Owner
+from trio_lb.report.captured import captured
 from trio_lb.report.save import save_reports
-from trio_lb.report.terminal import show_reports
+from trio_lb.report.terminal import can_redraw, show_reports
+from trio_lb.report.units import several
 from trio_lb.supervise.activation import address_of, passed_sockets
 from trio_lb.supervise.limits import descriptor_warning, raise_descriptor_limit
 from trio_lb.supervise.notify import Notifier
@@ -28,9 +30,10 @@ from trio_lb.supervise.sockets import ListeningSockets
 from trio_lb.supervise.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from trio_lb.profile import Profile
+    from trio_lb.report.captured import Captured
 
 log = logging.getLogger("trio_lb")
 
@@ -89,8 +92,17 @@ async def serve(
     save: str | None,
     log_levels: list[tuple[str | None, str]],
     file: str | None = None,
+    *,
+    attended: bool = False,
+    above: str = "",
 ) -> ExitCode:
-    """Balance until a signal ends it; the asynchronous part of `run`."""
+    """Balance until a signal ends it; the asynchronous part of `run`.
+
+    Args:
+        profile, load, report, save, log_levels, file: see `run`.
+        attended: it ends with its terminal.
+        above: what is on the terminal already; a live report leaves it there.
+    """
     user = None if profile.user is None else await _look_up(profile.user)
     if warning := descriptor_warning(profile, raise_descriptor_limit()):
         log.warning("%s", warning)
@@ -99,6 +111,7 @@ async def serve(
     supervisor = Supervisor(profile, load, sockets, Notifier(), log_levels)
     failure: TrioLBError | None = None
     with ExitStack() as stack:
+        errors = stack.enter_context(captured()) if report and _is_live(profile) else None
         stack.callback(sockets.close)  # also where it does not come to `supervisor.run`
         signals = stack.enter_context(
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -107,8 +120,13 @@ async def serve(
             owner = None if user is None else user.uid
             stack.enter_context(supervisor.reloads.shown_beside(pid_file, owner))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, supervisor, nursery.cancel_scope)
-            nursery.start_soon(_tell, supervisor, report, save)
+            nursery.start_soon(_obey, signals, supervisor, nursery.cancel_scope, attended)
+            snapshot = partial(supervisor.statistics, workers=report > 1)
+            show = partial(
+                show_reports, snapshot, _round(profile), live=_is_live(profile), errors=errors
+            )
+            shown = partial(show, above=above) if report else None
+            nursery.start_soon(_tell, supervisor, shown, save, errors, attended)
             try:
                 await supervisor.bind()
                 if user is not None:
@@ -159,13 +177,19 @@ def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str 
 
 
 async def _obey(
-    signals: AsyncIterator[int], supervisor: Supervisor, everything: trio.CancelScope
+    signals: AsyncIterator[int],
+    supervisor: Supervisor,
+    everything: trio.CancelScope,
+    attended: bool,
 ) -> None:
-    """TERM and INT drain, a second one ends at once, HUP reloads; USR1 is of no consequence."""
+    """TERM and INT drain, a second one ends at once, HUP reloads; USR1 is of no consequence.
+
+    Where somebody has to attend, HUP is the end of the terminal, and drains.
+    """
     draining = False
     async for number in signals:
         name = signal.Signals(number).name
-        if number == signal.SIGHUP:
+        if number == signal.SIGHUP and not attended:
             log.info("%s: reloading", name)
             supervisor.reload()
         elif number == signal.SIGUSR1:  # what logrotate is often set up to send
@@ -179,27 +203,51 @@ async def _obey(
             supervisor.drain()
 
 
-async def _tell(supervisor: Supervisor, report: int, save: str | None) -> None:
-    """Say that it is up, then report as wished."""
-    await supervisor.up.wait()
-    statistics = supervisor.statistics()
-    log.info(
-        "listening on %s: %s over %d servers, %d alive; %d workers",
-        ", ".join(supervisor.addresses),
-        supervisor.profile.algorithm,
-        len(statistics.servers),
-        statistics.alive_servers,
-        supervisor.workers,
-    )
-    profile = supervisor.profile
+async def _tell(
+    supervisor: Supervisor,
+    show: Callable[[], Awaitable[None]] | None,
+    save: str | None,
+    errors: Captured | None,
+    attended: bool,
+) -> None:
+    """Say that it is up, then report as wished; what is captured goes on where no table is."""
     async with trio.open_nursery() as nursery:
-        if report:
-            # A table that is redrawn in place and an access log can't share standard output.
-            live = False if profile.access_log == "-" else None
-            snapshot = partial(supervisor.statistics, workers=report > 1)
-            nursery.start_soon(partial(show_reports, snapshot, _round(profile), live=live))
+        passing = trio.CancelScope()
+        if errors is not None:
+            nursery.start_soon(_pass_on, errors, passing)
+        await supervisor.up.wait()
+        statistics = supervisor.statistics()
+        log.info(
+            "listening on %s: %s over %s, %d alive; %s",
+            ", ".join(supervisor.addresses),
+            supervisor.profile.algorithm,
+            several(len(statistics.servers), "server"),
+            statistics.alive_servers,
+            several(supervisor.workers, "worker"),
+        )
         if save is not None:
-            nursery.start_soon(save_reports, supervisor.statistics, profile.report_interval, save)
+            interval = supervisor.profile.report_interval
+            nursery.start_soon(save_reports, supervisor.statistics, interval, save)
+        if show is not None:
+            passing.cancel()
+            await show()
+            if attended:  # its terminal is gone
+                supervisor.drain()
+            if errors is not None:
+                await errors.pass_on()
+
+
+async def _pass_on(errors: Captured, scope: trio.CancelScope) -> None:
+    with scope:
+        await errors.pass_on()
+
+
+def _is_live(profile: Profile) -> bool:
+    """Whether a report is a table that is redrawn in place: not beside an access log."""
+    stream = sys.stdout
+    if profile.access_log == "-" or stream is None or stream.closed:
+        return False
+    return can_redraw(stream)
 
 
 def _round(profile: Profile) -> float:

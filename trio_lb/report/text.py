@@ -24,14 +24,15 @@ class Column(NamedTuple):
     is_figure: bool = True
 
 
-def _address(server: ServerStatistics, _rate: float | None) -> str:
+def whole_address(server: ServerStatistics, _rate: float | None = None) -> str:
+    """The address of a server, and its name if it has one."""
     named = server.name != server.address
     return printable(f"{server.address} ({server.name})" if named else server.address)
 
 
 # The article's five first, in its order; a narrow terminal drops columns from the right.
 COLUMNS = (
-    Column("Address", _address, is_figure=False),
+    Column("Address", whole_address, is_figure=False),
     Column("Status", lambda server, _: server.state.capitalize(), is_figure=False),
     Column("Response Time", lambda server, _: units.duration(server.response_time_s)),
     Column("Connections", lambda server, _: units.count(server.active)),

@@ -15,6 +15,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def several(number: int, what: str) -> str:
+    """A number of things: 1 server, 1,234 servers."""
+    return f"{count(number)} {what}{'' if number == 1 else 's'}"
+
+
 def limit(number: int) -> str:
     """A limit; 0 means that there is none."""
     return count(number) if number else NOTHING

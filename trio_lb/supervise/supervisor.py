@@ -26,6 +26,7 @@ from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.profile import ProfileError, read_pages
 from trio_lb.report.statistics import Statistics, statistics_of
+from trio_lb.report.units import several
 from trio_lb.service import log_change
 
 from .generation import Generation
@@ -218,7 +219,7 @@ class Supervisor:
                 self._notifier.ready(self._status())
 
     def _status(self) -> str:
-        return f"{len(self._pool)} servers at {', '.join(self.addresses)}"
+        return f"{several(len(self._pool), 'server')} at {', '.join(self.addresses)}"
 
     async def _watchdog(self) -> None:
         """Tell the service manager that this loop turns, if it wants to know; reap orphans."""
@@ -254,7 +255,8 @@ class Supervisor:
         except (ListenError, NoRoom, WorkersKeepDying) as exc:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
-        log.info("reloaded: %d servers, %s", len(profile.servers), profile.algorithm)
+        servers = several(len(profile.servers), "server")
+        log.info("reloaded: %s, %s", servers, profile.algorithm)
         return []
 
     def _load_all(self) -> tuple[Profile, dict[int, ErrorPage]]:

@@ -155,3 +155,18 @@ def test_ctrl_c_during_imports_is_silent(directory: Path, module: str) -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("arguments", ["check x.yaml", "check größe.yaml", "help"])
+def test_output_that_is_not_utf_8_is_no_failure(directory: Path, arguments: str) -> None:
+    for name in ("x.yaml", "größe.yaml"):
+        (directory / name).write_text("servers: {url: http://a, name: größe}\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "trio_lb", *arguments.split()],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "check" not in arguments or r"gr\xf6\xdfe" in done.stdout

@@ -23,7 +23,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.sample_statistics import server_statistics, statistics, worker_statistics
+from tests.support.screen import Screen
 from tests.support.waiting import eventually, until_next_deadline_in
+from trio_lb.report import units
+from trio_lb.report.captured import captured
 from trio_lb.report.statistics import Rates, ServerStatistics
 from trio_lb.report.terminal import LiveDisplay, show_reports
 
@@ -103,6 +106,95 @@ def test_log_lines_go_above_the_table(display: LiveDisplay) -> None:
     assert display.insert("") == ""
 
 
+def test_a_change_of_size_leaves_nothing_behind_and_loses_no_line() -> None:
+    size = [130, 40]
+    screen = Screen(*size)
+    display = LiveDisplay(lambda: (size[0], size[1]), "said before\n")
+    screen.feed("said before\r\n")
+    servers = [server_statistics(name=f"app{number}") for number in range(8)]
+    lines = ["said before"]
+    for columns, height in [(130, 40), (60, 40), (60, 26), (200, 50), (90, 30)]:
+        screen.resize(columns, height)
+        size[:] = columns, height
+        lines.append(f"a line at {columns} by {height}")
+        screen.feed(terminal_of(display.insert(lines[-1] + "\n")))
+        screen.feed(terminal_of(drawn(display, *servers)))
+        seen = screen.text.split("\n")
+        assert sum(line.startswith("LB Summary") for line in seen) == 1
+        assert sum("Address" in line for line in seen) == 1
+        above = seen[: next(i for i, line in enumerate(seen) if line.startswith("LB")) - 11]
+        assert [line for line in above if line.startswith(("a line", "said"))] == lines[
+            -len([line for line in above if line.startswith(("a line", "said"))]) :
+        ]
+        assert above[-1] == lines[-1]
+    screen.feed(terminal_of(display.close()))
+    assert screen.cursor_shown
+
+
+def terminal_of(text: str) -> str:
+    """What a terminal makes of newlines."""
+    return text.replace("\n", "\r\n")
+
+
+def test_nothing_stays_of_a_table_that_is_erased(display: LiveDisplay) -> None:
+    screen = Screen(130, 40)
+    screen.feed("$ trio-lb start -r\r\n")
+    screen.feed(terminal_of(drawn(display, server_statistics())))
+    assert "LB Summary" in screen.text
+    screen.feed(terminal_of(display.erase()))
+    assert screen.text == "$ trio-lb start -r"
+    assert screen.cursor_shown
+    screen.feed("[1]+  Stopped\r\n$ fg\r\n")
+    screen.feed(terminal_of(display.draw_again()))
+    assert screen.text.startswith("$ trio-lb start -r\n[1]+  Stopped\n$ fg\n")
+    assert screen.text.count("LB Summary") == 1
+    screen.feed(terminal_of(drawn(display, server_statistics(served=5678))))
+    assert screen.text.count("LB Summary") == 1
+    assert "5,678" in screen.text
+
+
+def test_servers_can_be_told_apart_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    addresses = [f"http://10.0.30.{number}:8080" for number in (1, 12, 123)]
+    shown = _cells(60, *(server_statistics(name=each, address=each) for each in addresses))
+    assert shown == ["10.0.30.1:8080", "10.0.30.12:8080", "10.0.30.123:8080"]
+    names = ["orders-service-in-zone-a", "orders-service-in-zone-b", "c"]
+    shown = _cells(60, *(server_statistics(name=each) for each in names))
+    assert len(set(shown)) == 3
+    assert [each[-3:] for each in shown] == ["e-a", "e-b", "c"]
+    assert "…" in shown[0]
+    assert shown[0].startswith("orde")
+
+
+def _cells(width: int, *servers: ServerStatistics) -> list[str]:
+    """The first column, at a width."""
+    display = LiveDisplay(lambda: (width, 40))
+    lines = plain(drawn(display, *servers))
+    assert max(map(cell_len, lines)) <= width
+    return [line.split(" ")[0] for line in lines if re.search(r"^\S+ +Alive ", line)]
+
+
+def test_one_server_is_one_server() -> None:
+    display = LiveDisplay(lambda: (80, 15))
+    text = "".join(plain(drawn(display, *(server_statistics() for _ in range(3)))))
+    assert re.search(r" and \d+ more servers?", text)
+    assert units.several(1, "server") == "1 server"
+    assert units.several(0, "server") == "0 servers"
+    assert units.several(1234, "server") == "1,234 servers"
+
+
+async def test_what_an_encoding_lacks_breaks_no_report(
+    pipe: tuple[int, TextIO], mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    output = Output(pipe[0])
+    with os.fdopen(os.dup(pipe[1].fileno()), "w", encoding="ascii") as stream:
+        servers = statistics(server_statistics(name="größe", response_time_s=0.00085))
+        nursery.start_soon(show_reports, lambda: servers, 10, stream)
+        await eventually(lambda: "Uptime" in output.text)
+    assert "gr\\xf6\\xdfe" in output.text
+    assert "850 us" in output.text
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     st.integers(50, 200),
@@ -127,12 +219,14 @@ def test_a_report_fits_into_the_terminal(
     assert columns < 75 or "…" not in "".join(report)
     if columns >= 75:  # wide enough for the article's columns
         shown = sum("127.0.0.1" in line for line in report)
-        hidden = [line for line in report if line.endswith("more servers")]
-        assert hidden == ([f" and {servers - shown} more servers"] if shown < servers else [])
+        hidden = [line for line in report if re.search("more servers?$", line)]
+        count = units.several(servers - shown, "more server")
+        assert hidden == ([f" and {count}"] if shown < servers else [])
         shown = sum("Serving" in line for line in report)
-        hidden = [line for line in report if line.endswith("more workers")]
+        hidden = [line for line in report if re.search("more workers?$", line)]
         if shown or hidden:
-            assert hidden == ([f" and {workers - shown} more workers"] if shown < workers else [])
+            count = units.several(workers - shown, "more worker")
+            assert hidden == ([f" and {count}"] if shown < workers else [])
         else:
             assert workers == 0 or lines < 20  # too few for any
 
@@ -306,50 +400,76 @@ async def test_a_vanished_terminal_ends_the_report_with_one_log_line(
 
 
 @pytest.fixture
-def logger(terminal: tuple[int, TextIO]) -> Iterator[logging.Logger]:
-    """A logger that writes to the terminal."""
-    handler = logging.StreamHandler(terminal[1])
-    logger = logging.getLogger("trio_lb")
-    logger.addHandler(handler)
-    yield logger
-    logger.removeHandler(handler)
-    assert handler.stream is terminal[1]
+def logger(terminal: tuple[int, TextIO]) -> Iterator[tuple[logging.Logger, int]]:
+    """A logger that writes to the terminal, and its descriptor."""
+    with os.fdopen(os.dup(terminal[1].fileno()), "w") as stream:
+        handler = logging.StreamHandler(stream)
+        logger = logging.getLogger("trio_lb")
+        logger.addHandler(handler)
+        yield logger, stream.fileno()
+        logger.removeHandler(handler)
 
 
-async def test_log_lines_of_any_thread_appear_above_the_live_table(
-    terminal: tuple[int, TextIO], mock_clock: MockClock, logger: logging.Logger
+async def test_lines_of_any_thread_and_process_appear_above_the_live_table(
+    terminal: tuple[int, TextIO], mock_clock: MockClock, logger: tuple[logging.Logger, int]
 ) -> None:
     output = Output(terminal[0])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(show_reports, snapshot, 10, terminal[1])
-        await eventually(lambda: "00:00:00" in output.text)
-        await until_next_deadline_in(10)
-        logger.warning("from the thread of Trio")
-        other = threading.Thread(target=logger.warning, args=("from another thread",))
-        other.start()
-        other.join()
-        await until_next_deadline_in(0.1)
-        mock_clock.jump(0.1)
-        await eventually(lambda: output.text.count("00:00:00") == 2)
-        lines = plain(output.text[output.text.index(UP) :])
-        assert lines[:2] == ["from the thread of Trio", "from another thread"]
-        logger.warning("at the very end")
+    log, descriptor = logger
+    with captured(descriptor) as errors:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(show_reports, snapshot, 10, terminal[1], errors=errors))
+            await eventually(lambda: "00:00:00" in output.text)
+            await until_next_deadline_in(10)
+            log.warning("from the thread of Trio")
+            other = threading.Thread(target=log.warning, args=("from another thread",))
+            other.start()
+            other.join()
+            await trio.run_process(["echo", "from a process"], stdout=descriptor)
+            await until_next_deadline_in(0.1)
+            mock_clock.jump(0.1)
+            await eventually(lambda: output.text.count("00:00:00") == 2)
+            lines = plain(output.text[output.text.index(UP) :])
+            assert lines[:3] == [
+                "from the thread of Trio",
+                "from another thread",
+                "from a process",
+            ]
+            log.warning("at the very end")
+            nursery.cancel_scope.cancel()
+        await eventually(lambda: output.text.endswith(SHOW_CURSOR))
+        assert "at the very end" in output.text
+        log.warning("when it has ended")
+    log.warning("afterwards")
+    last = f"{SHOW_CURSOR}when it has ended\r\nafterwards\r\n"
+    await eventually(lambda: output.text.endswith(last))
+
+
+async def test_without_a_table_what_was_captured_goes_straight_on(
+    terminal: tuple[int, TextIO], logger: tuple[logging.Logger, int], nursery: trio.Nursery
+) -> None:
+    output = Output(terminal[0])
+    with captured(logger[1]) as errors:
+        assert errors is not None
+        nursery.start_soon(errors.pass_on)
+        logger[0].warning("one")
+        await eventually(lambda: output.text == "one\r\n")
         nursery.cancel_scope.cancel()
-    await eventually(lambda: output.text.endswith(SHOW_CURSOR))
-    assert "at the very end" in output.text
-    logger.warning("afterwards")
-    await eventually(lambda: output.text.endswith(f"{SHOW_CURSOR}afterwards\r\n"))
+
+
+def test_only_a_terminal_is_captured(pipe: tuple[int, TextIO]) -> None:
+    with captured(pipe[1].fileno()) as errors:
+        assert errors is None
 
 
 async def test_log_lines_are_left_alone_beside_a_pipe(
     mock_clock: MockClock,
     pipe: tuple[int, TextIO],
     terminal: tuple[int, TextIO],
-    logger: logging.Logger,
+    logger: tuple[logging.Logger, int],
     nursery: trio.Nursery,
 ) -> None:
     report, log = Output(pipe[0]), Output(terminal[0])
     nursery.start_soon(show_reports, snapshot, 10, pipe[1])
     await eventually(lambda: "00:00:00" in report.text)
-    logger.warning("on the terminal")
+    logger[0].warning("on the terminal")
     await eventually(lambda: log.text == "on the terminal\r\n")
