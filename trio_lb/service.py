@@ -82,6 +82,8 @@ class Service:
         self.servers = servers
         self.access_log = access_log
         self.deadlines = Deadlines()
+        for listener in (*listeners, *spare):
+            listener.tune(profile.timeouts.body)
         self.dial = self._dial
         settings = profile.upstream
         on_ended = None if access_log is None else self._record
@@ -196,12 +198,12 @@ class Service:
     async def _dial(self, address: Address, seconds: float) -> SocketTransport:
         """Connect to a server; without descriptors or ports once more, when some are free again."""
         try:
-            return await dial(address, seconds, self.deadlines)
+            return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
         except ConnectFailed as exc:
             if not (exc.local and self._door.free_descriptors()):
                 raise
         await trio.sleep(_BREATH)
-        return await dial(address, seconds, self.deadlines)
+        return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
 
     def _take_queue(self, listener: Listener) -> None:
         """Accept those who are in the queue already, as far as there are places."""

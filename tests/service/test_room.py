@@ -265,7 +265,9 @@ async def test_idle_connections_to_servers_go_for_descriptors(
     """A server can't be reached for want of descriptors, which other connections hold idle."""
     dialled: list[int] = []
 
-    async def dial_short(address: Address, seconds: float, deadlines: Deadlines) -> SocketTransport:
+    async def dial_short(
+        address: Address, seconds: float, deadlines: Deadlines, vanished_after: float
+    ) -> SocketTransport:
         dialled.append(len(balancer._service._upstreams))
         if dialled[-1]:  # an idle connection to the other server
             raise ConnectFailed("connect: Too many open files", 503, local=True)

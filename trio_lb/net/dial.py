@@ -12,7 +12,7 @@ import trio
 
 from trio_lb.errors import ConnectFailed
 
-from .transport import SocketTransport, tune
+from .transport import VANISHED_AFTER, SocketTransport, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from .deadlines import Deadlines
     from .transport import Transport
-
-#: After how many seconds sent but unacknowledged bytes break a server's connection.
-_UNSENT_LIMIT = 30.0
 
 _FULL_BACKLOG_PAUSE = 0.005
 
@@ -41,7 +38,12 @@ class Dial(Protocol):
         """See `dial`."""
 
 
-async def dial(address: Address, seconds: float, deadlines: Deadlines) -> SocketTransport:
+async def dial(
+    address: Address,
+    seconds: float,
+    deadlines: Deadlines,
+    vanished_after: float = VANISHED_AFTER,
+) -> SocketTransport:
     """Connect to a server.
 
     Args:
@@ -49,6 +51,7 @@ async def dial(address: Address, seconds: float, deadlines: Deadlines) -> Socket
             RFC 8305 has it.
         seconds: how long all of it may take.
         deadlines: who looks after the waits of the connection.
+        vanished_after: see `tune`.
 
     Raises:
         ConnectFailed: refused, unreachable, unresolvable or too slow; nothing is left open. The
@@ -56,7 +59,7 @@ async def dial(address: Address, seconds: float, deadlines: Deadlines) -> Socket
     """
     with deadlines.limit(seconds):
         try:
-            sock = await _connect(address)
+            sock = await _connect(address, vanished_after)
         except OSError as exc:
             raise connect_failed(exc) from exc
         return SocketTransport(sock, address.host or "unix:", deadlines)
@@ -77,9 +80,12 @@ def connect_too_slow(seconds: float) -> ConnectFailed:
 
 
 def dial_at_once(
-    address: Address, deadlines: Deadlines
+    address: Address, deadlines: Deadlines, vanished_after: float = VANISHED_AFTER
 ) -> Callable[[], tuple[SocketTransport, int]] | None:
     """How to begin to connect to a server without a wait; None if its name must be resolved.
+
+    Args:
+        address, deadlines, vanished_after: as for `dial`.
 
     Returns:
         A function that gives a transport, and the error number of connect(2): 0, EINPROGRESS, or
@@ -92,7 +98,7 @@ def dial_at_once(
     peer = address.host or "unix:"
 
     def begin() -> tuple[SocketTransport, int]:
-        sock = _new_socket(family)
+        sock = _new_socket(family, vanished_after)
         return SocketTransport(sock, peer, deadlines), sock.connect_ex(target)
 
     return begin
@@ -110,26 +116,28 @@ def _place(address: Address) -> tuple[int, str | tuple[str, int]] | None:
     return family, (address.host, address.port)
 
 
-async def _connect(address: Address) -> socket.socket:
+async def _connect(address: Address, vanished_after: float) -> socket.socket:
     where = _place(address)
     if where is None:
-        return await _connect_name(address.host, address.port)
-    return await _connect_one(*where)
+        return await _connect_name(address.host, address.port, vanished_after)
+    return await _connect_one(*where, vanished_after)
 
 
-def _new_socket(family: int) -> socket.socket:
+def _new_socket(family: int, vanished_after: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0))
     try:
         sock.setblocking(False)
-        tune(sock, unsent_limit=_UNSENT_LIMIT)
+        tune(sock, vanished_after)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-async def _connect_one(family: int, target: str | tuple[str, int]) -> socket.socket:
-    sock = _new_socket(family)
+async def _connect_one(
+    family: int, target: str | tuple[str, int], vanished_after: float
+) -> socket.socket:
+    sock = _new_socket(family, vanished_after)
     try:
         # A unix socket whose backlog is full says EAGAIN, and nothing tells when it has room.
         while (code := sock.connect_ex(target)) == errno.EAGAIN:  # noqa: ASYNC110
@@ -146,7 +154,7 @@ async def _connect_one(family: int, target: str | tuple[str, int]) -> socket.soc
     return sock
 
 
-async def _connect_name(host: str, port: int) -> socket.socket:
+async def _connect_name(host: str, port: int, vanished_after: float) -> socket.socket:
     try:
         stream = await trio.open_tcp_stream(host, port)
     except socket.gaierror as exc:
@@ -155,7 +163,7 @@ async def _connect_name(host: str, port: int) -> socket.socket:
         raise _first_reason(exc) from exc
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
-    tune(sock, unsent_limit=_UNSENT_LIMIT)
+    tune(sock, vanished_after)
     return sock
 
 

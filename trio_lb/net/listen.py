@@ -18,7 +18,7 @@ import trio
 from trio_lb.errors import ListenError
 from trio_lb.profile import ANY_HOST
 
-from .transport import SocketTransport, tune
+from .transport import VANISHED_AFTER, SocketTransport, tune
 from .unix_paths import OURS, remove_stale, rights_of
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class Listener:
         owned: bool = True,
         proxy_protocol: bool = False,
     ) -> None:
-        tune(sock)
         self._sock = sock
+        self.tune(VANISHED_AFTER)
         self._owned = owned
         self.address = address
         self.proxy_protocol = proxy_protocol
@@ -107,6 +107,15 @@ class Listener:
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self._sock.fileno()
+
+    def tune(self, vanished_after: float) -> None:
+        """Have connections that are accepted from now on end when their client vanishes.
+
+        Args:
+            vanished_after: see `trio_lb.net.transport.tune`.
+        """
+        self._vanished_after = vanished_after
+        tune(self._sock, vanished_after)
 
     def listen(self) -> None:
         """Let clients connect: until they are accepted, they wait in the socket's queue.
@@ -136,7 +145,7 @@ class Listener:
                 raise
             sock.setblocking(False)
             if not _INHERITED:
-                tune(sock)
+                tune(sock, self._vanished_after)
             return _transport(sock, peer, deadlines)
 
     async def accept_forever(

@@ -26,6 +26,12 @@ RECEIVE_SIZE = 64 * 1024
 End: TypeAlias = tuple[str, int] | None
 """IP address and port of one end of a connection; None for a unix socket."""
 
+#: Seconds after which a quiet peer has vanished, where no profile says otherwise (`timeouts.body`).
+VANISHED_AFTER = 30.0
+
+_QUESTIONS = 3  # that it leaves unanswered (TCP_KEEPCNT)
+_LONGEST_IDLE = 32767  # seconds; Linux's maximum
+
 #: Receives and sends that went through at once before other tasks get their turn.
 _TURN = 32
 
@@ -300,28 +306,31 @@ class SocketTransport:
         self.close()
 
 
-def tune(sock: socket.socket, *, unsent_limit: float | None = None) -> None:
+def tune(sock: socket.socket, vanished_after: float = VANISHED_AFTER) -> None:
     """Set what every connection wants; what the platform lacks is left out.
 
-    No delay for small writes (40 ms stalls otherwise), and a peer that vanished without a word
-    is noticed by the kernel within about 25 s.
+    No delay for small writes (40 ms stalls otherwise), and the kernel asks a peer that is quiet
+    whether its system is still there. There is no time of the kernel's for a peer that takes
+    nothing (TCP_USER_TIMEOUT): it would also end connections to those that only pause, whose
+    systems answer. How long somebody may pause is for those to say who know what is waited for.
 
     Args:
         sock: a TCP socket; others are left as they are.
-        unsent_limit: seconds after which unacknowledged data breaks the connection.
+        vanished_after: seconds after which the peer of a quiet connection has vanished if its
+            system has answered nothing (4 at least).
     """
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
+    idle = round(min(max(vanished_after / 2, 1), _LONGEST_IDLE))
+    between = round(min(max(vanished_after / 2 / _QUESTIONS, 1), _LONGEST_IDLE))
     options = [
         (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
         (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 10),
-        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", 10),  # macOS's name for TCP_KEEPIDLE
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", idle),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", idle),  # macOS's name for TCP_KEEPIDLE
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", between),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", _QUESTIONS),
     ]
-    if unsent_limit is not None:
-        options.append((socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", int(unsent_limit * 1000)))
     for level, name, value in options:
         option = getattr(socket, name, None)
         if option is None:

@@ -56,7 +56,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
             place=place,
             prefix=server.address.path.encode("ascii").rstrip(b"/"),
             limit=upstream.idle_connections,
-            dial=dial_at_once(server.address, deadlines),
+            dial=dial_at_once(server.address, deadlines, timeouts.body),
         )
         for place, (slot, server) in enumerate(zip(slots, servers.servers, strict=True))
     ]

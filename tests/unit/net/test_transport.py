@@ -413,11 +413,24 @@ async def test_turns_are_given_now_and_then() -> None:
 
 def test_tuning_sets_no_delay_and_keep_alive() -> None:
     with socket.socket() as sock:
-        tune(sock, unsent_limit=30)
+        tune(sock)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
     with socket.socket(socket.AF_UNIX) as sock:
         tune(sock)
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="no such options here")
+@pytest.mark.parametrize(
+    ("vanished_after", "idle", "between"),
+    [(30, 15, 5), (120, 60, 20), (0.1, 1, 1), (1e9, 32767, 32767)],
+)
+def test_a_quiet_peer_is_asked_for_as_long_as_it_may_be_quiet(
+    vanished_after: float, idle: int, between: int
+) -> None:
+    with socket.socket() as sock:
+        tune(sock, vanished_after)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        found = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+        assert found == [idle, between, 3]
