@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,7 +21,6 @@ from tests.support.supervised import open_supervisor, run_supervisor, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import pytest
 
@@ -103,6 +103,27 @@ async def test_a_service_manager_is_told(tmp_path: Path) -> None:
             stopping = await next_notice()
             assert (stopping["STOPPING"], stopping["STATUS"]) == ("1", "draining")
             assert await balancer.child.wait() == 0
+
+
+def command_of(pid: int) -> list[str]:
+    """The command line of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+
+
+async def test_workers_run_with_the_options_of_the_interpreter(tmp_path: Path) -> None:
+    again = "import os, sys; os.execv(sys.executable, [sys.executable, *%r, *sys.argv[2:]])"
+    options = ["-B", "-Werror::BytesWarning", "-X", "no_debug_ranges"]
+    through = [sys.executable, "-c", again % options]
+    async with (
+        open_backend(OK) as backend,
+        run_supervisor(tmp_path, backend.url, through=through) as balancer,
+    ):
+        assert (await request(balancer.url)).status == 200
+        for pid in balancer.pids:
+            command = command_of(pid)
+            assert "-B" in command
+            assert "-Werror::BytesWarning" in command
+            assert command[command.index("-X") + 1] == "no_debug_ranges"
 
 
 async def test_reload_and_stop(tmp_path: Path) -> None:

@@ -325,21 +325,39 @@ def _bind_tcp(
 ) -> list[Listener]:
     """One listener for each address that the name stands for (`localhost` is often two)."""
     listeners: list[Listener] = []
+    missing: OSError | None = None
     port = address.port
     try:
         for family, where in dict.fromkeys(found):
             assert isinstance(where, tuple)
-            if reuse_port and port:
-                # Sockets that share a port don't see when another program has it: ask first.
-                _bind(family, (where[0], port, *where[2:]), False).close()
-            sock = _bind(family, (where[0], port, *where[2:]), reuse_port)
+            try:
+                if reuse_port and port:
+                    # Sockets that share a port don't see when another program has it: ask first.
+                    _bind(family, (where[0], port, *where[2:]), False).close()
+                sock = _bind(family, (where[0], port, *where[2:]), reuse_port)
+            except OSError as exc:
+                if not _is_ipv6_missing(exc, family, where[0]):
+                    raise
+                missing = exc
+                continue
             port = sock.getsockname()[1]
             listeners.append(Listener(sock, dataclasses.replace(address, port=port)))
+        if missing is not None and not listeners:
+            raise missing
     except BaseException:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def _is_ipv6_missing(exc: OSError, family: int, host: object) -> bool:
+    """Whether this system has no IPv6, or it is switched off: IPv4 alone will do where both go."""
+    return (
+        family == socket.AF_INET6
+        and host in {"::", "::1"}
+        and exc.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+    )
 
 
 def _bind(family: int, where: tuple[object, ...], reuse_port: bool) -> socket.socket:

@@ -7,11 +7,9 @@ could accept clients, is started again after growing pauses.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import subprocess
-import sys
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from trio_lb.errors import TrioLBError
 from trio_lb.net.deadlines import loop_clock
 from trio_lb.report.statistics import WorkerStatistics
 
+from . import interpreter
 from .orders import ACCEPT, DRAIN, READY, Lines, stand_in
 
 if TYPE_CHECKING:
@@ -245,9 +244,8 @@ class Keeper:
             with self._reaper.starting(), self._sockets.being_inherited():
                 orders, descriptors = self._orders(row)
                 process = await trio.lowlevel.open_process(
-                    # Modules come from where ours came from, and not from the working directory.
-                    [sys.executable, "-P", "-m", "trio_lb.supervise.worker", str(theirs.fileno())],
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                    interpreter.command("trio_lb.supervise.worker", str(theirs.fileno())),
+                    env=interpreter.environment(),
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), *descriptors],
                     start_new_session=True,  # the terminal's signals are the supervisor's affair

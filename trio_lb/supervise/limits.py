@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from trio_lb.profile.values import MAX_WORKERS
+
+from .cpu_quota import cpu_quota
 
 if TYPE_CHECKING:
     from trio_lb.profile import Profile
@@ -20,9 +23,15 @@ def worker_count(profile: Profile) -> int:
     """How many workers a profile means on this machine, now."""
     if profile.workers != "auto":
         return profile.workers
+    quota = cpu_quota()
+    worth = MAX_WORKERS if quota is None else math.ceil(quota)
+    return min(_cpus(), worth, MAX_WORKERS)
+
+
+def _cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), MAX_WORKERS)
-    return min(os.cpu_count() or 1, MAX_WORKERS)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def raise_descriptor_limit() -> int:

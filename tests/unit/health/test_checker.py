@@ -382,7 +382,7 @@ async def test_a_server_that_cannot_be_reached_at_all() -> None:
             "first health check: connect: Connection refused",
             "first health check: connect: Connection refused",
             "first health check: connect: No such file or directory",
-            "first health check: connect: no-such-host.invalid does not resolve",
+            "first health check: connect: the name does not resolve",
         ]
 
 

@@ -62,6 +62,38 @@ async def test_every_interface_in_both_families_on_one_port() -> None:
         (await dial(http_url("127.0.0.1", listeners[0].address.port))).socket.close()
 
 
+@pytest.mark.parametrize("missing", ["socket", "address"])
+@pytest.mark.parametrize("reuse_port", [False, True])
+async def test_without_ipv6_every_interface_is_those_of_ipv4(
+    missing: str, reuse_port: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that was built without it, and one where it is disabled."""
+
+    class Without(socket.socket):
+        def __init__(self, family: int = -1, *rest: int, **more: int) -> None:
+            if family == socket.AF_INET6 and missing == "socket":
+                raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+            super().__init__(family, *rest, **more)
+
+        def bind(self, address: object) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+            super().bind(address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "socket", Without)
+    port = free_port()
+    for url in (f"http://*:{port}", "http://*:0"):
+        (listener,) = await bind_listeners([listen(url)], reuse_port=reuse_port)
+        listener.listen()
+        port = listener.address.port
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        listener.close()
+    for url in (f"http://[::]:{port}", f"http://[::1]:{port}"):  # IPv6, and nothing else
+        with pytest.raises(ListenError, match=r"not supported|Cannot assign"):
+            await bind_listeners([listen(url)], reuse_port=reuse_port)
+
+
 async def test_all_or_none_is_bound() -> None:
     port = free_port()
     with socket.socket() as taken:
