@@ -31,6 +31,7 @@ _LINE = re.compile(r"[-\d]+[ T][\d:.,]+\S* +(DEBUG|INFO|WARNING|ERROR|CRITICAL)[
 EXPECTED = re.compile(
     r"worker \d+ was killed by SIGKILL: starting another one"
     r"|worker \d+ \(pid \d+\) gave no sign of life"
+    r"|running as root, and so do the workers"
     r"|earlier workers still drain: the reload waits for them"
 )
 #: Likewise, where servers fail or seem to.
