@@ -239,3 +239,12 @@ def test_a_process_of_another_container_is_not_taken_for_one_here(path: Path) ->
             text=True,
         )
     assert done.stdout == f"the pid file {path} belongs to a process in another container\n"
+
+
+def test_a_fifo_is_no_pid_file_and_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with holder(path) as process:
+        assert process.wait(10) == 1
+        assert process.stderr is not None
+        assert "refused: " in process.stderr.read()
+    assert running(str(path)) is None
