@@ -86,7 +86,7 @@ def write_responses(bytes name, bytes data, uint32_t times):
     assert parse_response(begin, len(data), 0, False, &head) == HEAD
     BEGIN_COUNT()
     for _ in range(times):
-        written += write_response(out, sizeof(out), begin, &head, False)
+        written += write_response(out, sizeof(out), begin, &head, NULL, False)
     END_COUNT(name)
     assert written
 

@@ -11,7 +11,7 @@ from libc.string cimport strlen
 
 from trio_lb._scan cimport end_of_name, end_of_value, same
 from trio_lb._wire cimport (
-    AUTHENTICATION, CONNECTION, CONTENT_LENGTH, END_TO_END, Field, FieldKind, HOST, IDENTITY,
+    AUTHENTICATION, CONNECTION, CONTENT_LENGTH, DATE, END_TO_END, Field, FieldKind, HOST, IDENTITY,
     KEEP_ALIVE, REQUEST_ID, TRANSFER_ENCODING, UNPLAIN, VIA,
 )
 
@@ -24,7 +24,7 @@ cdef struct Name:
     FieldKind kind
 
 cdef enum:
-    NAMES = 29
+    NAMES = 30
     LONGEST = 25
 
 cdef Name[NAMES] names          # the shorter ones first
@@ -51,6 +51,7 @@ cdef void note(const char *text, FieldKind kind) noexcept:
 note(b"te", UNPLAIN)
 note(b"via", VIA)
 note(b"host", HOST)
+note(b"date", DATE)
 # Not a field that anybody has, but `Connection: close` would name it away.
 note(b"close", UNPLAIN)
 # To CGI this is HTTP_PROXY, which its own requests obey.
@@ -94,7 +95,7 @@ cdef inline FieldKind kind_of(const char *name, size_t length) noexcept nogil:
 
 # 2. Lines
 
-cdef uint32_t REPEATABLE = 1 << END_TO_END | 1 << IDENTITY | 1 << KEEP_ALIVE
+cdef uint32_t REPEATABLE = 1 << END_TO_END | 1 << DATE | 1 << IDENTITY | 1 << KEEP_ALIVE
 
 
 cdef Progress parse_fields(

@@ -14,8 +14,8 @@ from trio_lb._parser cimport (
 )
 from trio_lb._wire cimport PlainRequest, PlainResponse, span_bytes
 from trio_lb._writer cimport (
-    ClientLines, request_room, RequestAdditions, response_room, slice_of, write_request,
-    write_response,
+    ClientLines, DATE_LINE, request_room, RequestAdditions, response_room, slice_of, write_request,
+    write_date, write_response,
 )
 
 
@@ -124,12 +124,21 @@ cdef class Response:
         """The server wants no other request on this connection."""
         return bool(self.head.close)
 
-    def write(self, bint close=False):
-        """The head as a client gets it; with `close`, as that of its connection's last response."""
+    def write(self, bint close=False, date=None):
+        """The head as a client gets it.
+
+        Args:
+            close: it is that of its connection's last response.
+            date: seconds since the beginning of 1970, for one that has no Date; None: it gets none.
+        """
         cdef size_t room = response_room(&self.head)
+        cdef char[DATE_LINE] line
+        if date is not None:
+            write_date(line, date)
         cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> room)
         cdef size_t length = write_response(
-            PyBytes_AS_STRING(out), room, self.data, &self.head, close)
+            PyBytes_AS_STRING(out), room, self.data, &self.head,
+            NULL if date is None else line, close)
         return out[:length]
 
 

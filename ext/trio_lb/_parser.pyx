@@ -22,7 +22,7 @@ from trio_lb._scan cimport (
     end_of, end_of_target, end_of_value, HOST_BYTES, REQUEST_ID_BYTES, same,
 )
 from trio_lb._wire cimport (
-    CONNECTION, CONTENT_LENGTH, Field, HOST, IDENTITY, MAX_FIELDS, MAX_HEAD, PlainRequest,
+    CONNECTION, CONTENT_LENGTH, DATE, Field, HOST, IDENTITY, MAX_FIELDS, MAX_HEAD, PlainRequest,
     PlainResponse, REQUEST_ID, Span, span_bytes, TRANSFER_ENCODING, VIA,
 )
 
@@ -281,6 +281,7 @@ cdef inline bint judge_response(
     """What the fields say, taken together; false if it is not plain."""
     cdef bint framed
     head.via = said(found, VIA)
+    head.dated = has(found, DATE)
     if not (judge_framing(data, found, &head.content_length, &head.chunked)
             and judge_connection(data, found, &head.close)):
         return False

@@ -105,7 +105,9 @@ cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
         exchange.head.close or exchange.draining or road.patience.keep_alive == 0.0
         or exchange.served + 1 >= road.most_requests)
     if road.buffers.borrow(out, SMALL):
-        out.end = write_response(out.data, out.size, exchange.flow.body.data, head, exchange.last)
+        out.end = write_response(
+            out.data, out.size, exchange.flow.body.data, head,
+            NULL if head.dated else road.date_line(), exchange.last)
     if not out.end:
         exchange.end("odd")
         return

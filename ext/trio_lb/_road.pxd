@@ -1,6 +1,6 @@
 """What the plain road's machines share, and what they leave to the general road."""
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from trio_lb._buffers cimport Buffers
 from trio_lb._parser cimport HeadLimits
@@ -8,6 +8,7 @@ from trio_lb._readiness cimport Readiness
 from trio_lb._select cimport Selection
 from trio_lb._table cimport Table
 from trio_lb._upstreams cimport Server
+from trio_lb._writer cimport DATE_LINE
 
 cdef enum:
     MAX_ID = 32                 # bytes of a request id that we make
@@ -38,6 +39,11 @@ cdef class PlainRoad:
     cdef size_t id_prefix_length
     cdef uint64_t serial
 
+    cdef char date[DATE_LINE]
+    cdef int64_t dated          # the second that it is for
+
+    # The Date line of this second, for a response that has come without one.
+    cdef const char *date_line(self) noexcept nogil
     # Make a request id; its length.
     cdef size_t make_id(self, char *out) noexcept nogil
 

@@ -3,6 +3,9 @@
 cimport cython
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+from libc.time cimport time
+
+from trio_lb._writer cimport write_date
 
 cdef const char *DIGITS = "0123456789abcdef"
 
@@ -76,6 +79,13 @@ cdef class PlainRoad:
     def close_idle_pipes(self):
         """Close the pipes that are kept for those who need one next."""
         self.buffers.pipes.close()
+
+    cdef const char *date_line(self) noexcept nogil:
+        cdef int64_t second = time(NULL)    # of the wall clock; costs no system call
+        if second != self.dated:
+            write_date(self.date, second)
+            self.dated = second
+        return self.date
 
     cdef size_t make_id(self, char *out) noexcept nogil:
         cdef size_t length = self.id_prefix_length

@@ -21,6 +21,7 @@ cdef enum FieldKind:
     VIA
     REQUEST_ID
     IDENTITY                    # a claim that only a proxy may make; left out
+    DATE                        # likewise
     AUTHENTICATION              # END_TO_END, unless it speaks of the whole connection: then UNPLAIN
     UNPLAIN                     # never in a parsed head
 
@@ -56,6 +57,7 @@ cdef struct PlainResponse:      # always HTTP/1.1; always with a framing of its 
     uint8_t chunked             # its body is; never with `bodiless`
     uint8_t close               # the server wants no other request on this connection
     uint8_t bodiless            # to HEAD, or 204, 304: no body follows, whatever the fields say
+    uint8_t dated               # it has a Date
     int64_t content_length      # as the field says; -1: none was said
     Span reason
     Span via

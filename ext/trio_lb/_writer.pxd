@@ -7,12 +7,13 @@ Nothing here allocates, keeps a pointer, or touches a Python object, except Clie
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from trio_lb._wire cimport PlainRequest, PlainResponse
 
 cdef enum:
     MAX_PIECES = 4              # of ClientLines
+    DATE_LINE = 37              # bytes of a Date field with its line end
 
 cdef struct Slice:              # bytes of somebody else
     const char *data
@@ -42,12 +43,16 @@ cdef size_t write_request(
     char *out, size_t room, const char *data, const PlainRequest *head,
     const RequestAdditions *additions) noexcept nogil
 
+# `date`: a line for a response that has none; NULL: it gets none.
 # `close`: the client is told that this was its connection's last response. Whoever calls has to
 # say so where the request had `close`.
 cdef size_t response_room(const PlainResponse *head) noexcept nogil
 cdef size_t write_response(
     char *out, size_t room, const char *data, const PlainResponse *head,
-    bint close) noexcept nogil
+    const char *date, bint close) noexcept nogil
+
+# Such a line (RFC 9110 section 5.6.7), for a second since the beginning of 1970.
+cdef void write_date(char *out, int64_t second) noexcept nogil
 
 
 cdef inline Slice slice_of(bytes data) noexcept:

@@ -4,13 +4,16 @@ The C-level interface is in `_writer.pxd`.
 """
 
 cimport cython
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 
 from trio_lb._wire cimport (
-    CONTENT_LENGTH, END_TO_END, Field, HOST, IDENTITY, PlainRequest, PlainResponse, REQUEST_ID,
-    Span,
+    CONTENT_LENGTH, DATE, END_TO_END, Field, HOST, IDENTITY, PlainRequest, PlainResponse,
+    REQUEST_ID, Span,
 )
+
+cdef const char *WEEKDAYS = "SunMonTueWedThuFriSat"
+cdef const char *MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 cdef enum:
     ADDED = 128                 # bytes; more than all the words that a writer has of its own
@@ -114,7 +117,7 @@ cdef size_t write_request(
     out = put_text(out, b" HTTP/1.1\r\nHost: ")
     out = put_span(out, data, head.host)
     out = put_text(out, b"\r\n")
-    out = put_fields(out, data, head.fields, head.count, 1 << END_TO_END)
+    out = put_fields(out, data, head.fields, head.count, 1 << END_TO_END | 1 << DATE)
     if head.chunked:
         out = put_text(out, b"Transfer-Encoding: chunked\r\n")
     elif head.content_length >= 0:
@@ -140,11 +143,13 @@ cdef size_t response_room(const PlainResponse *head) noexcept nogil:
 
 
 cdef size_t write_response(
-    char *out, size_t room, const char *data, const PlainResponse *head, bint close
+    char *out, size_t room, const char *data, const PlainResponse *head, const char *date,
+    bint close
 ) noexcept nogil:
     cdef char *begin = out
     cdef uint32_t kinds = (
-        1 << END_TO_END | 1 << CONTENT_LENGTH | 1 << HOST | 1 << REQUEST_ID | 1 << IDENTITY)
+        1 << END_TO_END | 1 << CONTENT_LENGTH | 1 << DATE | 1 << HOST | 1 << REQUEST_ID
+        | 1 << IDENTITY)
     if room < response_room(head):
         return 0
     out = put_text(out, b"HTTP/1.1 ")
@@ -153,6 +158,8 @@ cdef size_t write_response(
     out = put_span(out, data, head.reason)
     out = put_text(out, b"\r\n")
     out = put_fields(out, data, head.fields, head.count, kinds)
+    if date is not NULL and not head.dated:
+        out = put(out, date, DATE_LINE)
     out = put_via(out, data, head.via)
     if head.chunked:
         out = put_text(out, b"Transfer-Encoding: chunked\r\n")
@@ -171,3 +178,43 @@ cdef inline char *put_number(char *out, uint64_t number) noexcept nogil:
         number //= 10
         if not number:
             return put(out, digits + place, sizeof(digits) - place)
+
+
+cdef void write_date(char *out, int64_t second) noexcept nogil:
+    cdef int64_t days = second // 86400, left = second - days * 86400
+    # Years begin in March here, so that the day that comes and goes is their last one; and they
+    # are counted in eras of 400, which repeat.
+    cdef int64_t era, year, month, day
+    cdef int64_t weekday = (days + 4) % 7       # 1970 began on a Thursday
+    days += 719468                              # from 0000-03-01
+    era = days // 146097
+    day = days - era * 146097
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    month = month + 2 if month < 10 else month - 10
+    year += 400 * era + (month < 2)
+    out = put_text(out, b"Date: ")
+    out = put(out, WEEKDAYS + 3 * weekday, 3)
+    out = put_text(out, b", ")
+    out = put_digits(out, day + 1, 2)
+    out = put_text(out, b" ")
+    out = put(out, MONTHS + 3 * month, 3)
+    out = put_text(out, b" ")
+    out = put_digits(out, year, 4)
+    out = put_text(out, b" ")
+    out = put_digits(out, left // 3600, 2)
+    out = put_text(out, b":")
+    out = put_digits(out, left // 60 % 60, 2)
+    out = put_text(out, b":")
+    out = put_digits(out, left % 60, 2)
+    put_text(out, b" GMT\r\n")
+
+
+cdef inline char *put_digits(char *out, int64_t number, int count) noexcept nogil:
+    cdef int place
+    for place in range(count - 1, -1, -1):
+        out[place] = <char> (c"0" + number % 10)
+        number //= 10
+    return out + count

@@ -103,7 +103,14 @@ WRITE_REQUEST = c_function(
 )
 RESPONSE_ROOM = c_function(_writer.__pyx_capi__, "response_room", POINTER)
 WRITE_RESPONSE = c_function(
-    _writer.__pyx_capi__, "write_response", POINTER, SIZE, ctypes.c_char_p, POINTER, INT
+    _writer.__pyx_capi__,
+    "write_response",
+    POINTER,
+    SIZE,
+    ctypes.c_char_p,
+    POINTER,
+    ctypes.c_char_p,
+    INT,
 )
 BEGIN_BODY = c_function(_framing.__pyx_capi__, "begin_body", POINTER, ctypes.c_int64, INT)
 FEED_BODY = c_function(_framing.__pyx_capi__, "feed_body", POINTER, POINTER, SIZE, POINTER)
@@ -156,6 +163,14 @@ def test_written_requests(head: bytes, pieces: list[bytes], prefix: bytes) -> No
     assert ctypes.string_at(out, length) == expected
 
 
+def test_the_bound_of_a_written_response() -> None:
+    head = b"HTTP/1.1 200\r\nTransfer-Encoding:chunked\r\nVia:b\r\nA:\r\n\r\n"
+    response = read_response(head)
+    assert response
+    assert PARSE_RESPONSE(head, len(head), 0, 0, RESULT) == HEAD
+    assert len(response.write(True, 1_800_000_000)) <= RESPONSE_ROOM(RESULT)
+
+
 # Whatever a writer adds on its own is most where nothing else is there.
 @pytest.mark.parametrize(
     "head",
@@ -177,15 +192,18 @@ def test_the_bound_of_a_written_request(head: bytes, size: int) -> None:
     assert len(written) <= room <= len(written) + 128
 
 
+DATE = b"Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
+
+
 @given(plain_responses(), st.booleans())
 def test_written_responses(head: bytes, close: bool) -> None:
     response = read_response(head)
     assert response
     assert PARSE_RESPONSE(head, len(head), 0, 0, RESULT) == HEAD
     room = RESPONSE_ROOM(RESULT)
-    assert WRITE_RESPONSE(END - room, room - 1, head, RESULT, close) == 0
-    length = WRITE_RESPONSE(END - room, room, head, RESULT, close)
-    assert ctypes.string_at(END - room, length) == response.write(close)
+    assert WRITE_RESPONSE(END - room, room - 1, head, RESULT, DATE, close) == 0
+    length = WRITE_RESPONSE(END - room, room, head, RESULT, DATE, close)
+    assert ctypes.string_at(END - room, length) == response.write(close, 1_800_000_000)
 
 
 @given(st.one_of(chunked_bodies(), odd_chunked_bodies()))

@@ -5,6 +5,7 @@ As with requests: what the codec calls a head, the general road reads and writes
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Literal
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.effort import effort
 from tests.support.http_bytes import cut, mutated, plain_responses
 from trio_lb._heads import Response, read_response
 from trio_lb.errors import ResponseBroken
+from trio_lb.wire.dates import http_date
 from trio_lb.wire.forwarding import response_lines
 from trio_lb.wire.h11_codec import END, ClientSide, ServerSide
 from trio_lb.wire.heads import ResponseHead
@@ -36,13 +38,14 @@ def server_side(data: bytes, method: bytes) -> tuple[ServerSide, ResponseHead | 
     return side, part if isinstance(part, ResponseHead) else None
 
 
-def written(head: ResponseHead, method: bytes, close: bool) -> bytes:
+def written(head: ResponseHead, method: bytes, close: bool, date: int | None) -> bytes:
     """The head that the general road sends to a client that asked with this method."""
     side = ClientSide(1000, 100, 10)
     side.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
     side.read_head()
     assert side.read_body() is END
-    return side.response(head.status, head.reason, response_lines(head), close=close)
+    lines = response_lines(head, None if date is None else http_date(date))
+    return side.response(head.status, head.reason, lines, close=close)
 
 
 def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | None:
@@ -57,8 +60,8 @@ def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | No
     assert head is not None
     assert server_side(data, method)[1] == head
     assert not makes_personal((lower, value) for _, lower, value in head.fields)
-    for close in (False, True):
-        assert response.write(close) == written(head, method, close)
+    for close, date in product((False, True), (None, 1_800_000_000)):
+        assert response.write(close, date) == written(head, method, close, date)
     check_framing(whole, response)
     return response
 
@@ -175,3 +178,17 @@ def test_framing(
     assert response
     assert response.content_length == content_length
     assert (response.chunked, response.bodiless, response.close) == (chunked, bodiless, close)
+
+
+@given(st.integers(0, 253402300799))
+@example(0)
+@example(951782399)
+@example(951782400)
+@example(951868800)
+@example(4107542400)
+@example(253402300799)
+def test_dates(second: int) -> None:
+    response = read_response(OK)
+    assert response
+    lines = response.write(date=second).split(b"\r\n")
+    assert [line for line in lines if line[:4] == b"Date"] == [b"Date: " + http_date(second)]

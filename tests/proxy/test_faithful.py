@@ -46,6 +46,7 @@ async def test_status_reason_fields_and_body_reach_the_client(kind: str) -> None
         b"SET-COOKIE: c=3",
         b"Server: someone",
         b"X-Latin: \xe4",
+        b"date: Tue, 15 Nov 1994 08:12:31 GMT",
         b"Content-Length: 4",
     ]
     script = raw_head(b"Sort Of \xe4", lines, b"body")

@@ -6,6 +6,7 @@ client. What fails is raised; whether that is the end is decided in `forward`.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,6 +14,7 @@ import trio
 from trio_lb.errors import ResponseBroken, ResponseCut, ResponseTimeout
 from trio_lb.net.deadlines import NEVER
 from trio_lb.net.transport import Turns
+from trio_lb.wire.dates import http_date
 from trio_lb.wire.forwarding import response_lines, trailer_lines
 from trio_lb.wire.h11_codec import END, NEED_DATA
 from trio_lb.wire.upgrade import takes_up
@@ -135,7 +137,8 @@ async def _pass_on(exchange: Exchange, upstream: UpstreamConnection, head: Respo
         parts, trailers = _available(upstream)
         exchange.status = head.status
         exchange.bytes_sent += sum(map(len, parts))
-        await client.begin_response(head.status, head.reason, response_lines(head), parts, trailers)
+        lines = response_lines(head, http_date(int(time.time())))
+        await client.begin_response(head.status, head.reason, lines, parts, trailers)
         while trailers is None:
             await upstream.receive_body()
             parts, trailers = _available(upstream)

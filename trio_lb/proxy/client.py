@@ -7,6 +7,7 @@ Whatever breaks here is the client's: `ClientGone` when there is nobody left to 
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,6 +21,7 @@ from trio_lb.net.transport import (
     TransportBroken,
     receive,
 )
+from trio_lb.wire.dates import http_date
 from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
 from trio_lb.wire.heads import FieldLine, RequestHead
 
@@ -265,7 +267,8 @@ class ClientConnection:
         """Send an answer of our own; with `close`, as the last one."""
         self.draining = self.draining or close
         parts: list[bytes] = [] if self._codec.head_only else [answer.body]
-        await self.begin_response(answer.status, answer.reason, answer.lines, parts, [])
+        lines = [(b"Date", http_date(int(time.time()))), *answer.lines]
+        await self.begin_response(answer.status, answer.reason, lines, parts, [])
 
     async def _send(self, data: bytes) -> None:
         try:

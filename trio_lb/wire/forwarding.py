@@ -65,8 +65,12 @@ def request_target(target: bytes, prefix: bytes) -> bytes:
     return prefix.rstrip(b"/") + target
 
 
-def response_lines(head: ResponseHead) -> list[FieldLine]:
-    """The field lines of a response as the client gets it: end to end, plus Via.
+def response_lines(head: ResponseHead, date: bytes | None = None) -> list[FieldLine]:
+    """The field lines of a response as the client gets it: end to end, plus Date and Via.
+
+    Args:
+        head: as the server sent it.
+        date: when it came, for a final one that does not say so; None for any other.
 
     The framing fields of the server's connection are left to the codec of the client's, except
     for Content-Length, which is also part of the message (HEAD, 304), but not where none may be
@@ -89,6 +93,8 @@ def response_lines(head: ResponseHead) -> list[FieldLine]:
         named_away.add(b"content-length")
     if named_away:
         lines = [line for line in lines if line[0].lower() not in named_away]
+    if date is not None and not any(name.lower() == b"date" for name, _ in lines):
+        lines.append((b"Date", date))
     lines.append((b"Via", _via(b", ".join(via), head.version)))
     return lines
 
