@@ -58,6 +58,11 @@ def test_the_example_is_right_has_every_key_and_shows_the_defaults() -> None:
         assert plain == type(server)(address=server.address)
 
 
+def test_the_example_can_be_a_dict() -> None:
+    text = EXAMPLE.read_text()
+    assert parse_profile(yaml.safe_load(text), environ={}) == parse_profile(text, environ={})
+
+
 def test_the_reference_has_every_key() -> None:
     reference = (ROOT / "docs" / "profile.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_.\[\]]+)` \|.*\|.*\|.*\|$", reference, re.MULTILINE))

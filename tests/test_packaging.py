@@ -148,3 +148,17 @@ def test_the_demo_needs_no_tools() -> None:
     assert rules["demo"].split() == ["$(BUILT)"]
     for rule in ("lint", "types", "unit", "coverage"):
         assert "$(TOOLS)" in rules[rule]
+
+
+def test_what_tests_the_wheel_needs_nothing_but_tests() -> None:
+    """cibuildwheel copies `test-sources` elsewhere, and runs `test-command` there."""
+    wheels = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]
+    assert wheels["test-sources"] == ["tests", "pyproject.toml"]
+    command, *where = wheels["test-command"].partition("pytest -q ")
+    assert command == "python -m "
+    others = r"benchmarks|docs|ext|packaging|scripts|Makefile|README\.md|setup\.py"
+    pattern = rf"[/(] ?[\"'](?:{others})[\"']|^(?:from|import) benchmarks\b"
+    beside = re.compile(pattern, re.MULTILINE)
+    for directory in where[-1].split():
+        for path in (ROOT / directory).rglob("*.py"):
+            assert not beside.search(path.read_text()), path

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from trio_lb.profile import Problem
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "profile.yaml"
-
 RIGHT: dict[str, Any] = {
     "listen": ["http://*:80", {"url": "http://[::1]:8080", "proxy_protocol": True}],
     "servers": ("http://a:1", {"url": "http://b", "weight": 3, "name": "b"}),
@@ -41,12 +39,6 @@ def test_a_dict_says_what_its_yaml_says() -> None:
         yaml.safe_dump({**RIGHT, "servers": [*RIGHT["servers"]]})
     )
     assert parse_profile(RIGHT) == parse_profile(json.dumps(RIGHT))
-
-
-def test_every_key_can_be_in_a_dict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(EXAMPLE.parent)
-    text = EXAMPLE.read_text()
-    assert parse_profile(yaml.safe_load(text), environ={}) == parse_profile(text, environ={})
 
 
 def test_what_python_has_and_yaml_has_not() -> None:

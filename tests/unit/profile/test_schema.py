@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -109,14 +108,3 @@ def test_the_defaults_in_it_are_those_that_hold() -> None:
         assert keys[path]["default"] == dumped[path]
     assert keys["limits.body"]["default"] is False
     assert keys["health_check.statuses"]["default"] == "200-399"
-
-
-def test_every_key_is_in_the_reference() -> None:
-    reference = (Path(__file__).parents[3] / "docs" / "profile.md").read_text(encoding="utf-8")
-    missing = [
-        path
-        for path in _keys(SCHEMA)
-        if f"`{path.replace('servers.', 'servers[].').replace('listen.', 'listen[].')}`"
-        not in reference
-    ]
-    assert missing == []
