@@ -26,6 +26,7 @@ class PlainRoad:
         body: float,
         connect: float,
         response: float,
+        half_closed: float,
         idle: float,
         min_rate: int | None = None,
         most_requests: int | None = None,
@@ -40,7 +41,7 @@ class PlainRoad:
 @final
 class Handover:
     @property
-    def why(self) -> Literal["left", "served", "odd", "gone", "cut", "cancelled"]: ...
+    def why(self) -> Literal["left", "served", "odd", "gone", "slow", "cut", "cancelled"]: ...
     @property
     def reason(self) -> str: ...
     @property

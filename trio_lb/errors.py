@@ -7,6 +7,26 @@ decided where the request's progress is known (`trio_lb.proxy`), from the class 
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import ClassVar
+
+
+class End(StrEnum):
+    """How a request ended: the words of the access log; docs/reports.md has their meanings."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    CLIENT_GONE = "client gone"
+    CLIENT_SLOW = "client slow"
+    NO_SERVER = "no server"
+    CONNECT_FAILED = "connect failed"
+    SERVER_BROKEN = "server broken"
+    SERVER_CUT = "server cut"
+    TIMEOUT = "timeout"
+    TUNNEL_IDLE = "tunnel idle"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
 
 class TrioLBError(Exception):
     """Base of everything that trio-lb raises on purpose."""
@@ -22,7 +42,10 @@ class RequestError(TrioLBError):
     Attributes:
         status: HTTP status of that answer.
         reason: what happened, for logs and the body; never contains what a client sent.
+        end: the same in a word.
     """
+
+    end: ClassVar[End] = End.REFUSED
 
     def __init__(self, reason: str, status: int = 500) -> None:
         super().__init__(reason)
@@ -31,22 +54,43 @@ class RequestError(TrioLBError):
 
 
 class ClientError(RequestError):
-    """The client's fault: malformed, too large, too slow. Never retried."""
+    """The client's fault: malformed, too large. Never retried."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason, status)
 
 
+class ClientTooSlow(ClientError):  # noqa: N818
+    """The client sent its request too slowly."""
+
+    end = End.CLIENT_SLOW
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, 408)
+
+
 class AnsweredHere(RequestError):  # noqa: N818
     """A request that asks us, and not a server: Max-Forwards is used up."""
+
+    end = End.OK
 
 
 class ClientGone(TrioLBError):  # noqa: N818 -- not an error: a fact
     """The client closed or reset its connection; there is nobody left to answer."""
 
+    end: ClassVar[End] = End.CLIENT_GONE
+
+
+class ClientGivenUp(ClientGone):
+    """The client took its answer too slowly; nobody waits for it any longer."""
+
+    end = End.CLIENT_SLOW
+
 
 class ServerError(RequestError):
     """A server's fault. Subclasses say how far the request had come."""
+
+    end = End.SERVER_BROKEN
 
     def __init__(self, reason: str, status: int = 502) -> None:
         super().__init__(reason, status)
@@ -59,6 +103,8 @@ class ConnectFailed(ServerError):  # noqa: N818
         local: this process is out of descriptors, ports or memory, which is no server's fault.
         refused: nobody listens there, which was said at once.
     """
+
+    end = End.CONNECT_FAILED
 
     def __init__(
         self, reason: str, status: int = 502, *, local: bool = False, refused: bool = False
@@ -84,6 +130,8 @@ class ResponseTimeout(ServerError):  # noqa: N818
         since: from when on the server was waited for, on Trio's clock; None: unknown.
     """
 
+    end = End.TIMEOUT
+
     def __init__(self, reason: str, since: float | None = None) -> None:
         super().__init__(reason, 504)
         self.since = since
@@ -92,6 +140,10 @@ class ResponseTimeout(ServerError):  # noqa: N818
 class ResponseCut(ServerError):  # noqa: N818
     """The response broke after its head was passed on: the client's connection must be cut."""
 
+    end = End.SERVER_CUT
+
 
 class NoServer(RequestError):  # noqa: N818
     """Nobody is eligible: all dead, full, draining or already tried."""
+
+    end = End.NO_SERVER

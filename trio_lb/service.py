@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.balance import ServerPool, State, StateChange
-from trio_lb.errors import ConnectFailed
+from trio_lb.errors import ConnectFailed, End
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.listen import BACKLOG
@@ -165,6 +165,7 @@ class Service:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.deadlines.watch_forever)
+                nursery.start_soon(self._proxy.departures.watch_forever)
                 if self._plain is not None:
                     nursery.start_soon(self._plain.readiness.watch_forever)
                     nursery.start_soon(self._plain.readiness.sweep_forever)
@@ -238,7 +239,8 @@ class Service:
                 Attempt(servers[each.server].name, each.outcome, each.seconds, each.reused)
                 for each in tries
             ),
-            ended=ended.why,
+            ended=ended.end,
+            reason=None if ended.end is End.OK else ended.why,
         )
 
 

@@ -34,7 +34,7 @@ from trio_lb._readiness cimport (
 from trio_lb._request cimport parse, read_request
 from trio_lb._response cimport read_response, relay
 from trio_lb._road cimport PlainRoad
-from trio_lb._sockets cimport at_end, silent
+from trio_lb._sockets cimport PEER_BROKEN, PEER_ENDED, peer_state, silent
 from trio_lb._upload cimport pass_body_on, server_took_some
 from trio_lb._upstreams cimport discard
 from trio_lb._writer cimport ClientLines
@@ -54,7 +54,8 @@ cdef class PlainClient(PlainExchange):
         trusted: it is a proxy whose claims count.
         on_served: called with each request that was served: parts of its head (see RequestHead),
             place of the server, whether its connection was reused, status, bytes of the
-            response's body and of the request's, the request's id, and when it began.
+            response's body and of the request's, the request's id, when its first byte came, and
+            when its head was complete.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ cdef class PlainClient(PlainExchange):
         on_served=None,
     ):
         self.road = road
-        self.began = self.started = NEVER
+        self.began = self.started = self.ended_at = NEVER
         self.pace.patience = road.patience.body
         self.pace.rate = road.rate
         self.pace_of_body = self.pace
@@ -144,7 +145,9 @@ cdef class PlainClient(PlainExchange):
             self.readable = True
             if events & ~(READABLE | WRITABLE):
                 self.hung_up = True
-        if events & (WRITABLE | HUNG_UP | BROKEN) and self.blocked:
+        if events & (HUNG_UP | BROKEN) and self.state >= CONNECTING:
+            self.end("gone", "the client reset its connection")
+        elif events & WRITABLE and self.blocked:
             self.blocked = False
             pay(&self.pace, self.road.readiness.now, self.fd)
             if self.state == RELAYING:
@@ -154,10 +157,10 @@ cdef class PlainClient(PlainExchange):
                 read_request(self)
         elif self.state == UPLOADING:
             pass_body_on(self)
-        elif self.state == WAITING and self.hung_up:
+        elif self.hung_up and (
+                self.state == RELAYING
+                or self.state == WAITING and self.road.readiness.now >= self.sent + PATIENCE):
             self.look_for_client()
-        elif self.state == RELAYING and events & (HUNG_UP | BROKEN):
-            self.end("gone", "the client closed its connection before it had its answer")
 
     cdef void step(self) noexcept:
         if self.state == READING or self.state == COLLECTING:
@@ -193,19 +196,40 @@ cdef class PlainClient(PlainExchange):
             if now >= self.sent + road.patience.response - TICK:
                 self.end("odd")
             else:
-                set_deadline(road.readiness, self, self.sent + road.patience.response - TICK)
+                set_deadline(road.readiness, self, min(
+                    now + PATIENCE, self.sent + road.patience.response - TICK))
                 self.look_for_client()
         elif self.state == RELAYING:
-            if not self.blocked:
+            if not self.blocked and now >= self.moved + road.patience.body:
                 self.end("cut", "the server sent nothing of its response for too long")
+            elif not self.blocked:
+                set_deadline(road.readiness, self, min(
+                    now + PATIENCE, self.moved + road.patience.body))
+                self.look_for_client()
             else:
                 pay(&self.pace, now, self.fd)
                 if self.pace.left <= 0.0:
-                    self.end("gone", "the client took its answer too slowly")
+                    self.end("slow", "the client took its answer too slowly")
                 else:
                     set_deadline(road.readiness, self, now + self.pace.left)
 
     cdef void look_for_client(self) noexcept:
-        """A server takes its time: is anybody still waiting for its answer?"""
-        if self.hung_up and self.road.readiness.now >= self.sent + PATIENCE and at_end(self.fd):
-            self.end("gone", "the client closed its connection while it was served")
+        """A server takes its time: is anybody still there for its answer?
+
+        Whoever has only ended its direction may read on: see trio_lb.proxy.departures.
+        """
+        cdef PlainRoad road = self.road
+        cdef int state = peer_state(self.fd)
+        if state == PEER_BROKEN:
+            self.end("gone", "the client reset its connection")
+        elif state == PEER_ENDED and self.state == WAITING:
+            self.end("odd")
+        elif state == PEER_ENDED and not self.blocked:
+            if self.ended_at == NEVER:
+                self.ended_at = road.readiness.now
+            if road.readiness.now >= max(self.ended_at, self.moved) + road.patience.half_closed:
+                self.end("gone", "the client closed its connection before it had its answer")
+            else:
+                set_deadline(road.readiness, self, min(
+                    self.moved + road.patience.body,
+                    max(self.ended_at, self.moved) + road.patience.half_closed))

@@ -16,8 +16,7 @@ from trio_lb._wire cimport PlainRequest
 from trio_lb._writer cimport ClientLines
 
 #: A body that takes longer than this to come is the general road's, which knows how slow it may
-#: be. A server that takes longer to answer makes it worth to look whether the client is still
-#: there. Seconds.
+#: be. And every so often it is looked whether a client that waits is still there. Seconds.
 cdef double PATIENCE
 
 #: A draining client may state a last request within this time; see trio_lb.proxy.client. Seconds.
@@ -44,6 +43,7 @@ cdef class PlainExchange(Watched):
     cdef bint readable          # the last receive did not say that there is nothing more
     cdef bint blocked           # the last send said that there is no room
     cdef bint hung_up           # the client has sent its last byte
+    cdef double ended_at        # when that was seen while an answer went on, or NEVER
     cdef bint draining
     cdef double idle_from       # the last request had ended
     cdef readonly uint64_t served       # requests on this connection, on both roads
@@ -71,6 +71,7 @@ cdef class PlainExchange(Watched):
     # The response
     cdef int looks              # for the body behind a head that came alone, that are left
     cdef Flow flow              # its head is also that of the request, on its way to the server
+    cdef double moved           # when something of it last came, or the client had taken it
     cdef uint32_t status        # 0: the client has seen nothing of a response
     cdef bint last              # the connection ends with it
     cdef bint reusable          # its server keeps the connection

@@ -24,6 +24,8 @@ cdef class PlainExchange(Watched):
         if self.state == READING:
             self.began += seconds           # NEVER stays so
         self.sent = min(self.sent + seconds, self.road.readiness.clock.looked)
+        self.moved += seconds
+        self.ended_at += seconds
         self.pace.since += seconds
         self.pace_of_body.since += seconds
         self.choke.since += seconds

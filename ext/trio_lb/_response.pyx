@@ -129,10 +129,17 @@ cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
     # Where others are under way too, it goes when theirs has been received as well: clients get
     # their answers close together then, and wake up less often.
     if road.readiness.under_way > 1:
-        set_deadline(road.readiness, exchange, now + road.patience.body)
+        await_more(exchange)
         road.readiness.again(exchange)
     else:
         send_on(exchange)
+
+
+cdef inline void await_more(PlainExchange exchange) noexcept:
+    cdef PlainRoad road = exchange.road
+    exchange.moved = road.readiness.now
+    set_deadline(
+        road.readiness, exchange, exchange.moved + min(PATIENCE, road.patience.body))
 
 
 cdef void relay(PlainExchange exchange) noexcept:
@@ -167,7 +174,7 @@ cdef void send_on(PlainExchange exchange) noexcept:
     elif exchange.flow.framing.state == BODY_END:
         complete(exchange)
     elif exchange.flow.framing.state == BODY_MORE:
-        set_deadline(road.readiness, exchange, road.readiness.now + road.patience.body)
+        await_more(exchange)
         if exchange.upstream.readable:
             road.readiness.again(exchange)
         else:
@@ -224,4 +231,4 @@ cdef void tell(PlainExchange exchange) noexcept:
     exchange.on_served(
         request_parts(data, &exchange.head), exchange.server.place, exchange.upstream.reused,
         exchange.status, exchange.flow.framing.payload, exchange.body_length(),
-        exchange.id_given(), exchange.started)
+        exchange.id_given(), exchange.began, exchange.started)

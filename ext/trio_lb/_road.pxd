@@ -19,6 +19,7 @@ cdef struct Patience:           # seconds; see `timeouts` in the profile
     double body
     double connect
     double response
+    double half_closed
     double idle                 # of a server's connection
 
 

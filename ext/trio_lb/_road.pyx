@@ -22,8 +22,8 @@ cdef class PlainRoad:
         head_limit, target_limit, field_limit, body_limit: of a request; None: any body.
         replay_body: bytes up to which a body is collected before a server is picked, or one that
             is chunked is kept to be sent again.
-        client_head, keep_alive, body, connect, response, idle: seconds; `idle` of a server's
-            connection, the others as in the profile's `timeouts`.
+        client_head, keep_alive, body, connect, response, half_closed, idle: seconds; `idle` of a
+            server's connection, the others as in the profile's `timeouts`.
         confined: a server is below a path, which no request may climb out of.
     """
 
@@ -32,7 +32,7 @@ cdef class PlainRoad:
         list servers not None, bytes run_id not None, *, uint32_t head_limit,
         uint32_t target_limit, uint32_t field_limit, body_limit, size_t replay_body,
         double client_head, double keep_alive, double body, double connect, double response,
-        double idle, min_rate=None, most_requests=None, bint confined=False,
+        double half_closed, double idle, min_rate=None, most_requests=None, bint confined=False,
     ):
         cdef Server server
         self.readiness = readiness
@@ -48,7 +48,8 @@ cdef class PlainRoad:
         self.limits_of_trusted = self.limits
         self.limits_of_trusted.trusted = True
         self.replay_body = replay_body
-        self.patience = Patience(client_head, keep_alive, body, connect, response, idle)
+        self.patience = Patience(
+            client_head, keep_alive, body, connect, response, half_closed, idle)
         self.rate = 0.0 if min_rate is None else min_rate
         self.most_requests = <uint64_t> -1 if most_requests is None else most_requests
         if not 1 <= len(run_id) <= 12:
@@ -109,9 +110,9 @@ cdef class Handover:
 
     Attributes:
         why: `left` (no request was under way), `served` (the last one is answered), `odd` (the
-            general road goes on), `gone` (the client left in the middle), `cut` (the server
-            broke its response off), or `cancelled`.
-        reason: for people, with `gone` and `cut`.
+            general road goes on), `gone` (the client left in the middle), `slow` (it took
+            its answer too slowly), `cut` (the server broke its response off), or `cancelled`.
+        reason: for people, with `gone`, `slow` and `cut`.
         unread: the client's bytes, from the beginning of the request under way.
         began: when the first of them came, or None.
         started: when the request's head was complete, or None.

@@ -28,10 +28,15 @@ cdef extern from "_system.h" nogil:
         int fd, char *first, size_t first_size, char *second, size_t second_size)
     int socket_error "tlb_socket_error"(int fd)
     int in_queue "tlb_in_queue"(int fd)
+    int peer_state "tlb_peer_state"(int fd)
 
 cdef enum:
     NOTHING = -1                # no bytes now
     FAILED = -2
+
+cdef enum:                      # peer_state
+    PEER_ENDED = 1              # it has sent its last byte, which may be unread
+    PEER_BROKEN = 2             # nobody reads any more
 
 
 cdef inline ssize_t receive(int fd, Buffer *buffer, size_t room) noexcept nogil:

@@ -6,6 +6,11 @@ cdef extern from "_system.h":
 HAS_EPOLL = TLB_HAS_EPOLL       # trio_lb._epoll was built
 
 
+def departed(int fd):
+    """0: the peer is there. 1: it has sent its last byte. 2: the connection is broken."""
+    return peer_state(fd)
+
+
 def unsent(int fd):
     """Bytes that the system still holds for a socket, unsent or not acknowledged.
 

@@ -56,6 +56,23 @@ static inline int tlb_in_queue(int fd) {
 #endif
 }
 
+/* 0: the peer is there. 1: it has sent its last byte, whatever of its bytes is unread (where poll(2)
+   does not tell, only when none is). 2: the connection is broken, or closed in both directions. */
+static inline int tlb_peer_state(int fd) {
+    struct pollfd one = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    char unread;
+    ssize_t count;
+    if (poll(&one, 1, 0) <= 0) return 0;
+    if (one.revents & (POLLERR | POLLNVAL)) return 2;
+#ifdef __linux__
+    if (one.revents & POLLHUP) return 2;
+#endif
+    if (one.revents & POLLRDHUP) return 1;
+    if (POLLRDHUP || !(one.revents & (POLLIN | POLLHUP))) return 0;
+    count = recv(fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT);
+    return count == 0 ? 1 : count < 0 && errno != EAGAIN ? 2 : 0;
+}
+
 /* A pipe with so much room, which never waits; false if there is none to be had. */
 static inline int tlb_open_pipe(int ends[2], int size) {
 #ifdef TRIO_LB_LINUX

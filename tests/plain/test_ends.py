@@ -191,7 +191,7 @@ LATE_ENDS = {
     "relaying": (4, "1 2xx", 1),
     "relaying chunks": (4, "1 2xx", 1),
     "relaying through a pipe": (4, "1 2xx", 1),
-    "slow client": (4, "1 4xx", 0),
+    "slow client": (4, "1 2xx", 0),
     "idle": (5, "1 2xx", 0),
 }
 
@@ -216,42 +216,119 @@ async def test_too_late(state: str, mock_clock: MockClock) -> None:
         await stage.all_is_free()
 
 
+GONE = (0, "1 4xx", 0)
+ASKED = (1, "1 4xx", 0)
+ANSWERED = (0, "1 2xx", 0)
+
 LEFT = {
-    # with a FIN: after so many seconds, class and failures; then with a RST
-    "new": ((0, "", 0), (0, "", 0)),
-    "head": ((0, "1 4xx", 0), (0, "", 0)),
-    "body": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
-    "connecting": ((2, "1 5xx", 1), (2, "1 5xx", 1)),
-    "uploading": ((0, "1 4xx", 0), (0, "1 4xx", 0)),
-    **dict.fromkeys(CHUNKED_UPLOADS, ((0, "1 4xx", 0), (0, "1 4xx", 0))),
-    "waiting": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
-    "waiting after post": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
-    "response head": ((0.5, "1 4xx", 0), (0.5, "1 4xx", 0)),
-    "relaying": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
-    "relaying chunks": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
-    "relaying through a pipe": ((4, "1 2xx", 1), (0, "1 4xx", 0)),
-    "slow client": ((4, "1 4xx", 0), (0, "1 4xx", 0)),
-    "idle": ((0, "1 2xx", 0), (0, "1 2xx", 0)),
+    # with a FIN, by closing, with a RST: after so many seconds, class and failures
+    "new": ((0, "", 0), (0, "", 0), (0, "", 0)),
+    "head": (GONE, GONE, (0, "", 0)),
+    "body": (GONE, GONE, GONE),
+    "connecting": ((2, "1 5xx", 1), (2, "1 5xx", 1), GONE),
+    "uploading": (GONE, GONE, GONE),
+    **dict.fromkeys(CHUNKED_UPLOADS, (GONE, GONE, GONE)),
+    "waiting": ((6, "1 5xx", 1), ASKED, GONE),
+    "waiting after post": ((6, "1 5xx", 1), ASKED, GONE),
+    "response head": ((6, "1 5xx", 1), ASKED, GONE),
+    "relaying": ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED),
+    "relaying chunks": ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED),
+    "relaying through a pipe": ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED),
+    "slow client": ((4, "1 2xx", 0), ANSWERED, ANSWERED),
+    "idle": (ANSWERED, ANSWERED, ANSWERED),
 }
 
+WAYS = ("finish", "close", "reset")
 
-@pytest.mark.parametrize("abrupt", [False, True])
-@pytest.mark.parametrize("state", STATES)
-async def test_the_client_leaves(state: str, abrupt: bool, mock_clock: MockClock) -> None:
+#: In these, bytes of a next request may stand before the client's end, which hide it.
+HIDDEN = ("waiting", "waiting after post", "response head", *RELAYING)
+
+
+@pytest.mark.parametrize(
+    ("state", "way", "hidden"),
+    [
+        *((state, way, False) for state in STATES for way in WAYS),
+        *((state, way, True) for state in HIDDEN for way in ("close", "reset")),
+    ],
+)
+async def test_the_client_leaves(state: str, way: str, hidden: bool, mock_clock: MockClock) -> None:
     """One that has only ended its direction still gets what comes."""
-    seconds, classes, failed = LEFT[state][abrupt]
+    seconds, classes, failed = LEFT[state][WAYS.index(way)]
     async with at(state, mock_clock) as stage:
-        if abrupt:
-            stage.client.reset()
+        client = stage.client
+        if hidden:
+            await client.send(get("/next"))
+        if way == "reset":
+            client.reset()
+        elif way == "close":
+            client.stream.socket.close()
         else:
-            await stage.client.finish()
+            await client.finish()
         with trio.fail_after(60):
             while stage.balancer.statistics().client_connections:  # noqa: ASYNC110
                 await trio.sleep(0.05)
-        if state != "slow client" or abrupt:  # else its system may take some more first
-            assert trio.current_time() - stage.began <= seconds + LATE
+        if state != "slow client" or way != "finish":  # else its system may take some more first
+            looks = 0.75 if hidden else 0  # where no event tells
+            assert trio.current_time() - stage.began <= seconds + looks + LATE
         assert stage.counted() == (classes, failed)
         await stage.all_is_free()
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_who_reads_on_behind_its_last_byte_is_answered(
+    version: str, engine: str, autojump_clock: MockClock
+) -> None:
+    """It is asked whether it reads, by a 100; HTTP/1.0 knows none, and has a bounded time."""
+    async with (
+        open_backend(scripts.delayed(5, scripts.answer(b"late"))) as server,
+        open_balancer(
+            server.url,
+            health_check="off",
+            engine=engine,
+            timeouts={"half_closed": 1 if version == "1.1" else 6},
+        ) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get(version=version))
+        await client.finish()
+        response = await client.read_response()
+        assert (response.status, response.body) == (200, b"late")
+        assert response.informational == ((100,) if version == "1.1" else ())
+        assert await client.read_until_close() == (b"", End.EOF)
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+@pytest.mark.parametrize("way", ["close", "reset"])
+async def test_an_event_stream_that_nobody_reads(
+    way: str, engine: str, autojump_clock: MockClock
+) -> None:
+    """Its server is told within a second or two, though it has nothing to send."""
+
+    async def quiet(exchange: Exchange) -> None:
+        await exchange.send(CHUNKED)
+        await exchange.connection.receive()
+
+    async with (
+        open_backend(quiet) as server,
+        open_balancer(
+            server.url, health_check="off", engine=engine, timeouts={"body": 3600}
+        ) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get())
+        seen = b""
+        while b"half" not in seen:
+            seen += await client.stream.receive_some(65536)
+        await trio.sleep(100)
+        if way == "reset":
+            client.reset()
+        else:
+            client.stream.socket.close()
+        await server.wait_until(lambda server: not server.open_connections)
+        assert trio.current_time() - 100 < (1 if way == "reset" else 2)
+        await eventually(lambda: not balancer.statistics().total_active)
+        assert balancer.statistics().responses_by_class["2xx"] == 1
 
 
 @pytest.mark.parametrize("who", ["client", "limit"])

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer, states
 from tests.support.client import open_client
 from tests.support.rig import get, post, post_chunks
+from tests.support.waiting import eventually
 from trio_lb.net import dial
 from trio_lb.proxy import road
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from trio.testing import MockClock
 
     from tests.support.backend import Exchange
     from trio_lb.net.transport import SocketTransport
@@ -228,3 +233,74 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
         logs.append(records)
     assert len(logs[0]) == 8
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+async def test_the_times_of_the_access_log_are_those_of_the_whole_request(
+    engine: str, tmp_path: Path, mock_clock: MockClock
+) -> None:
+    """Whichever road has begun it, and however it ends: what was begun keeps its begin."""
+
+    async def by_target(exchange: Exchange) -> None:
+        await exchange.read_body()
+        match exchange.request.target:
+            case "/without-a-length":
+                await trio.sleep(1)
+                await exchange.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+                await trio.sleep(2)
+                await exchange.close()
+            case "/events":
+                await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                await trio.sleep_forever()
+            case "/cut":
+                await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")
+                await trio.sleep(3)
+                await exchange.close()
+            case "/never":
+                await trio.sleep_forever()
+
+    path = tmp_path / "log"
+    async with (
+        open_backend(by_target) as backend,
+        open_balancer(
+            backend.url,
+            health_check="off",
+            engine=engine,
+            timeout=2,
+            retries=0,
+            access_log=str(path),
+            access_log_format="json",
+        ) as balancer,
+    ):
+        for target in ("/without-a-length", "/never", "/cut", "/..#refused", "/events"):
+            async with open_client(balancer.addresses[0]) as client:
+                head = get(target)
+                mock_clock.autojump_threshold = math.inf
+                await client.send(head[:10])
+                await eventually(lambda: balancer.statistics().client_connections)
+                await wait_all_tasks_blocked(0.02)
+                mock_clock.autojump_threshold = 0
+                await trio.sleep(0.25)
+                await client.send(head[10:])
+                if target == "/events":
+                    await trio.sleep(3)
+                else:
+                    await client.read_response()
+        await eventually(lambda: not balancer.statistics().client_connections)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    seen = [
+        (record["target"], record["status"], record["ended"], record["bytes_sent"] > 0)
+        for record in records
+    ]
+    assert seen == [
+        ("/without-a-length", 200, "ok", True),
+        ("/never", 504, "timeout", True),
+        ("/cut", 200, "server cut", True),
+        ("/..#refused", 400, "refused", True),
+        ("/events", 200, "client gone", False),
+    ]
+    assert all((record["reason"] is None) is (record["ended"] == "ok") for record in records)
+    durations = [record["duration_s"] for record in records]
+    assert durations == pytest.approx([3.25, 2.25, 3.25, 0.25, 3.25], abs=0.24)
+    attempts = [attempt["duration_s"] for record in records[:3] for attempt in record["attempts"]]
+    assert attempts == pytest.approx([3, 2, 3], abs=0.2)

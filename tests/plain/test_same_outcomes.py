@@ -351,7 +351,7 @@ def settings_of(case: Case) -> dict[str, Any]:
     """The settings of a case as a profile has them."""
     from trio_lb.profile.model import Limits, Timeouts
 
-    kinds = {"limits": Limits, "timeouts": Timeouts}
+    kinds: dict[str, type[Limits | Timeouts]] = {"limits": Limits, "timeouts": Timeouts}
     return {
         key: kinds[key](**value) if key in kinds else value for key, value in case.settings.items()
     }

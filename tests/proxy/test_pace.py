@@ -11,6 +11,7 @@ import trio
 from tests.support import scripts
 from tests.support.client import Client, End
 from tests.support.rig import Rig, get, open_rig, post
+from trio_lb.errors import End as Ending
 from trio_lb.profile import Limits
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ async def cut(rig: Rig, client: Client, size: int, every: float) -> tuple[int, f
         nursery.start_soon(read)
         await rig.idle()
         ended = trio.current_time()
-    assert (rig.ended[0].status, rig.failed) == (499, [0])
+    assert (rig.ended[0].status, rig.failed) == (200, [0])
+    assert rig.ended[0].end is Ending.CLIENT_SLOW
     assert "slowly" in rig.ended[0].why
     return taken, ended
 

@@ -10,6 +10,7 @@ import trio
 from tests.support import scripts
 from tests.support.client import End
 from tests.support.rig import get, open_rig, post
+from trio_lb.errors import End as Ending
 from trio_lb.profile import Limits, Timeouts
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ async def test_a_client_that_reads_nothing_is_cut(autojump_clock: MockClock) -> 
         await rig.idle()
         assert trio.current_time() == pytest.approx(30, abs=LATE)
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
-        assert (rig.ended[0].status, rig.failed) == (499, [0])
+        assert (rig.ended[0].status, rig.failed) == (200, [0])
+        assert rig.ended[0].end is Ending.CLIENT_SLOW
         assert not (await client.read_response()).complete
 
 

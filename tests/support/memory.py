@@ -15,7 +15,7 @@ import trio
 from tests.support.backend import Backend, Script
 from trio_lb.errors import ConnectFailed
 from trio_lb.net.deadlines import NEVER, Deadlines
-from trio_lb.net.transport import Buffer, End, TimedOut, TransportBroken, receive, send
+from trio_lb.net.transport import Buffer, End, Peer, TimedOut, TransportBroken, receive, send
 
 if TYPE_CHECKING:
     from trio_lb.profile import Address
@@ -137,6 +137,11 @@ class MemoryTransport:
         if incoming.data and not self.closed:
             return bytes(incoming.data[:1])
         return b"" if self.closed or incoming.ended or incoming.broken else None
+
+    def peer_state(self) -> Peer:
+        if self.closed or self._incoming.broken:
+            return Peer.BROKEN
+        return Peer.ENDED if self._incoming.ended else Peer.THERE
 
     def send_eof(self) -> None:
         self._outgoing.ended = True

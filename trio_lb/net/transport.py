@@ -11,11 +11,12 @@ import contextlib
 import errno
 import socket
 import struct
+from enum import IntEnum
 from typing import Protocol, TypeAlias
 
 import trio
 
-from trio_lb._sockets import unsent
+from trio_lb._sockets import departed, unsent
 
 from .deadlines import NEVER, Deadlines, loop_clock
 
@@ -42,6 +43,14 @@ class TransportBroken(Exception):  # noqa: N818
 
 class TimedOut(Exception):  # noqa: N818
     """The deadline of a wait has passed."""
+
+
+class Peer(IntEnum):
+    """What is known of the other end of a connection, whatever of its bytes is still unread."""
+
+    THERE = 0
+    ENDED = 1  # it has sent its last byte (FIN); whether it reads on can't be told
+    BROKEN = 2  # it has reset the connection, or closed it for good
 
 
 class Transport(Protocol):
@@ -91,6 +100,9 @@ class Transport(Protocol):
 
     def peek(self) -> bytes | None:
         """The next unread byte, `b""` if the stream has ended or broken, None if nothing came."""
+
+    def peer_state(self) -> Peer:
+        """Is somebody still there?"""
 
     def send_eof(self) -> None:
         """Tell the peer that no more bytes will come; errors are of no interest."""
@@ -289,6 +301,10 @@ class SocketTransport:
             return None
         except OSError:
             return b""
+
+    def peer_state(self) -> Peer:
+        fd = self._sock.fileno()
+        return Peer(departed(fd)) if fd >= 0 else Peer.BROKEN
 
     def send_eof(self) -> None:
         with contextlib.suppress(OSError):

@@ -146,10 +146,21 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         DurationOrZero,
         Meta(description="How long a client's idle connection is kept; 0 closes it at once."),
     ] = 60.0
+    half_closed: Annotated[
+        Duration,
+        Meta(
+            description="How long a server may say nothing while its client, which has sent its "
+            "last byte (FIN), might read on; after that the client is taken to have left."
+        ),
+    ] = 1.0
     tunnel: Annotated[
         Duration,
         Meta(description="Without a byte in either direction of a tunnel (WebSocket, Upgrade)."),
     ] = 3600.0
+    tunnel_half_closed: Annotated[
+        Duration,
+        Meta(description="The same when one side of the tunnel has ended, and the other has not."),
+    ] = 30.0
     drain: Annotated[
         DurationOrZero,
         Meta(description="How long requests in flight may take to finish when we are stopped."),

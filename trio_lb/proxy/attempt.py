@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .upstream import UpstreamConnection
 
-#: A server that takes longer than this to answer makes it worth a task to watch whether the
-#: client is still there. Shorter than people's patience, longer than most answers.
-_PATIENCE = 0.5
-
 
 async def attempt(
     exchange: Exchange,
@@ -85,8 +81,6 @@ async def attempt(
         except (ResponseBroken, ResponseTimeout):
             # The server may have answered before it stopped reading (413): its answer counts.
             upstream.expect_answer()
-            return
-        await exchange.client.gone()
 
     waits_for_continue = exchange.request.expects_continue and not (body.size or body.complete)
     if waits_for_continue:
@@ -95,7 +89,7 @@ async def attempt(
     sent = upstream.begin_request(method, target, lines, body.kept, body.trailers)
     # What doesn't leave at once leaves beside the answer: a server that has refused the request
     # by its head may read no more of it.
-    if sent and body.complete and await upstream.wait_briefly(_PATIENCE):
+    if sent and body.complete:
         return await respond()
     return await duplex(respond, upload)
 

@@ -42,6 +42,7 @@ class Begun:
         request_id: that its server knows the request by.
         status: of a response that the client has seen a part of, or 0.
         passed: bytes of the response's body that the client has already got.
+        started: when the head of the request was complete, and the attempt began.
         gone: bytes of the request's body that were begun to be sent, and that nobody has any more.
     """
 
@@ -53,6 +54,7 @@ class Begun:
         self.request_id = handover.request_id
         self.status = handover.status
         self.passed = handover.passed
+        self.started = trio.current_time() if handover.started is None else handover.started
         self.gone = handover.gone or 0
         self._handover = handover
         self._transport = handover.transport
@@ -151,8 +153,3 @@ class _BegunUpstream(UpstreamConnection):
         if self._handover.stale:
             raise ConnectionStale("the server had sent something before it was asked")
         return await super().read_head()
-
-    async def wait_briefly(self, seconds: float) -> bool:
-        if self._handover.received or self._handover.status:
-            return True
-        return await super().wait_briefly(seconds)

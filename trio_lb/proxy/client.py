@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
-from trio_lb.errors import ClientError, ClientGone
+from trio_lb.errors import ClientError, ClientGivenUp, ClientGone, ClientTooSlow
 from trio_lb.net.deadlines import AT_ONCE, NEVER, Deadline
 from trio_lb.net.transport import (
     RECEIVE_SIZE,
@@ -51,6 +52,7 @@ class ClientConnection:
         profile: for the limits and timeouts.
 
     Attributes:
+        began: when the first byte of the request under way came, on Trio's clock; None before.
         answering: part of a response has gone out, and its end has not.
         draining: the next answer is the last.
         last: the client was told that the answer under way, or the one before, is the last.
@@ -60,8 +62,8 @@ class ClientConnection:
     """
 
     __slots__ = (
-        "_began", "_codec_made", "_idle_since", "_limits", "_most_requests", "_served",
-        "_timeouts", "answering", "draining", "last", "personal", "plain", "progress", "transport",
+        "_codec_made", "_idle_since", "_limits", "_most_requests", "_served", "_timeouts",
+        "answering", "began", "draining", "last", "personal", "plain", "progress", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
@@ -73,7 +75,7 @@ class ClientConnection:
         self.progress = Progress(profile.timeouts.body, limits.min_rate)
         self._most_requests = limits.requests_per_connection or math.inf
         self._served = 0
-        self._began: float | None = None
+        self.began: float | None = None
         self._idle_since = NEVER
         self.answering = False
         self.draining = False
@@ -114,18 +116,21 @@ class ClientConnection:
         codec = self._codec
         part = codec.read_head()
         while part is NEED_DATA and not codec.begun:
+            self.began = None  # what has come are empty lines, if anything
             if not await self._first_bytes():
                 return None
             part = codec.read_head()
+        if self.began is None:
+            self.began = trio.current_time()
         if part is NEED_DATA:
-            deadline = Deadline(self._timeouts.client_head, since=self._began)
+            deadline = Deadline(self._timeouts.client_head, since=self.began)
             while part is NEED_DATA:
                 try:
                     codec.feed(await receive(self.transport, deadline.by))
                 except TransportBroken:
                     return None
                 except TimedOut:
-                    raise ClientError("the request head took too long", 408) from None
+                    raise ClientTooSlow("the request head took too long") from None
                 part = codec.read_head()
         return part if isinstance(part, RequestHead) else None
 
@@ -200,7 +205,7 @@ class ClientConnection:
         except TransportBroken:
             raise ClientGone("the client reset its connection") from None
         except TimedOut:
-            raise ClientError("the request body took too long", 408) from None
+            raise ClientTooSlow("the request body took too long") from None
         self._codec.feed(data)
 
     @property
@@ -208,17 +213,20 @@ class ClientConnection:
         """Those of the request, once its body has ended."""
         return self._codec.trailers
 
-    async def gone(self) -> None:
-        """Watch while a server thinks: return only by `ClientGone`.
-
-        Bytes of a next request hide what comes behind them; then this sleeps until cancelled.
-        """
-        await self.transport.wait_readable(NEVER)
-        if self.transport.peek() == b"":
-            raise ClientGone("the client closed its connection while it was served")
-        await trio.sleep_forever()
-
     # Responses
+
+    def ask_whether_it_is_there(self) -> bool:
+        """Send 100 (Continue): a client whose socket is closed meets it with a reset.
+
+        Returns:
+            False if it can't be asked, since HTTP/1.0 has no such thing.
+        """
+        if self.transport.unsent:
+            return True  # that asks, too
+        question = self._codec.informational(100, b"Continue", [])
+        with suppress(TransportBroken):  # the answer, which is heard elsewhere
+            self.transport.send_nowait(question)
+        return bool(question)
 
     async def send_informational(self, status: int, reason: bytes, lines: list[FieldLine]) -> None:
         """Pass on a 1xx response; an HTTP/1.0 client would not understand it and gets none."""
@@ -263,12 +271,17 @@ class ClientConnection:
         if trailers is not None:
             self.answering = False
 
-    async def answer(self, answer: Answer, *, close: bool) -> None:
-        """Send an answer of our own; with `close`, as the last one."""
+    async def answer(self, answer: Answer, *, close: bool) -> int:
+        """Send an answer of our own; with `close`, as the last one.
+
+        Returns:
+            Bytes of its body.
+        """
         self.draining = self.draining or close
         parts: list[bytes] = [] if self._codec.head_only else [answer.body]
         lines = [(b"Date", http_date(int(time.time()))), *answer.lines]
         await self.begin_response(answer.status, answer.reason, lines, parts, [])
+        return sum(map(len, parts))
 
     async def _send(self, data: bytes) -> None:
         try:
@@ -276,7 +289,7 @@ class ClientConnection:
         except TransportBroken:
             raise ClientGone("the client closed its connection before it had its answer") from None
         except TimedOut:
-            raise ClientGone("the client took its answer too slowly") from None
+            raise ClientGivenUp("the client took its answer too slowly") from None
 
     # The plain road
 
@@ -309,7 +322,7 @@ class ClientConnection:
         if chunk is not None:
             self._codec.go_on_in_chunk(chunk)
         self._served = served
-        self._began = began
+        self.began = began
 
     def head_again(self) -> RequestHead | None:
         """The head of a request that was read on the plain road, for who wants to know it."""
@@ -337,7 +350,7 @@ class ClientConnection:
         if self.last or not self._codec.may_go_on:
             return False
         self._codec.start_next_cycle()
-        self._began = None
+        self.began = None
         self.progress.restart()
         self._served += 1
         return True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from trio_lb.errors import ClientError, ClientGone, NoServer, RequestError, ResponseCut
+from trio_lb.errors import ClientError, ClientGone, End, NoServer, RequestError, ResponseCut
 from trio_lb.net.transport import Transport, Turns
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.answers import error_answer
@@ -23,6 +23,7 @@ from trio_lb.wire.identity import Identification, Peer
 from .address_limit import AddressLimit
 from .body import RequestBody
 from .client import ClientConnection
+from .departures import Departures
 from .exchange import CLIENT_GONE, Account, Exchange
 from .forward import Forwarder
 from .plain import Plain
@@ -56,8 +57,9 @@ class Ended(NamedTuple):
         head: the request's head, None where it could not be read.
         exchange: what was tried, None where the request was refused.
         status: of the answer; 499 where the client left without one.
-        seconds: from the complete head to the end.
-        why: `ok`, or why there was no whole answer from a server, or why its tunnel was cut.
+        seconds: from the first byte of the request to the end.
+        end: how it ended.
+        why: the same for people.
     """
 
     client: str
@@ -65,6 +67,7 @@ class Ended(NamedTuple):
     exchange: Exchange | Account | None
     status: int
     seconds: float
+    end: End
     why: str
 
 
@@ -82,6 +85,7 @@ class Proxy:
 
     Attributes:
         tally: the counters.
+        departures: notices clients that leave; somebody's nursery must run its `watch_forever`.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Proxy:
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
+        self.departures = Departures(profile.timeouts.half_closed)
         self._draining = False
         self._run_id = os.urandom(6).hex().encode()
         self._serial = count(1)
@@ -221,17 +226,19 @@ class Proxy:
     async def _refuse_head(self, client: ClientConnection, peer: Peer, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""
         answer = error_answer(exc.status, exc.reason, page=self._pages.get(exc.status))
+        sent, began = 0, trio.current_time() if client.began is None else client.began
         try:
-            await client.answer(answer, close=True)
+            sent = await client.answer(answer, close=True)
         finally:
-            self._ended(peer.address, None, None, trio.current_time(), exc.status, exc.reason)
+            account = Account([], 0, sent, 0, b"")
+            self._ended(peer.address, None, account, began, exc.status, exc.end, exc.reason)
 
     async def _serve_request(
         self, client: ClientConnection, peer: Peer, head: RequestHead, begun: Begun | None
     ) -> None:
-        started = trio.current_time()
-        exchange: Exchange | None = None
-        status, why = 0, "cancelled"
+        started = trio.current_time() if begun is None else begun.started
+        exchange: Exchange | Account = Account([], 0, 0, 0, b"")
+        status, end, why = 0, End.CANCELLED, "cancelled"
         address = peer.address
         try:
             request = admit(head, self._profile.limits.body, confined=self._confined)
@@ -239,21 +246,26 @@ class Proxy:
             address = identity.address
             exchange = self._exchange(client, request, started, begun)
             try:
-                await self._collect_small_body(exchange, begun)
-                await self._forwarder.forward(exchange, identity, begun)
-                status, why = exchange.status, exchange.ended
+                with self.departures.watching(exchange):
+                    await self._collect_small_body(exchange, begun)
+                    await self._forwarder.forward(exchange, identity, begun)
+                end, why = exchange.end, exchange.ended
             except ResponseCut as exc:
-                status, why = exchange.status, exc.reason
+                end, why = exc.end, exc.reason
         except RequestError as exc:
-            status, why = exc.status, exc.reason
-            await self._answer(client, head, exchange, exc)
+            status, end, why = exc.status, exc.end, exc.reason
+            exchange = await self._answer(client, head, exchange, exc)
         except ClientGone as exc:
-            status, why = CLIENT_GONE, str(exc)
+            status, end, why = CLIENT_GONE, exc.end, str(exc)
+            raise
+        except Exception:  # a bug of ours, which the caller tells of
+            end, why = End.FAILED, "failed"
             raise
         finally:
-            if exchange is not None and not status:
-                status = exchange.status  # cancelled, but the client has seen it
-            self._ended(address, head, exchange, started, status, why)
+            # Of an answer that has begun, it is known how it began, however it ended.
+            status = exchange.status or status
+            began = started if client.began is None else client.began
+            self._ended(address, head, exchange, began, status, end, why)
 
     def _exchange(
         self,
@@ -294,12 +306,16 @@ class Proxy:
         self,
         client: ClientConnection,
         head: RequestHead,
-        exchange: Exchange | None,
+        exchange: Exchange | Account,
         error: RequestError,
-    ) -> None:
-        """Answer in a server's place, unless part of a server's answer is already out."""
+    ) -> Exchange | Account:
+        """Answer in a server's place, unless part of a server's answer is already out.
+
+        Returns:
+            The exchange, with the bytes that were sent.
+        """
         if client.answering:
-            return
+            return exchange
         retry_after = None
         if isinstance(error, NoServer):
             full = self._servers.alive_count > 0
@@ -308,35 +324,39 @@ class Proxy:
             error.status,
             error.reason,
             accept=find(head.fields, b"accept"),
-            request_id=None if exchange is None else exchange.request_id,
+            request_id=exchange.request_id or None,
             retry_after=retry_after,
             page=self._pages.get(error.status),
         )
-        close = exchange is None or not exchange.body.complete
-        await client.answer(answer, close=close)
+        if isinstance(exchange, Account):
+            return exchange._replace(bytes_sent=await client.answer(answer, close=True))
+        exchange.bytes_sent += await client.answer(answer, close=not exchange.body.complete)
+        return exchange
 
     def _ended(
         self,
         client: str,
         head: RequestHead | None,
         exchange: Exchange | Account | None,
-        started: float,
+        began: float,
         status: int,
+        end: End,
         why: str,
     ) -> None:
         self.tally.ended(status)
         if self._on_ended is not None:
-            self._record(client, head, exchange, started, status, why)
+            self._record(client, head, exchange, began, status, end, why)
 
     def _record(
         self,
         client: str,
         head: RequestHead | None,
         exchange: Exchange | Account | None,
-        started: float,
+        began: float,
         status: int,
+        end: End,
         why: str,
     ) -> None:
         assert self._on_ended is not None
-        seconds = trio.current_time() - started
-        self._on_ended(Ended(client, head, exchange, status, seconds, why))
+        seconds = trio.current_time() - began
+        self._on_ended(Ended(client, head, exchange, status, seconds, end, why))

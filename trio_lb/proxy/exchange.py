@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from trio_lb.errors import End
+
 if TYPE_CHECKING:
     from trio_lb.wire.admission import AdmittedRequest
 
@@ -54,14 +56,15 @@ class Exchange:
         status: of the answer, 0 while there is none.
         bytes_sent: of the answer's body, or of what came behind a 101.
         bytes_tunnelled: what the client sent behind a 101.
-        ended: `ok`, or why what came behind a 101 was cut.
+        end: how it ended, as far as no exception says so: `OK`, or how a tunnel did.
+        ended: the same for people: `ok`, or why what came behind a 101 was cut.
         tries: the attempts so far.
         inquiry: into the failures of servers, if there were any.
     """
 
     __slots__ = (
-        "body", "bytes_sent", "bytes_tunnelled", "client", "ended", "inquiry", "request",
-        "request_id", "started", "status", "tries",
+        "body", "bytes_sent", "bytes_tunnelled", "client", "end", "ended", "inquiry",
+        "request", "request_id", "started", "status", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +83,7 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
         self.bytes_tunnelled = 0
+        self.end = End.OK
         self.ended = "ok"
         self.tries: list[Try] = []
         self.inquiry: Inquiry | None = None

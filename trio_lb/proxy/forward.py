@@ -113,7 +113,7 @@ class Forwarder:
         while left:
             now = trio.current_time()
             if begun is not None:
-                reservation = begun.reservation
+                now, reservation = begun.started, begun.reservation
             else:
                 reservation = self._reserve(exchange, identity, now, tried)
             if reservation is None:

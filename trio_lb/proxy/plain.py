@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from trio_lb._client import PlainClient
+from trio_lb.errors import End
 from trio_lb.net.transport import SocketTransport
 from trio_lb.wire.heads import Field, RequestHead
 from trio_lb.wire.plain import client_lines, from_here
@@ -31,8 +32,18 @@ if TYPE_CHECKING:
     from .client import ClientConnection
     from .forward import Forwarder
 
-    #: Told of a request that is over: address, head, account, when it began, status, why.
-    Ended: TypeAlias = Callable[[str, RequestHead | None, Account | None, float, int, str], None]
+    #: Told of a request that is over: address, head, account, when it began, status, how, why.
+    Ended: TypeAlias = Callable[
+        [str, RequestHead | None, Account | None, float, int, End, str], None
+    ]
+
+#: How requests end that nobody goes on with, by `Handover.why`.
+_ENDS = {
+    "gone": End.CLIENT_GONE,
+    "slow": End.CLIENT_SLOW,
+    "cut": End.SERVER_CUT,
+    "cancelled": End.CANCELLED,
+}
 
 #: Clients' addresses whose lines are kept: many come again, and often.
 _ADDRESSES = 4096
@@ -93,7 +104,7 @@ class Plain:
             if handover.why == "odd" and handover.gone is not None:
                 unread, chunk = from_here(unread, handover.gone), handover.chunk
             client.come_back(unread, plain.served, handover.began, handover.patience, chunk)
-            if handover.why in ("gone", "cut", "cancelled"):
+            if handover.why in _ENDS:
                 self._settle(client, handover, peer)
         return handover
 
@@ -106,21 +117,25 @@ class Plain:
 
     def _settle(self, client: ClientConnection, handover: Handover, peer: Peer) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""
-        if handover.started is None:
+        if handover.started is None or handover.began is None:
             return
+        end = _ENDS[handover.why]
         tries: list[Try] = []
         why = handover.reason or handover.why
         now = trio.current_time()
         if handover.place is not None:
             tries.append(Try(handover.place, why, now - handover.started, handover.reused))
             with self._servers.adopt(handover.place) as reservation:
-                if handover.why == "cut":
+                if end is End.SERVER_CUT:
                     self._forwarder.blame_for_cut(reservation, peer.address, why)
-        status = CLIENT_GONE if handover.why == "gone" else handover.status
+        status = handover.status
+        if not status and end in (End.CLIENT_GONE, End.CLIENT_SLOW):
+            status = CLIENT_GONE
         account = Account(
             tries, handover.status, handover.passed, handover.collected, handover.request_id
         )
-        self._ended(peer.address, client.head_again(), account, handover.started, status, why)
+        head = client.head_again()
+        self._ended(peer.address, head, account, handover.began, status, end, why)
 
     def _served(
         self,
@@ -132,9 +147,10 @@ class Plain:
         bytes_sent: int,
         bytes_received: int,
         request_id: bytes,
+        began: float,
         started: float,
     ) -> None:
         assert self._recorded is not None
         tries = [Try(place, "ok", trio.current_time() - started, reused)]
         account = Account(tries, status, bytes_sent, bytes_received, request_id)
-        self._recorded(peer.address, RequestHead(*head), account, started, status, "ok")
+        self._recorded(peer.address, RequestHead(*head), account, began, status, End.OK, "ok")

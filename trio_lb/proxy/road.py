@@ -76,6 +76,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
         body=timeouts.body,
         connect=timeouts.connect,
         response=profile.timeout,
+        half_closed=timeouts.half_closed,
         idle=upstream.idle_timeout,
         min_rate=limits.min_rate,
         most_requests=limits.requests_per_connection,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from trio_lb.errors import End
 from trio_lb.net.deadlines import loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, Turns
 from trio_lb.wire.forwarding import switching_lines
@@ -45,17 +46,17 @@ async def switch(
     client = exchange.client
     await client.send_informational(head.status, head.reason, switching_lines(head))
     exchange.status = head.status
-    ours, theirs = End("client", client.transport), End("server", upstream.transport)
+    ours, theirs = Side("client", client.transport), Side("server", upstream.transport)
     up = Direction(ours, theirs, client.leave_http())
     down = Direction(theirs, ours, upstream.leave_http())
     try:
-        exchange.ended = await relay(up, down, idle)
+        exchange.end, exchange.ended = await relay(up, down, idle)
     finally:
         exchange.bytes_tunnelled = up.moved
         exchange.bytes_sent = down.moved
 
 
-class End(NamedTuple):
+class Side(NamedTuple):
     """One end of a tunnel: what it is called, and its connection."""
 
     name: str
@@ -76,7 +77,7 @@ class Direction:
 
     __slots__ = ("early", "ended", "moved", "source", "target")
 
-    def __init__(self, source: End, target: End, early: bytes = b"") -> None:
+    def __init__(self, source: Side, target: Side, early: bytes = b"") -> None:
         self.source = source
         self.target = target
         self.early = early
@@ -87,12 +88,21 @@ class Direction:
 class _Broken(Exception):  # noqa: N818
     """The tunnel has to be cut; says why."""
 
+    def __init__(self, end: End, reason: str) -> None:
+        super().__init__(reason)
+        self.end = end
+
+
+def _broken_off(name: str) -> tuple[End, str]:
+    end = End.CLIENT_GONE if name == "client" else End.SERVER_CUT
+    return end, f"the {name} broke the tunnel off"
+
 
 class _Refused(_Broken):
     """The target of a direction takes no more."""
 
 
-async def relay(up: Direction, down: Direction, idle: float) -> str:
+async def relay(up: Direction, down: Direction, idle: float) -> tuple[End, str]:
     """Relay both directions, at the pace of who takes the bytes, with at most one buffer for each.
 
     An end (EOF) is passed on, and the other direction goes on without it. When both have ended,
@@ -104,7 +114,7 @@ async def relay(up: Direction, down: Direction, idle: float) -> str:
         idle: seconds without a byte in either direction after which the tunnel is cut.
 
     Returns:
-        `ok` when both directions have ended, else why the tunnel was cut.
+        How it ended, in a word and for people; `ok` when both directions have.
     """
     relaying = _Relay(idle)
 
@@ -117,12 +127,12 @@ async def relay(up: Direction, down: Direction, idle: float) -> str:
         await duplex(both, lambda: relaying.pump(up, down))
         whole = True
     except _Broken as exc:
-        return str(exc)
+        return exc.end, str(exc)
     finally:
         if not whole:
             for end in (up.source, up.target):
                 end.transport.reset()
-    return "ok"
+    return End.OK, "ok"
 
 
 class _Relay:
@@ -163,7 +173,7 @@ class _Relay:
             while (data := transport.receive_nowait(RECEIVE_SIZE)) is None:
                 await self._wait(transport.wait_readable)
         except TransportBroken:
-            raise _Broken(f"the {name} broke the tunnel off") from None
+            raise _Broken(*_broken_off(name)) from None
         self._moved = self._clock.lived()
         return data
 
@@ -179,7 +189,7 @@ class _Relay:
                 else:
                     await self._wait(transport.wait_writable)
         except TransportBroken:
-            raise _Refused(f"the {name} broke the tunnel off") from None
+            raise _Refused(*_broken_off(name)) from None
 
     async def _wait(self, wait: Callable[[float], Awaitable[None]]) -> None:
         """Wait for a connection, for as long as something moves in either direction."""
@@ -187,4 +197,4 @@ class _Relay:
             await wait(self._clock.at(self._moved + self._idle))
             return
         if self._moved + self._idle <= self._clock.lived():
-            raise _Broken("the tunnel was idle for too long")
+            raise _Broken(End.TUNNEL_IDLE, "the tunnel was idle for too long")

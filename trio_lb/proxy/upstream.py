@@ -183,14 +183,6 @@ class UpstreamConnection:
 
     # The response
 
-    async def wait_briefly(self, seconds: float) -> bool:
-        """True if something of the response comes within `seconds` after the request was sent."""
-        try:
-            await self.transport.wait_readable(min(self.sent + seconds, self._head_by))
-        except TimedOut:
-            return False
-        return True
-
     async def read_head(self) -> ResponseHead:
         """The next head, which may be a 1xx.
 

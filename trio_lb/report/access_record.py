@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
+from trio_lb.errors import End  # noqa: TC001 -- msgspec looks at it
 from trio_lb.report import units
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -40,7 +41,7 @@ class AccessRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request, told when it is over. Bytes are as the client sent them.
 
     Attributes:
-        time: when its head was read, seconds since the epoch.
+        time: when its first byte came, seconds since the epoch.
         client: IP address without port, or "unix:".
         method: empty when no request line could be read, as the next two.
         target: the request target.
@@ -54,7 +55,8 @@ class AccessRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         user_agent: None without such a header.
         server: name of the server that answered; None when the balancer did.
         attempts: every try, in order.
-        ended: "ok", or why it ended before its time: "client gone", "server cut", "timeout" ...
+        ended: how it ended.
+        reason: the same for people, if that was not ok.
     """
 
     time: float
@@ -71,7 +73,8 @@ class AccessRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     user_agent: bytes | None
     server: str | None
     attempts: tuple[Attempt, ...]
-    ended: str
+    ended: End
+    reason: str | None
 
 
 def combined_line(record: AccessRecord) -> bytes:
@@ -120,6 +123,7 @@ def json_line(record: AccessRecord) -> bytes:
             for attempt in record.attempts
         ],
         "ended": record.ended,
+        "reason": record.reason,
     }
     return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
 

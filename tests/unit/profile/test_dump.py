@@ -118,7 +118,9 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 client_head=_DURATIONS,
                 body=_DURATIONS,
                 keep_alive=_DURATIONS_OR_ZERO,
+                half_closed=_DURATIONS,
                 tunnel=_DURATIONS,
+                tunnel_half_closed=_DURATIONS,
                 drain=_DURATIONS_OR_ZERO,
             )
         ),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from trio_lb.errors import End
 from trio_lb.report.access_record import AccessRecord, Attempt, combined_line, json_line
 
 RECORD = AccessRecord(
@@ -27,7 +28,8 @@ RECORD = AccessRecord(
     user_agent=b"curl/8.0",
     server="web",
     attempts=(Attempt("app", "refused", 0.00125, False), Attempt("web", "ok", 0.01, True)),
-    ended="ok",
+    ended=End.OK,
+    reason=None,
 )
 
 # What a simple log parser does with a combined line.
@@ -89,6 +91,7 @@ def test_json_line() -> None:
             {"server": "web", "outcome": "ok", "duration_s": 0.01, "reused": True},
         ],
         "ended": "ok",
+        "reason": None,
     }
 
 

@@ -1,0 +1,125 @@
+"""Clients that leave while they are served: noticed within a second, whatever they sent before.
+
+A reset proves that nobody reads. That a client has sent its last byte (FIN) may mean that it has
+closed its connection, or only that it has nothing more to say and reads on: to the system these are
+the same, until something is sent to it. So such a client is served on, as long as its server has
+something to say. Where it has not:
+
+* before an answer, the client is asked: by 100 (Continue), which a client that reads on discards
+  (RFC 9110 section 15.2.1), and which a closed socket meets with a reset;
+* in the middle of an answer, or where HTTP/1.0 knows no 100, it has left when its server was
+  silent for `timeouts.half_closed`.
+
+The waits of an exchange are for somebody else, mostly, and would not notice. So one task looks
+at all clients that are being served, every so often.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Never
+
+import trio
+
+from trio_lb.errors import ClientGone
+from trio_lb.net.deadlines import NEVER, loop_clock
+from trio_lb.net.transport import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .exchange import Exchange
+
+#: Seconds between two looks.
+LOOK = 0.25
+
+#: Looks before other tasks get their turn.
+_TURN = 64
+
+#: A server that answers sooner than this, in seconds, makes it not worth to ask.
+_PATIENCE = 0.5
+
+
+class Departures:
+    """Looks after the clients of a proxy; somebody's nursery must run `watch_forever`.
+
+    Args:
+        half_closed: see `timeouts.half_closed`; seconds.
+    """
+
+    def __init__(self, half_closed: float) -> None:
+        self._half_closed = half_closed
+        self._watched: set[_Watch] = set()
+
+    @contextmanager
+    def watching(self, exchange: Exchange) -> Iterator[None]:
+        """Cancel the block when the client has left.
+
+        Raises:
+            ClientGone: so it was.
+        """
+        watch = _Watch(exchange, self._half_closed)
+        self._watched.add(watch)
+        try:
+            with watch.scope:
+                yield
+        finally:
+            self._watched.discard(watch)
+        if watch.scope.cancelled_caught:
+            raise ClientGone(watch.reason)
+
+    async def watch_forever(self) -> Never:
+        """Look, until cancelled."""
+        clock = loop_clock()
+        while True:
+            await trio.sleep(LOOK)
+            for number, watch in enumerate(tuple(self._watched), 1):
+                watch.look(clock.lived())
+                if not number % _TURN:
+                    await trio.lowlevel.checkpoint()
+
+
+class _Watch:
+    """One exchange that is looked after; its scope is cancelled when its client has left."""
+
+    __slots__ = ("_asked", "_ended", "_exchange", "_half_closed", "reason", "scope")
+
+    def __init__(self, exchange: Exchange, half_closed: float) -> None:
+        self._exchange = exchange
+        self._half_closed = half_closed
+        self._ended = NEVER  # when it was seen that the client has sent its last byte
+        self._asked = False
+        self.reason = ""
+        self.scope = trio.CancelScope()
+
+    def look(self, now: float) -> None:
+        """Is the client still there?
+
+        Args:
+            now: as `LoopClock.lived` has it.
+        """
+        peer = self._exchange.client.transport.peer_state()
+        if peer is Peer.BROKEN:
+            self._left("the client reset its connection")
+        elif peer is Peer.ENDED:
+            self._ended = min(self._ended, now)
+            self._look_closer(now)
+
+    def _look_closer(self, now: float) -> None:
+        """It has ended its direction: does it read on?"""
+        exchange = self._exchange
+        client = exchange.client
+        if not exchange.body.complete or exchange.status == 101:
+            return  # who reads it on meets the end, and knows what it means there
+        if not client.answering and not exchange.status:
+            if trio.current_time() - exchange.started < _PATIENCE:
+                return
+            self._asked = self._asked or client.ask_whether_it_is_there()
+            if self._asked:
+                return
+        if now - max(self._ended, client.progress.moved) >= self._half_closed:
+            self._left("the client closed its connection before it had its answer")
+
+    def _left(self, reason: str) -> None:
+        self.reason = reason
+        self.scope.cancel()
