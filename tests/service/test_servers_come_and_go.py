@@ -96,7 +96,10 @@ async def test_a_server_that_is_dead_at_the_start_gets_nothing(
         for _ in range(5):
             assert (await request(balancer.addresses[0])).body == b"well"
         assert not asked(ill)
-    message = "server ill: alive -> dead: first health check: status 500 (1 of 2 alive)"
+    message = (
+        f"server ill: alive -> dead: first health check: GET {CHECK_PATH} answered 500: set "
+        "health_check.path, or health_check.statuses if that is healthy (1 of 2 alive)"
+    )
     assert state_lines(caplog) == [(logging.WARNING, message)]
 
 

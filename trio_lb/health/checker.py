@@ -14,20 +14,15 @@ from typing import TYPE_CHECKING, Never
 import trio
 
 from trio_lb.balance import HealthTracker, ServerPool, State
-from trio_lb.errors import ConnectFailed, ServerError
-from trio_lb.net.deadlines import Deadline
-from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
-from trio_lb.wire.forwarding import PSEUDONYM, request_target
-from trio_lb.wire.h11_codec import ServerSide
-from trio_lb.wire.heads import ResponseHead
-from trio_lb.wire.proxy_protocol import LOCAL, write_header
+from trio_lb.errors import ConnectFailed
+
+from .probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_lb.net.dial import Dial
-    from trio_lb.net.transport import Transport
-    from trio_lb.profile import Profile, Server
+    from trio_lb.profile import Profile
 
 log = logging.getLogger("trio_lb.health")
 
@@ -54,7 +49,7 @@ class HealthChecker:
     ) -> None:
         self._settings = profile.health_check
         self._servers = servers
-        self._dial = dial
+        self._probe = Probe(profile, dial)
         self._jitter = jitter
         self._trackers = [
             HealthTracker(self._settings.rise, self._settings.fall) for _ in servers.servers
@@ -83,7 +78,7 @@ class HealthChecker:
             state = self._servers.state(slot)
             if settings.enabled or state is not State.ALIVE:
                 try:
-                    problem = await self._check(slot)
+                    problem = await self._probe(self._servers.servers[slot])
                 except ConnectFailed as exc:
                     self._not_checked(slot, exc)
                 else:
@@ -92,7 +87,7 @@ class HealthChecker:
     async def _first_check(self, slot: int) -> None:
         async with self._first_round:
             try:
-                problem = await self._check(slot)
+                problem = await self._probe(self._servers.servers[slot])
             except ConnectFailed as exc:
                 self._not_checked(slot, exc)
                 return
@@ -115,57 +110,3 @@ class HealthChecker:
             self._servers.bring_back(slot, "health check passed")
         else:
             self._servers.take_out(slot, f"health check: {problem}")
-
-    async def _check(self, slot: int) -> str | None:
-        """What is wrong with a server, or None.
-
-        Raises:
-            ConnectFailed: this process is out of descriptors, ports or memory.
-        """
-        server = self._servers.servers[slot]
-        settings = self._settings
-        timeout = min(settings.timeout, settings.interval)
-        deadline = Deadline(timeout)
-        try:
-            transport = await self._dial(server.address, timeout)
-            try:
-                if not settings.enabled:
-                    return None
-                head = await self._ask(server, transport, deadline)
-            finally:
-                transport.close()
-        except ConnectFailed as exc:
-            if exc.local:
-                raise
-            return exc.reason
-        except ServerError as exc:
-            return exc.reason
-        except TransportBroken as exc:
-            return f"connection broke: {exc}"
-        except TimedOut:
-            return f"no answer within {timeout:g} s"
-        if not settings.accepts(head.status):
-            return f"status {head.status}"
-        return None
-
-    async def _ask(self, server: Server, transport: Transport, deadline: Deadline) -> ResponseHead:
-        codec = ServerSide()
-        target = request_target(
-            self._settings.path.encode("ascii"), server.address.path.encode("ascii")
-        )
-        lines = [
-            (b"Host", server.address.authority.encode("ascii")),
-            (b"User-Agent", PSEUDONYM + b"-health-check"),
-            (b"Accept", b"*/*"),
-            (b"Connection", b"close"),
-        ]
-        header = write_header(LOCAL, server.send_proxy)
-        request = header + codec.request(b"GET", target, lines) + codec.end([])
-        await send(transport, request, deadline.by - trio.current_time())
-        while True:
-            head = codec.read_head()
-            if isinstance(head, ResponseHead):
-                if head.status >= 200:
-                    return head
-            else:
-                codec.feed(await receive(transport, deadline.by))

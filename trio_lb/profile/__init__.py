@@ -177,6 +177,7 @@ def override(
         {f"listen[{index}]": each for index, each in enumerate(changed.listen)},
         {f"servers[{index}]": server for index, server in enumerate(changed.servers)},
         bool(changed.trusted_proxies),
+        changed.health_check.port,
     )
     problems = [Problem(_COMMAND_LINE, None, path, message) for path, message in found]
     if problems:

@@ -35,7 +35,11 @@ from trio_lb.profile.units import (
 )
 from trio_lb.profile.values import (
     ERROR_STATUS,
+    FIELD_NAME,
+    FIELD_VALUE,
+    HOST,
     LOG_FILE,
+    METHOD,
     NAME,
     PATH,
     PID_FILE,
@@ -229,11 +233,29 @@ class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "takes its place if it is shorter."
         ),
     ] = 5.0
-    path: Annotated[str, PATH, Meta(description="What is asked for, with GET.")] = "/"
+    method: Annotated[str, METHOD, Meta(description="How it is asked: GET, HEAD or OPTIONS.")] = (
+        "GET"
+    )
+    path: Annotated[str, PATH, Meta(description="What is asked for; / if not given.")] = ""
+    host: Annotated[
+        Annotated[str, HOST] | None,
+        Meta(description="Host field of the check; off means the server's own address."),
+    ] = None
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="Port that is asked; off means the server's own."),
+    ] = None
+    headers: Annotated[
+        dict[Annotated[str, FIELD_NAME], Annotated[str, FIELD_VALUE]],
+        Meta(description="Further fields of the check, as in {Authorization: Bearer ...}."),
+    ] = {}
     statuses: Annotated[
         tuple[Annotated[range, STATUSES], ...],
-        Meta(description="Statuses that mean well: 204, 200-399, or a list of such."),
-    ] = (range(200, 400),)
+        Meta(
+            description="Statuses that are healthy: 204, 200-399, or a list of such. If not given, "
+            "200-399 of a path that is given, and else all below 500."
+        ),
+    ] = ()
     rise: Annotated[
         int, Meta(ge=1, le=1000, description="Good checks in a row that bring a server back.")
     ] = 1
@@ -252,9 +274,13 @@ class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def __post_init__(self) -> None:
         if self.timeout > self.interval:
             force_setattr(self, "timeout", self.interval)
+        if not self.statuses:  # an application without a page at / is healthy all the same
+            force_setattr(self, "statuses", (range(200, 400 if self.path else 500),))
+        if not self.path:
+            force_setattr(self, "path", "/")
 
     def accepts(self, status: int) -> bool:
-        """Whether an answer with this status means that the server is well."""
+        """Whether an answer with this status means that the server is healthy."""
         return any(status in statuses for statuses in self.statuses)
 
 

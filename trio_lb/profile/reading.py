@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from trio_lb.profile.address import Address, leads_back
 from trio_lb.profile.kinds import Kind, keys_of
 from trio_lb.profile.loading import VARIABLE, Mapping, Node, Scalar, Sequence
-from trio_lb.profile.model import SHORT_FORMS, Listen, Profile, Server
+from trio_lb.profile.model import SHORT_FORMS, HealthCheck, Listen, Profile, Server
 from trio_lb.profile.problems import Position, Problem, ProfileError, joined
 from trio_lb.profile.spaces import missing_space
 from trio_lb.profile.units import Leaf, is_off
@@ -76,7 +76,7 @@ def read_profile(
 
 
 def conflicts(
-    listen: dict[str, Listen], servers: dict[str, Server], trusted: bool
+    listen: dict[str, Listen], servers: dict[str, Server], trusted: bool, check_port: int | None
 ) -> Iterator[tuple[str, str]]:
     """What can't be together in one profile.
 
@@ -84,6 +84,7 @@ def conflicts(
         listen: where clients connect, by their path in the profile.
         servers: servers, likewise.
         trusted: there are trusted proxies.
+        check_port: the port that health checks ask.
 
     Yields:
         The path of the offender, and what is wrong with it.
@@ -103,6 +104,8 @@ def conflicts(
     targets: dict[Address, str] = {}
     names: dict[str, str] = {}
     for path, server in servers.items():
+        if check_port is not None and server.address.unix is not None:
+            yield "health_check.port", f"a unix socket has no port, and {path} is one"
         first = targets.setdefault(server.address, path)
         if first != path:
             yield path, f"{server.address} is there already, as {first}"
@@ -134,6 +137,7 @@ class _Reader:
         self._places: dict[str, Position | None] = {}  # of all paths that were read
         self._off: set[str] = set()  # lists that there are none of
         self._from_environment: dict[str, str] = {}  # as they are written, by their paths
+        self._check_port: int | None = None
         self._listen: dict[str, Listen] = {}
         self._servers: dict[str, Server] = {}
 
@@ -169,7 +173,7 @@ class _Reader:
         if "listen" not in self._places:
             (listen["listen"],) = keys_of(Profile)["listen"].default
         trusted = "trusted_proxies" in self._places.keys() - self._off
-        self.note_all(conflicts(listen, self._servers, trusted))
+        self.note_all(conflicts(listen, self._servers, trusted, self._check_port))
 
     def note_all(self, found: Iterable[tuple[str, str]]) -> None:
         """Note what is wrong with values that were read."""
@@ -192,6 +196,8 @@ class _Reader:
             self._servers[path] = value
         elif isinstance(value, Listen):
             self._listen[path] = value
+        elif isinstance(value, HealthCheck):
+            self._check_port = value.port
         return value
 
     def _entries(self, node: Mapping, path: str) -> Iterator[tuple[Scalar, Node]]:

@@ -43,7 +43,8 @@ def _struct(struct: type[Struct]) -> dict[str, Any]:
 
 def _property(key: Key) -> dict[str, Any]:
     schema = {**_kind(key.kind), "description": key.kind.description}
-    if not key.required and key.kind.struct is None and key.default != "":  # name: its address
+    # What is empty is decided by other keys.
+    if not key.required and key.kind.struct is None and key.default not in ("", ()):
         schema["default"] = written_value(key.kind, key.default)
     return schema
 

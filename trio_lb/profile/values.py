@@ -12,6 +12,15 @@ from trio_lb.profile.units import Leaf, is_on
 
 MAX_WORKERS: Final = 256
 MAX_NAME: Final = 100
+_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+_FIELD_NAME: Final = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$"
+_FIELD_VALUE: Final = r"^[!-~]([ \t!-~]{0,4094}[!-~])?$"
+_HOST: Final = r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$"
+_OWN_FIELDS: Final = frozenset({
+    "connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te",
+    "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""What trio-lb decides by itself in a request of its own."""
 _USER_PATTERN: Final = r"^[^\s:/]{1,100}(:[^\s:/]{1,100})?$"
 
 
@@ -58,6 +67,33 @@ def _parse_user(text: str) -> str:
     return text
 
 
+def _parse_method(text: str) -> str:
+    if text.upper() not in _METHODS:
+        raise ValueError(f"expected one of {', '.join(_METHODS)}")
+    return text.upper()
+
+
+def _parse_host(text: str) -> str:
+    if not re.fullmatch(_HOST, text):
+        raise ValueError("expected a host, as in app.example or app.example:8080")
+    return text
+
+
+def _parse_field_name(text: str) -> str:
+    if not re.fullmatch(_FIELD_NAME, text):
+        raise ValueError("expected the name of a header")
+    if text.lower() in _OWN_FIELDS:
+        hint = ": that is the key `host`" if text.lower() == "host" else ""
+        raise ValueError(f"expected a header that trio-lb does not write by itself{hint}")
+    return text
+
+
+def _parse_field_value(text: str) -> str:
+    if not re.fullmatch(_FIELD_VALUE, text):
+        raise ValueError("expected the value of a header, in ASCII and on one line")
+    return text
+
+
 def _parse_error_status(text: str) -> int:
     if re.fullmatch(r"[45][0-9]{2}", text):
         return int(text)
@@ -65,6 +101,12 @@ def _parse_error_status(text: str) -> int:
 
 
 PATH: Final = Leaf(_parse_path, str, {"type": "string", "pattern": "^/[!-~]*$"})
+METHOD: Final = Leaf(_parse_method, str, {"enum": list(_METHODS)})
+HOST: Final = Leaf(_parse_host, str, {"type": "string", "pattern": _HOST})
+FIELD_NAME: Final = Leaf(_parse_field_name, str, {"type": "string", "pattern": _FIELD_NAME})
+FIELD_VALUE: Final = Leaf(
+    _parse_field_value, str, {"type": ["string", "number"], "pattern": _FIELD_VALUE}
+)
 LOG_FILE: Final = Leaf(_parse_log_file, str, {"type": "string", "minLength": 1})
 WORKERS: Final = Leaf(
     parse_workers,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ALIVE, DEAD = State.ALIVE, State.DEAD
 
+HINT = "set health_check.path, or health_check.statuses if that is healthy"
+
 
 @dataclass
 class Checked:
@@ -139,9 +141,11 @@ async def test_what_is_asked(autojump_clock: MockClock) -> None:
         (None, 200, ALIVE),
         (None, 204, ALIVE),
         (None, 302, ALIVE),
-        (None, 399, ALIVE),
-        (None, 400, DEAD),
+        (None, 404, ALIVE),
+        (None, 499, ALIVE),
+        (None, 500, DEAD),
         (None, 503, DEAD),
+        (None, 599, DEAD),
         (204, 204, ALIVE),
         (204, 200, DEAD),
         ([204, "401-403"], 403, ALIVE),
@@ -156,7 +160,63 @@ async def test_statuses(statuses: object, status: int, state: State) -> None:
     ):
         assert checked.pool.state(0) is state
         if state is DEAD:
-            assert checked.reasons == [f"first health check: status {status}"]
+            assert checked.reasons == [f"first health check: GET / answered {status}: {HINT}"]
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, ALIVE), (399, ALIVE), (404, DEAD)])
+async def test_a_path_that_is_given_has_to_be_there(status: int, state: State) -> None:
+    async with (
+        open_backend(scripts.answer(b"", status)) as backend,
+        checking(backend.url + "/app", path="/health") as checked,
+    ):
+        assert checked.pool.state(0) is state
+        if state is DEAD:
+            [reason] = checked.reasons
+            assert reason == f"first health check: GET /app/health answered 404: {HINT}"
+
+
+async def test_how_it_is_asked_can_be_set(autojump_clock: MockClock) -> None:
+    headers = {"Authorization": "Bearer x", "user-agent": "checker/1"}
+    async with (
+        open_backend(scripts.answer(b"body")) as backend,
+        checking(
+            backend.url, method="head", host="app.example", headers=headers, path="/up"
+        ) as checked,
+    ):
+        assert checked.pool.state(0) is ALIVE
+    (request,) = backend.requests
+    assert (request.method, request.target) == ("HEAD", "/up")
+    assert request.headers == [
+        ("host", "app.example"),
+        ("accept", "*/*"),
+        ("authorization", "Bearer x"),
+        ("user-agent", "checker/1"),
+        ("connection", "close"),
+    ]
+
+
+async def test_another_port_can_be_asked(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.answer(b"", 503)) as side:
+        port = int(side.address.rpartition(":")[2])
+        url = http_url("127.0.0.1", free_port())
+        async with checking(url, port=port) as checked:
+            assert checked.reasons == [
+                f"first health check: GET / on port {port} answered 503: {HINT}"
+            ]
+        [request] = side.requests
+        assert f"http://{dict(request.headers)['host']}" == url
+
+
+async def test_what_came_from_the_environment_is_in_no_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET", "/hidden")
+    async with (
+        open_backend(scripts.answer(b"", 500)) as backend,
+        checking(backend.url, path="${SECRET}") as checked,
+    ):
+        assert checked.reasons == [f"first health check: GET ${{SECRET}} answered 500: {HINT}"]
+        assert backend.requests[0].target == "/hidden"
 
 
 async def test_a_redirect_is_not_followed(autojump_clock: MockClock) -> None:
@@ -178,7 +238,38 @@ async def test_interim_responses_come_before_the_answer() -> None:
         assert checked.pool.state(0) is ALIVE
 
 
-async def test_the_answers_body_is_of_no_interest(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("size", [0, 1000, 60_000])
+async def test_an_ordinary_answer_is_read_to_its_end(size: int) -> None:
+    async with open_backend(scripts.bulk(size)) as backend:
+        async with checking(backend.url) as checked:
+            assert checked.pool.state(0) is ALIVE
+        await backend.wait_until(lambda backend: not backend.open_connections)
+        assert backend.connections[0].end is not End.PEER_RESET
+
+
+async def test_a_body_that_does_not_end_is_waited_for_a_second(autojump_clock: MockClock) -> None:
+    async def stream(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        await trio.sleep_forever()
+
+    async with open_backend(stream) as backend:
+        start = trio.current_time()
+        async with checking(backend.url, timeout="5s") as checked:
+            assert checked.pool.state(0) is ALIVE
+            assert trio.current_time() - start == pytest.approx(1, abs=0.11)
+
+
+@pytest.mark.parametrize("rest", [b"", b"zz\r\n"])
+async def test_what_is_wrong_with_a_body_does_not_count(rest: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with (
+        open_backend(scripts.raw(head + rest, reset=False)) as backend,
+        checking(backend.url) as checked,
+    ):
+        assert checked.pool.state(0) is ALIVE
+
+
+async def test_a_large_body_is_not_read_to_its_end(autojump_clock: MockClock) -> None:
     async with open_backend(scripts.bulk(1 << 30)) as backend:
         async with checking(backend.url) as checked:
             assert checked.pool.state(0) is ALIVE
@@ -203,7 +294,9 @@ async def test_no_answer_in_time(script: Script, autojump_clock: MockClock) -> N
         start = trio.current_time()
         async with checking(backend.url, timeout="5s") as checked:
             assert trio.current_time() - start == pytest.approx(5, abs=0.11)
-            assert checked.reasons == ["first health check: no answer within 5 s"]
+            assert checked.reasons == [
+                "first health check: GET /: no answer within health_check.timeout, 5 s"
+            ]
 
 
 async def test_an_answer_just_in_time(autojump_clock: MockClock) -> None:
@@ -249,7 +342,7 @@ async def test_no_connection_in_time(autojump_clock: MockClock) -> None:
 async def test_an_answer_that_is_none(script: Script, problem: str) -> None:
     async with open_backend(script) as backend, checking(backend.url) as checked:
         assert checked.pool.state(0) is DEAD
-        assert checked.reasons[0].startswith(f"first health check: {problem}")
+        assert checked.reasons[0].startswith(f"first health check: GET /: {problem}")
 
 
 async def test_rise_and_fall(autojump_clock: MockClock) -> None:
@@ -262,7 +355,10 @@ async def test_rise_and_fall(autojump_clock: MockClock) -> None:
     ):
         await trio.sleep(115)
     assert checked.times == [60, 100]
-    assert checked.reasons == ["health check: status 500", "health check passed"]
+    assert checked.reasons == [
+        f"health check: GET / answered 500: {HINT}",
+        "health check passed",
+    ]
 
 
 async def test_the_first_round_decides_alone(autojump_clock: MockClock) -> None:

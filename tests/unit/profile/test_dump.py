@@ -149,7 +149,12 @@ def _profiles(draw: st.DrawFn) -> Profile:
                 HealthCheck,
                 interval=_DURATIONS,
                 timeout=_DURATIONS,
+                method=st.sampled_from(["GET", "HEAD", "OPTIONS"]),
                 path=_PATHS,
+                host=st.sampled_from([None, "a", "app.example:8080", "[::1]:1"]),
+                headers=st.dictionaries(
+                    st.sampled_from(["X-A", "Authorization"]), st.sampled_from(["$x ${y}", "1: 2"])
+                ),
                 statuses=st.lists(_STATUSES, min_size=1, max_size=3).map(tuple),
                 rise=st.integers(1, 1000),
                 fall=st.integers(1, 1000),

@@ -140,6 +140,8 @@ WRONG = [
     SERVER + "trusted_proxies: '${NET}'",
     SERVER + "health_check: {path: '${S}'}",
     SERVER + "health_check: {statuses: '${RANGE}'}",
+    SERVER + "health_check: {headers: {Authorization: '${S}${N}'}}",
+    SERVER + "health_check: {host: 'http://${S}'}",
     SERVER + "health_check: '${S}'",
     SERVER + "error_pages: {503: '/no/${S}.txt'}",
     SERVER + "error_pages: {'${S}': x.txt}",

@@ -60,7 +60,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
             interval=10,
             timeout=5,
             path="/",
-            statuses=(range(200, 400),),
+            statuses=(range(200, 500),),
             rise=1,
             fall=1,
             jitter=0.1,
@@ -207,6 +207,20 @@ def test_a_check_never_takes_longer_than_the_interval() -> None:
     assert HealthCheck(interval=2).timeout == 2
     profile = parse_profile("servers: http://a\nhealth_check: {interval: 3s, timeout: 7s}")
     assert profile.health_check.timeout == 3
+
+
+def test_the_default_statuses_depend_on_the_path() -> None:
+    assert HealthCheck().path == "/"
+    assert HealthCheck().statuses == (range(200, 500),)
+    assert HealthCheck(path="/").statuses == (range(200, 400),)
+    assert HealthCheck(statuses=(range(204, 205),)).statuses == (range(204, 205),)
+
+
+def test_a_check_can_have_headers_of_its_own() -> None:
+    text = "servers: http://a\nhealth_check: {headers: {X-Token: 7, x-a: b c}, method: head}"
+    check = parse_profile(text).health_check
+    assert check.headers == {"X-Token": "7", "x-a": "b c"}
+    assert check.method == "HEAD"
 
 
 def test_accepted_statuses() -> None:

@@ -107,4 +107,3 @@ def test_the_defaults_in_it_are_those_that_hold() -> None:
     for path in ("timeout", "listen", "algorithm", "retries", "workers", "user", "access_log"):
         assert keys[path]["default"] == dumped[path]
     assert keys["limits.body"]["default"] is False
-    assert keys["health_check.statuses"]["default"] == "200-399"
