@@ -48,6 +48,9 @@ log = logging.getLogger("trio_lb.supervisor")
 #: Generations that drain at the same time; a further reload waits until one of them has ended.
 _MOST_DRAINING = 2
 
+#: Seconds that killing workers takes at most, as a rule.
+_KILLING = 1.0
+
 #: Seconds that reading a profile and its files may take; a network file system may hang.
 READING = 10.0
 
@@ -187,9 +190,23 @@ class Supervisor:
         self._stopping = True
         self._notifier.stopping(self.profile.timeouts.drain + MARGIN)
         self._preparation.cancel()
+        if self._coming is None:
+            self._give_way()
+        else:
+            self._nursery.start_soon(self._give_way_at_the_latest)
+
+    def _give_way(self) -> None:
+        """Drain, when workers that are coming have been killed.
+
+        They have the sockets too: who came to one that nobody else has any more would be reset.
+        """
         for generation in self._generations:
             generation.drain()
         self._sockets.close()
+
+    async def _give_way_at_the_latest(self) -> None:
+        await trio.sleep(_KILLING)
+        self._give_way()
 
     def _until_stopping(self) -> trio.CancelScope:
         """For what brings a profile into effect; `drain` cancels it."""
@@ -326,6 +343,8 @@ class Supervisor:
             self.profile, self._pool = profile, pool
         finally:
             self._coming = None
+            if self._stopping:
+                self._give_way()
             self._tidy()
             self._someone_ended.unpark_all()
 
