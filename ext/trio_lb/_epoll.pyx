@@ -40,11 +40,11 @@ cdef extern from "<poll.h>" nogil:
         struct pollfd both[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
         return poll(both, 2, milliseconds) == 1 && both[0].revents;
     }
-    /* Wait until it is readable, at most for so long; true if it is. */
+    /* Wait until it is readable, at most for so long; true if it is, or that can't be told. */
     static inline int tlb_readable_within(int fd, double seconds) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
         struct timespec time = {0, seconds * 1e9};
-        return ppoll(&one, 1, &time, NULL) == 1;
+        return ppoll(&one, 1, &time, NULL) != 0;
     }
     /* The system may let a thread sleep 50 microseconds longer than it asks; this one by 1 ns. */
     static inline void tlb_sleep_exactly(void) {
@@ -101,7 +101,8 @@ cdef class Epoll(Readiness):
         self.alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         event.events = EPOLLIN | EPOLLET        # so it need not be emptied
         event.data.u64 = NOBODY
-        if self.fd < 0 or epoll_ctl(self.fd, EPOLL_CTL_ADD, self.alarm, &event) < 0:
+        if self.fd < 0 or self.alarm < 0 or epoll_ctl(
+                self.fd, EPOLL_CTL_ADD, self.alarm, &event) < 0:
             code = errno
             self.close()
             raise OSError(code, os.strerror(code))

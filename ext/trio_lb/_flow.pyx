@@ -3,9 +3,11 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
-from trio_lb._buffers cimport Buffer, Buffers, held, LARGE
+from libc.errno cimport errno
+
+from trio_lb._buffers cimport Buffer, Buffers, held, LARGE, SMALL
 from trio_lb._framing cimport BODY_MORE, feed_body, pass_by
-from trio_lb._pipes cimport empty, fill
+from trio_lb._pipes cimport copy, empty, fill, UNABLE
 from trio_lb._sockets cimport FAILED, NOTHING, receive, send_both
 
 
@@ -21,7 +23,10 @@ cdef ssize_t draw(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept n
     if flow.flooding and flow.by_pipe and may_go_unseen(flow):
         flow.pipe = buffers.pipes.borrow()
         if flow.pipe is not NULL:
-            return draw_unseen(flow, buffers, fd)
+            count = draw_unseen(flow, buffers, fd)
+            if count != UNABLE:
+                return count
+            buffers.pipes.problem = errno   # nothing is lost: it is copied, and so are all others
     if flow.flooding:
         flow.much = True
     if flow.much:
@@ -51,7 +56,7 @@ cdef ssize_t draw_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
     flow.good = 0
     count = fill(flow.pipe, fd, flow.framing.remaining)
     if count <= 0:
-        buffers.pipes.give_back(flow.pipe)
+        buffers.pipes.give_back(flow.pipe)      # which leaves errno as it is
         flow.pipe = NULL
     return count
 
@@ -74,7 +79,7 @@ cdef void follow(Flow *flow, size_t start) noexcept nogil:
 
 cdef size_t waiting(const Flow *flow) noexcept nogil:
     if flow.pipe is not NULL:
-        return flow.pipe.held
+        return flow.pipe.held + held(&flow.body)
     return held(&flow.head) + flow.good - flow.body.start
 
 
@@ -99,11 +104,40 @@ cdef ssize_t pour(Flow *flow, Buffers buffers, int fd) noexcept nogil:
 
 
 cdef ssize_t pour_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
-    cdef ssize_t left = empty(flow.pipe, fd)
+    cdef ssize_t left = UNABLE
+    if not buffers.pipes.problem:
+        left = empty(flow.pipe, fd)
+        if left == UNABLE:
+            buffers.pipes.problem = errno
+    if left == UNABLE:
+        left = pour_copies(flow, buffers, fd)
     if left == 0:
         buffers.pipes.give_back(flow.pipe)
         flow.pipe = NULL
     return left
+
+
+cdef ssize_t pour_copies(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+    """Send what is still in the pipe, though it no longer goes from there to a socket."""
+    cdef Buffer *body = &flow.body
+    cdef ssize_t count
+    while held(body) or flow.pipe.held:
+        if not held(body):
+            if body.data is NULL and not buffers.borrow(body, SMALL):
+                return FAILED
+            count = copy(flow.pipe, body.data, body.size)
+            if count == FAILED:
+                return FAILED
+            body.start = 0
+            body.end = flow.good = count
+        count = send_both(fd, body.data + body.start, held(body), NULL, 0)
+        if count == FAILED:
+            return FAILED
+        body.start += count
+        if held(body):
+            return waiting(flow)
+    rest(flow, buffers)
+    return 0
 
 
 cdef void rest(Flow *flow, Buffers buffers) noexcept nogil:

@@ -1,5 +1,7 @@
 """Pipes for bytes that go from socket to socket without being copied; only Linux can do that.
 
+Whether this system does (sandboxes may not) is tried once, and noticed if it no longer does.
+
 A pipe is borrowed while there are bytes in it. So clients that keep up share one, and each of the
 others has its own until it has taken what is in it.
 """
@@ -20,6 +22,7 @@ cdef class Pipes:
     cdef int count              # open ones
     cdef int refusals           # requests that are still to be refused, as no pipe was to be had
     cdef int lent
+    cdef int problem            # number of the error that a system has which can't do that, or 0
 
     # An empty one, or NULL if there is none; elsewhere than on Linux there never is.
     cdef Pipe *borrow(self) noexcept nogil
@@ -29,9 +32,15 @@ cdef class Pipes:
     cdef void close(self) noexcept nogil
 
 
+cdef enum:
+    UNABLE = -3                 # this system can't do that, and nothing has been moved
+
 # Move what has come on a socket, at most `size` bytes, into a pipe that is empty. NOTHING, FAILED,
-# 0 at the end of the stream, or how many bytes came. Less than asked for says nothing: a pipe may
+# UNABLE, 0 at the end of the stream, or how many bytes came. Less than asked for says nothing: a
+# pipe may
 # be full of small pieces.
 cdef ssize_t fill(Pipe *pipe, int fd, size_t size) noexcept nogil
-# Move all that a socket takes; how many bytes are left, or FAILED.
+# Move all that a socket takes; how many bytes are left, FAILED, or UNABLE.
 cdef ssize_t empty(Pipe *pipe, int fd) noexcept nogil
+# Copy bytes of a pipe, which has some; how many, or FAILED.
+cdef ssize_t copy(Pipe *pipe, char *data, size_t size) noexcept nogil

@@ -1,7 +1,7 @@
 """Pipes for bytes that go from socket to socket without being copied; see _pipes.pxd."""
 
 cimport cython
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdlib cimport free, malloc
 
 from trio_lb._sockets cimport FAILED, NOTHING
@@ -12,6 +12,12 @@ cdef extern from "_system.h" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int close_descriptor "close"(int fd)
+    ssize_t read_descriptor "read"(int fd, void *data, size_t size)
+    ssize_t write_descriptor "write"(int fd, const void *data, size_t size)
+
+cdef extern from "<sys/socket.h>" nogil:
+    int AF_UNIX, SOCK_STREAM
+    int socketpair(int family, int kind, int protocol, int *ends)
 
 cdef enum:
     REFUSALS = 1000             # then the system is asked again: others may have given some back
@@ -21,11 +27,16 @@ cdef enum:
 @cython.auto_pickle(False)
 cdef class Pipes:
 
+    def __cinit__(self):
+        self.problem = problem_here()
+
     def __dealloc__(self):
         self.close()
 
     cdef Pipe *borrow(self) noexcept nogil:
         cdef Pipe *pipe = self.free
+        if self.problem:
+            return NULL
         if pipe is not NULL:
             self.free = pipe.below
         elif self.count == MOST_PIPES:
@@ -62,6 +73,27 @@ cdef class Pipes:
             scrap(pipe)
 
 
+cdef int problem_here() noexcept nogil:
+    """Move a byte from a socket to another one; the number of the error that shows it can't be."""
+    cdef int[2] ends
+    cdef ssize_t moved
+    cdef int problem = 0
+    cdef Pipe *pipe = make()
+    if pipe is NULL:
+        return 0                # nor will there be one later, or there will: that is no answer
+    if socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0:
+        if write_descriptor(ends[0], b"", 1) == 1:
+            moved = fill(pipe, ends[1], 1)
+            if moved == 1:
+                moved = empty(pipe, ends[0])
+            if moved == UNABLE:
+                problem = errno
+        close_descriptor(ends[0])
+        close_descriptor(ends[1])
+    scrap(pipe)
+    return problem
+
+
 cdef Pipe *make() noexcept nogil:
     cdef int[2] ends
     cdef Pipe *pipe = <Pipe *> malloc(sizeof(Pipe))
@@ -96,9 +128,20 @@ cdef ssize_t empty(Pipe *pipe, int fd) noexcept nogil:
         if count == NOTHING:
             break
         if count <= 0:
-            return FAILED
+            return UNABLE if count == UNABLE else FAILED
         pipe.held -= count
     return pipe.held
+
+
+cdef ssize_t copy(Pipe *pipe, char *data, size_t size) noexcept nogil:
+    cdef ssize_t count
+    while True:
+        count = read_descriptor(pipe.out_of, data, min(size, pipe.held))
+        if count > 0:
+            pipe.held -= count
+            return count
+        if count == 0 or errno != EINTR:
+            return FAILED
 
 
 cdef ssize_t move(int source, int target, size_t size) noexcept nogil:
@@ -107,5 +150,7 @@ cdef ssize_t move(int source, int target, size_t size) noexcept nogil:
         count = move_once(source, target, size)
         if count >= 0:
             return count
+        if errno in (EINVAL, ENOSYS, EPERM, EACCES, EOPNOTSUPP):
+            return UNABLE
         if errno != EINTR:
             return NOTHING if errno == EAGAIN else FAILED

@@ -77,6 +77,11 @@ cdef class PlainRoad:
         """Large ones among the buffers in use."""
         return self.buffers.lent_large
 
+    @property
+    def pipe_problem(self):
+        """Number of the error that keeps large bodies from going through pipes here, or 0."""
+        return self.buffers.pipes.problem
+
     def close_idle_pipes(self):
         """Close the pipes that are kept for those who need one next."""
         self.buffers.pipes.close()

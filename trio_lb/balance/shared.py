@@ -43,6 +43,7 @@ class SharedTable:
     Attributes:
         fd: descriptor of the memory, for workers to inherit. Not inheritable by itself.
         table: the owner's view, with row 0.
+        problem: why the memory is a file's, for people; empty if it is not.
 
     Args:
         servers: slots, to begin with; those of a removed server are in use until `free`.
@@ -55,7 +56,7 @@ class SharedTable:
 
     def __init__(self, servers: int, workers: int, *, epoch: float = 0.0) -> None:
         size = table_size(servers, workers + 1)
-        self.fd = _memory_file(size)
+        self.fd, self.problem = _memory_file(size)
         try:
             memory = mmap.mmap(self.fd, size)
             format_table(memory, servers, workers + 1)
@@ -145,12 +146,17 @@ class SharedTable:
         return given_back
 
 
-def _memory_file(size: int) -> int:
-    """A descriptor of memory of our own that no other process can find by name."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("trio-lb-table")
-    else:
+def _memory_file(size: int) -> tuple[int, str]:
+    """A descriptor of memory of our own that no other process can find by name.
+
+    Where there is no such memory, or a sandbox refuses it, it is a file without a name; why that
+    is so is returned as well.
+    """
+    try:
+        fd, problem = os.memfd_create("trio-lb-table"), ""
+    except (OSError, AttributeError) as exc:
+        problem = getattr(exc, "strerror", "this system has none")
         fd, path = tempfile.mkstemp(prefix="trio-lb-table-")
         os.unlink(path)
     os.ftruncate(fd, size)
-    return fd
+    return fd, problem

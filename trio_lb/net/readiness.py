@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Literal
 
 from trio_lb._sockets import HAS_EPOLL
@@ -12,15 +13,21 @@ from .deadlines import loop_clock
 if TYPE_CHECKING:
     from trio_lb._epoll import Epoll
 
+log = logging.getLogger("trio_lb.proxy")
+
 
 def open_readiness(how: Literal["auto", "trio"]) -> Epoll | TrioWaits:
     """Open what waits for sockets, in Trio's run; to be closed when its tasks have ended.
 
     Args:
-        how: `auto`, an epoll of our own where there is one, else Trio's waits; `trio`, those.
+        how: `auto`, an epoll of our own where that can be had, else Trio's waits; `trio`, those.
     """
     if how == "trio" or not HAS_EPOLL:
         return TrioWaits(loop_clock())
     from trio_lb._epoll import Epoll
 
-    return Epoll(loop_clock())
+    try:
+        return Epoll(loop_clock())
+    except OSError as exc:  # a sandbox without eventfd(2), say
+        log.debug("waiting in Trio's way: epoll: %s", exc.strerror)
+        return TrioWaits(loop_clock())

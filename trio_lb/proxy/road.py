@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trio_lb.balance import ServerPool
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.profile import Profile
+
+log = logging.getLogger("trio_lb.proxy")
 
 
 class Paving(NamedTuple):
@@ -82,4 +85,6 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
         most_requests=limits.requests_per_connection,
         confined=any(server.address.path for server in profile.servers),
     )
+    if road.pipe_problem:
+        log.debug("large bodies are copied: splice: %s", os.strerror(road.pipe_problem))
     return Paving(readiness, WatchedPool(compiled, upstream.idle_timeout), road)

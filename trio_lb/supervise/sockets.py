@@ -12,7 +12,9 @@ in its queue.
 
 from __future__ import annotations
 
+import functools
 import logging
+import socket
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -22,7 +24,6 @@ from trio_lb.net.listen import Listener, bind_listeners, look_up_rights
 from trio_lb.net.unix_paths import OURS
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Collection, Iterable, Iterator
 
     from trio_lb.net.unix_paths import Owner, Rights
@@ -30,8 +31,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trio_lb.supervisor")
 
-#: Elsewhere SO_REUSEPORT lets several bind, but gives all clients to one of them.
-_SPREADS = sys.platform == "linux"
+
+@functools.cache
+def _spreads() -> bool:
+    """Whether this system spreads clients over several sockets at one address.
+
+    Elsewhere than on Linux SO_REUSEPORT lets several bind, but gives all clients to one of them.
+    """
+    if sys.platform != "linux":
+        return False
+    with socket.socket() as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        except OSError as exc:
+            log.debug("workers share their sockets: SO_REUSEPORT: %s", exc.strerror)
+            return False
+    return True
 
 
 class ListeningSockets:
@@ -77,7 +92,7 @@ class ListeningSockets:
             return
         for each in listen:
             address = each.address
-            spread = _SPREADS and address.unix is None
+            spread = _spreads() and address.unix is None
             try:
                 if address not in self._queues:
                     found = await bind_listeners((each,), reuse_port=spread, owner=self._owner)

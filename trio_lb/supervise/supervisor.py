@@ -102,6 +102,8 @@ class Supervisor:
             max(_LEAST_ROWS, _ROWS_PER_WORKER * worker_count(profile)),
             epoch=trio.current_time() - time.monotonic(),
         )
+        if self._table.problem:
+            log.debug("the table is in a temporary file: memfd_create: %s", self._table.problem)
         self._reaper = OrphanReaper()
         self._deadlines = Deadlines()
         self._dial = partial(dial, deadlines=self._deadlines)
