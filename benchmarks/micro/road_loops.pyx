@@ -116,7 +116,7 @@ def picks(bytes name, Table table, Selection selection, uint32_t times):
         if slot == NOBODY:
             nobody += 1
             continue
-        table.record_answer(slot, number, 150.0)
+        table.record_answer(slot, number, 150.0, 200)
         table.record_completion(slot, 32, 0)
         table.release_slot(slot)
         table.record_request(200)

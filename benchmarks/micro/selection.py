@@ -93,7 +93,7 @@ def requests_ns(pools: list[ServerPool]) -> float:
         reservation = next(turns).reserve(now)
         assert reservation is not None
         with reservation:
-            reservation.answered(now, 0.010)
+            reservation.answered(now, 0.010, 200)
             reservation.completed(1000, 200)
 
     return best_ns(request)

@@ -17,9 +17,10 @@ the others to workers, one each. Who writes what:
 - The first header line and `weight`, `limit`, `generation` of a server: the owner alone.
 - A row: its own process alone, by aligned stores. When a worker is dead and was waited for, its
   row is the owner's, until the next worker gets it.
-- The second header line and `state`, `connections`, `picked_ms`, `latency` of a server: everybody,
-  by atomic operations only. They share a line with the server's fixed fields on purpose: a pick
-  reads all of them, so that a second line would double what it has to fetch and save nothing.
+- The second header line and `state`, `connections`, `latency`, `picked_ms`, `sampled_ms`,
+  `answered_ms`, `penalty` of a server: everybody, by atomic operations only. They share a line with
+  the server's fixed fields on purpose: a pick reads nearly all of them, so that a second line would
+  double what it has to fetch and save nothing.
 
 Nobody ever waits for another process, so none can keep others waiting by dying. Readers may see
 fields of different ages (a request counted in `served` whose bytes are not added yet); every use
@@ -122,6 +123,7 @@ cdef enum:
     DEPTH = 4                   # counters that an address has; see _places.pyx
     WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
+    PENALTY_MS = 512            # half-life of what a server is charged; divides the other one
     WINDOW_MS = 8192            # in which answers are counted to set failures against; likewise
 
 cdef enum ServerState:          # 0, a slot without a server, is eligible for nothing
@@ -160,7 +162,10 @@ cdef struct Server:
     uint64_t latency
     uint64_t picked_ms          # when a response time algorithm picked it last
     uint64_t sampled_ms         # time of the last sample, or of one shortly before: see sampled_at
-    uint8_t spare[16]
+    uint64_t answered_ms        # its last answer, whatever it said
+    # What it is charged for failing faster than others answer: connections (float bits) << 32 |
+    # time in units of 16 ms of when they were so many, from when on they decay. 0: none.
+    uint64_t penalty
 
 cdef struct RowHeader:          # one writer
     uint64_t heartbeat          # ms of the clock when it last showed that it is well, + 1; or 0
@@ -248,6 +253,23 @@ cdef inline double decay(uint64_t passed) noexcept nogil:
     """
     cdef uint32_t age = <uint32_t> min(passed, <uint64_t> 62 * HALF_LIFE_MS)
     return (1.0 - (age % HALF_LIFE_MS) / (2.0 * HALF_LIFE_MS)) * half_power(age // HALF_LIFE_MS)
+
+
+cdef inline uint32_t penalty_time(uint64_t now_ms) noexcept nogil:
+    """Units of 16 ms: in 32 bits, they come again after two years."""
+    return <uint32_t> (now_ms >> 4)
+
+
+cdef inline double penalty_of(const Server *server, uint64_t now_ms) noexcept nogil:
+    """Connections that a server is charged beside those it has."""
+    cdef uint64_t word = load64(&server.penalty)
+    cdef uint64_t age
+    if not word:
+        return 0.0
+    age = <uint64_t> (penalty_time(now_ms) - <uint32_t> word) << 4
+    if age >= <uint64_t> 0xFFFFF0000:
+        age = 0         # a time a moment ahead of ours
+    return float_from(<uint32_t> (word >> 32)) * decay(age * (HALF_LIFE_MS // PENALTY_MS))
 
 
 cdef inline uint64_t whole_ms(double now) except? 0xFFFFFFFFFFFFFFFF:

@@ -2,8 +2,8 @@
 
 A failure is in a row with others if no answer of the server came in between, in any process. Each
 process counts its own in its own row of the table, with when the last one was. Who asks adds up the
-rows: a row's failures count if the server's last answer, whose time all share with its average
-(`Server.latency`), is older than they are.
+rows: a row's failures count if the server's last answer, whose time all share
+(`Server.answered_ms`), is older than they are.
 
 Clients are told apart by a number of 16 bits. Two that have the same one count as one, which errs
 on the server's side.
@@ -12,9 +12,7 @@ on the server's side.
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb._block cimport (
-    Counters, load32, load64, sampled_at, Server, store32, store64, WINDOW_MS,
-)
+from trio_lb._block cimport Counters, load32, load64, Server, store32, store64, WINDOW_MS
 from trio_lb._table cimport Table
 
 
@@ -69,8 +67,7 @@ cdef inline uint64_t joined(uint64_t word, uint64_t other, uint64_t now_ms) noex
 
 cdef inline bint answered_since(const Server *server, uint64_t then_ms) noexcept nogil:
     """Whether the server has answered anybody after `then_ms`."""
-    cdef uint64_t word = load64(&server.latency)
-    return word != 0 and sampled_at(server, word) > then_ms
+    return load64(&server.answered_ms) > then_ms
 
 
 cdef uint32_t answers_of(const Counters *counters, uint64_t now_ms) noexcept nogil:

@@ -120,7 +120,7 @@ cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
         exchange.end("odd")
         return
     road.table.record_answer(
-        exchange.server.slot, road.table.now_ms(now), (now - exchange.sent) * 1e6)
+        exchange.server.slot, road.table.now_ms(now), (now - exchange.sent) * 1e6, head.status)
     came_after(road.readiness, now - exchange.sent)
     exchange.status = head.status
     exchange.reusable = not head.close

@@ -17,13 +17,16 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from trio_lb._block cimport (
-    age_ms, CURSORS, decay, eligible, float_from, load32, load64, sampled_at, Server, store32,
-    store64, swap32, taken,
+    age_ms, CURSORS, decay, eligible, float_from, load32, load64, penalty_of, sampled_at, Server,
+    store32, store64, swap32, taken,
 )
 
 
 cdef double TOLERANCE = 0.125       # see docs/algorithms.md for how these two were found
 cdef int64_t TURN_SCALE = 65536
+
+cdef enum:
+    CONNECTION = 65536          # what one counts in LeastConnections, so that parts of one do
 
 
 cdef uint64_t idle_ms(const Server *server, uint64_t word, uint64_t now_ms) noexcept nogil:
@@ -218,7 +221,10 @@ cdef class WeightedRoundRobin(Selection):
 
 @cython.auto_pickle(False)
 cdef class LeastConnections(Selection):
-    """The server with least (connections + 1) / weight, where every weight counts as 1."""
+    """The server with least (connections + 1) / weight, where every weight counts as 1.
+
+    The connections include what a server is charged for failing sooner than others answer.
+    """
     cdef bint weighted
 
     cdef int32_t choose(self, uint64_t now_ms) noexcept nogil:
@@ -231,7 +237,8 @@ cdef class LeastConnections(Selection):
             slot = self.slots[place]
             server = &self.table.servers[slot]
             if eligible(server) and not self.excluded[slot]:
-                load = <uint64_t> taken(load64(&server.connections)) + 1
+                load = (<uint64_t> taken(load64(&server.connections)) + 1) * CONNECTION
+                load += <uint64_t> (penalty_of(server, now_ms) * CONNECTION)
                 weight = load32(&server.weight) if self.weighted else 1
                 # load / weight < best_load / best_weight, exactly: both products fit 64 bits.
                 if best == NOBODY or load * best_weight < best_load * weight:
@@ -260,7 +267,10 @@ cdef class LeastResponseTime(Selection):
     fully until that request has said how the server is now.
 
     A server never measured comes first while it is idle. From its first request to its first
-    answer it counts as average as the others are.
+    answer, and after answers that say that it failed, it counts as average as the others are.
+
+    An answer that says that the server failed (5xx) does not lower its average, and the time that
+    it would have taken at the others is charged as connections.
 
     Scores at most TOLERANCE above the least count as equal and take turns, so that noise in the
     averages does not favour one of several like servers.
@@ -290,7 +300,7 @@ cdef class LeastResponseTime(Selection):
 
     cdef double score_all(self, uint64_t now_ms) noexcept nogil:
         """Fill `scores`; the least of them."""
-        cdef double least = INFINITY, averages = 0.0, load, average, score
+        cdef double least = INFINITY, averages = 0.0, load, charged, average, score
         cdef uint32_t place, slot, measured = 0, unknown = 0
         cdef uint64_t word
         cdef const Server *server
@@ -305,18 +315,19 @@ cdef class LeastResponseTime(Selection):
             server = &servers[slot]
             if eligible(server) and not excluded[slot]:
                 load = <double> taken(load64(&server.connections))
+                charged = load + penalty_of(server, now_ms)
                 word = load64(&server.latency)
                 if word:
                     average = float_from(<uint32_t> (word >> 32))
                     averages += average
                     measured += 1
                     average *= decay(idle_ms(server, word, now_ms))
-                elif load > 0.0:
+                elif charged > 0.0:
                     average = -1.0      # below zero: settled when the averages of all are known
                     unknown += 1
                 else:
                     average = 0.0
-                score = average * (load + 1.0)
+                score = average * (charged + 1.0)
                 if weighted and score > 0.0:
                     score /= load32(&server.weight)
                 if 0.0 <= score < least:

@@ -20,7 +20,10 @@ cdef class Table(Block):
     cdef bint acquire_slot(self, uint32_t slot) noexcept nogil
     cdef bint release_slot(self, uint32_t slot) noexcept nogil
     cdef void note_mark(self, uint32_t slot, uint64_t seen) noexcept nogil
-    cdef void record_answer(self, uint32_t slot, uint64_t now_ms, double micros) noexcept nogil
+    cdef void record_answer(
+        self, uint32_t slot, uint64_t now_ms, double micros, uint32_t status) noexcept nogil
+    cdef void record_time(
+        self, uint32_t slot, uint64_t now_ms, double micros, bint failed) noexcept nogil
     cdef void record_completion(
         self, uint32_t slot, uint64_t received, uint64_t sent) noexcept nogil
     cdef void record_request(self, uint32_t status) noexcept nogil

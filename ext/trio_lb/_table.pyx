@@ -20,12 +20,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from trio_lb._block cimport (
-    add_own64, age_ms, Block, bucket_of, CLASSES, Counters, decay, float_bits, float_from,
-    Histogram, load32, load64, mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT,
-    sampled_at, Server, STATE_ALIVE, STATE_DEAD, STATE_DRAINING, state_of, store32, store64,
-    swap32, swap64, taken, UNLIMITED, whole_ms, WINDOW_MS,
+    add_own64, age_ms, Block, bucket_of, CLASSES, Counters, float_from, Histogram, load32, load64,
+    mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT, sampled_at, Server, STATE_ALIVE,
+    STATE_DEAD, STATE_DRAINING, state_of, store32, store64, swap32, swap64, taken, UNLIMITED,
+    whole_ms, WINDOW_MS,
 )
 from trio_lb._recovery cimport settle
+from trio_lb._times cimport blend, charge, failing, raise_average, usual_micros
 
 ALIVE = <int> STATE_ALIVE
 DEAD = <int> STATE_DEAD
@@ -77,8 +78,8 @@ cdef class Table(Block):
         server.weight = weight
         server.limit = max_connections if max_connections else UNLIMITED
         server.generation += 1
-        server.picked_ms = server.sampled_ms = 0
-        server.latency = 0
+        server.picked_ms = server.sampled_ms = server.answered_ms = 0
+        server.latency = server.penalty = 0
         store32(&server.state, server.state + 0x100 | STATE_ALIVE)      # a life of its own
         return slot
 
@@ -149,6 +150,7 @@ cdef class Table(Block):
         if old == STATE_DEAD:
             # Whoever comes back was restarted or mended: what it was like before says nothing.
             store64(&server.latency, 0)
+            store64(&server.penalty, 0)
             life += 0x100
         return swap32(&server.state, word, life | new)
 
@@ -208,19 +210,35 @@ cdef class Table(Block):
 
     # 3. Results
 
-    cdef void record_answer(self, uint32_t slot, uint64_t now_ms, double micros) noexcept nogil:
+    cdef void record_answer(
+            self, uint32_t slot, uint64_t now_ms, double micros, uint32_t status) noexcept nogil:
         """A first response byte came after `micros`: 1 to MAX_MICROS, others are moved there."""
         micros = min(max(micros, 1.0), <double> MAX_MICROS)
         self.counters[slot].streak = 0
         count_answer(&self.counters[slot], now_ms)
+        if load64(&self.servers[slot].answered_ms) != now_ms:
+            store64(&self.servers[slot].answered_ms, now_ms)
         add_own64(&self.histograms[slot].count[bucket_of(<uint32_t> micros)], 1)
+        self.record_time(slot, now_ms, micros, failing(status))
+
+    cdef void record_time(
+            self, uint32_t slot, uint64_t now_ms, double micros, bint failed) noexcept nogil:
+        """Add to the average what a request took: if it failed, no less than usual."""
         cdef Server *server = &self.servers[slot]
         cdef uint64_t seen, sampled
+        cdef double usual = micros
+        if failed:
+            usual = usual_micros(self, slot)
+            charge(server, now_ms, max(usual - micros, 0.0))
         while True:
             seen = load64(&server.latency)
             sampled = sampled_at(server, seen)
             if seen and sampled == now_ms:
                 return      # of the answers of one millisecond the first one counts
+            if failed:
+                if not seen:
+                    return      # nothing is known of what its answers take
+                micros = max(micros, usual, <double> float_from(<uint32_t> (seen >> 32)))
             if swap64(&server.latency, seen, blend(seen, age_ms(now_ms, sampled), now_ms, micros)):
                 store64(&server.sampled_ms, now_ms)
                 return
@@ -232,7 +250,7 @@ cdef class Table(Block):
         add_own64(&counters.bytes_received, received)
         add_own64(&counters.bytes_sent, sent)
 
-    def answered(self, slot, double now, double seconds):
+    def answered(self, slot, double now, double seconds, uint32_t status=200):
         """Record a first response byte `seconds` after the request: ends the failures in a row.
 
         Raises:
@@ -240,15 +258,27 @@ cdef class Table(Block):
         """
         if not seconds >= 0.0:
             raise ValueError(f"not a response time: {seconds}")
-        self.record_answer(self.slot_of(slot), self.now_ms(now), seconds * 1e6)
+        self.record_answer(self.slot_of(slot), self.now_ms(now), seconds * 1e6, status)
 
     def completed(self, slot, uint64_t bytes_received, uint64_t bytes_sent):
         """Record a completed exchange."""
         self.record_completion(self.slot_of(slot), bytes_received, bytes_sent)
 
-    def failed(self, slot):
-        """Record a failure. What it says about the server is another matter: see `Failures`."""
-        add_own64(&self.counters[self.slot_of(slot)].failed, 1)
+    def failed(self, slot, double now, double seconds):
+        """Record a failure `seconds` after the request. Whether it takes the server out is another
+        matter: see `Failures`.
+
+        Raises:
+            ValueError: `seconds` is negative or not a number.
+        """
+        if not seconds >= 0.0:
+            raise ValueError(f"not a time: {seconds}")
+        cdef uint32_t at = self.slot_of(slot)
+        add_own64(&self.counters[at].failed, 1)
+        self.record_time(
+            at, self.now_ms(now), min(max(seconds * 1e6, 1.0), <double> MAX_MICROS), True)
+        # An answer that was cut has begun, and that has been counted as one.
+        raise_average(&self.servers[at], usual_micros(self, at))
 
     # 4. This process and its clients
 
@@ -331,18 +361,3 @@ cdef inline void count_answer(Counters *own, uint64_t now_ms) noexcept nogil:
         store32(answers, window << 20 | 1)
     elif answers[0] & 0xFFFFF != 0xFFFFF:
         store32(answers, answers[0] + 1)
-
-
-cdef uint64_t blend(
-        uint64_t word, uint64_t age, uint64_t now_ms, double micros) noexcept nogil:
-    """The latency word after one more sample.
-
-    The old average keeps the weight to which it decayed since its own last sample. So the weight
-    of the past depends on time alone and not on how many samples it had, and a sample after a
-    long pause replaces it nearly wholly.
-    """
-    cdef double average = micros, kept
-    if word:
-        kept = decay(age)
-        average = kept * float_from(<uint32_t> (word >> 32)) + (1.0 - kept) * micros
-    return (<uint64_t> float_bits(<float> average) << 32) | <uint32_t> now_ms

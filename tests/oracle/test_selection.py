@@ -95,12 +95,34 @@ class Pool(RuleBasedStateMachine):
         self.table.release(slot)
         self.servers[slot].connections -= 1
 
-    @rule(data=st.data(), milliseconds=st.integers(0, 20_000))
-    def answer(self, data: st.DataObject, milliseconds: int) -> None:
+    @rule(
+        data=st.data(),
+        milliseconds=st.integers(0, 20_000),
+        status=st.sampled_from([200, 200, 404, 500, 501, 503, 505]),
+    )
+    def answer(self, data: st.DataObject, milliseconds: int, status: int) -> None:
         slot = self.slot(data)
         seconds = milliseconds / 1000.0
-        self.table.answered(slot, self.now, seconds)
-        self.servers[slot].answered(self.now_ms, max(seconds * 1e6, 1.0))
+        self.table.answered(slot, self.now, seconds, status)
+        if status in (500, 503):
+            self.model_fails(slot, seconds, answered=True)
+        else:
+            self.servers[slot].answered(self.now_ms, max(seconds * 1e6, 1.0))
+
+    @rule(data=st.data(), milliseconds=st.integers(0, 20_000))
+    def fail(self, data: st.DataObject, milliseconds: int) -> None:
+        slot = self.slot(data)
+        self.table.failed(slot, self.now, milliseconds / 1000.0)
+        self.model_fails(slot, milliseconds / 1000.0, answered=False)
+
+    def model_fails(self, slot: int, seconds: float, *, answered: bool) -> None:
+        others = [
+            server
+            for other, server in enumerate(self.servers)
+            if other != slot and self.states[other] == ALIVE
+        ]
+        micros = max(seconds * 1e6, 1.0)
+        self.servers[slot].failed(self.now_ms, micros, others, answered=answered)
 
     @rule(milliseconds=WAITS)
     def wait(self, milliseconds: int) -> None:
@@ -116,6 +138,7 @@ class Pool(RuleBasedStateMachine):
             self.states[slot] = new
             if old == DEAD:
                 self.servers[slot].average_us = None
+                self.servers[slot].penalty = 0.0
 
     @invariant()
     def agree(self) -> None:

@@ -223,7 +223,7 @@ class Processes(RuleBasedStateMachine):
         figures = self.figures[slot]
         worker.table.answered(slot, 1.0, 0.5)
         worker.table.completed(slot, size, 0)
-        worker.table.failed(slot)
+        worker.table.failed(slot, 1.0, 0.1)
         worker.table.client_opened()
         worker.clients += 1
         figures.served += 1

@@ -12,6 +12,7 @@ from functools import reduce
 from operator import add
 
 HALF_LIFE_MS = 2048
+PENALTY_MS = 512
 TOLERANCE = 1.125
 TURN_SCALE = 65536
 
@@ -23,6 +24,27 @@ class ModelServer:
     average_us: float | None = None
     sampled_ms: int = 0
     picked_ms: int = 0
+    penalty: float = 0.0
+    charged_ms: int = 0
+
+    def failed(
+        self, now_ms: int, micros: float, others: list[ModelServer], *, answered: bool
+    ) -> None:
+        """A failure, or an answer that says so; `others` are alive."""
+        known = [each.average_us for each in others if each.average_us is not None]
+        usual = reduce(add, known) / len(known) if known else 0.0
+        charge = max(usual - micros, 0.0) / (2000 * PENALTY_MS)
+        charged = max(self.charged(now_ms) + charge, 1 / 64)
+        self.penalty, self.charged_ms = ctypes.c_float(charged).value, now_ms
+        if self.average_us is not None:
+            self.answered(now_ms, max(micros, usual, self.average_us))
+            if not answered:
+                self.average_us = max(self.average_us, ctypes.c_float(usual).value)
+
+    def charged(self, now_ms: int) -> float:
+        """Connections that it is charged."""
+        age_ms = (now_ms // 16 - self.charged_ms // 16) * 16
+        return self.penalty and self.penalty * decay(age_ms * HALF_LIFE_MS // PENALTY_MS)
 
     def answered(self, now_ms: int, micros: float) -> None:
         if self.average_us is None:
@@ -75,17 +97,22 @@ class WeightedRoundRobinModel(RoundRobinModel):
         return best
 
 
+def parts(server: ModelServer, now_ms: int) -> int:
+    """Connections with one more, in parts of 65536, those that are charged rounded down."""
+    return (server.connections + 1) * 65536 + int(server.charged(now_ms) * 65536)
+
+
 class LeastConnectionsModel(RoundRobinModel):
     def best(self, in_turn: list[int], now_ms: int) -> int:
-        return min(in_turn, key=lambda slot: self.servers[slot].connections)
+        return min(in_turn, key=lambda slot: parts(self.servers[slot], now_ms))
 
 
 class WeightedLeastConnectionsModel(RoundRobinModel):
     def best(self, in_turn: list[int], now_ms: int) -> int:
-        return min(in_turn, key=lambda slot: self.load(self.servers[slot]))
+        return min(in_turn, key=lambda slot: self.load(self.servers[slot], now_ms))
 
-    def load(self, server: ModelServer) -> Fraction:
-        return Fraction(server.connections + 1, server.weight)
+    def load(self, server: ModelServer, now_ms: int) -> Fraction:
+        return Fraction(parts(server, now_ms), server.weight)
 
 
 class WeightedLeastResponseTimeModel(RoundRobinModel):
@@ -99,12 +126,13 @@ class WeightedLeastResponseTimeModel(RoundRobinModel):
         return best
 
     def score(self, server: ModelServer, now_ms: int, others: float) -> float:
+        connections = server.connections + server.charged(now_ms)
         if server.average_us is None:
-            average = others if server.connections else 0.0
+            average = others if connections else 0.0
         else:
             idle_ms = now_ms - max(server.sampled_ms, server.picked_ms)
             average = server.average_us * decay(idle_ms)
-        return average * (server.connections + 1) / self.weight(server)
+        return average * (connections + 1) / self.weight(server)
 
     def weight(self, server: ModelServer) -> int:
         return server.weight

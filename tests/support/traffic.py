@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class Traffic:
     """A number of clients, each sending its next request when the last one was answered.
 
-    `service(slot, started_s)` says how long a server takes for a request, in seconds.
+    `service(slot, started_s)` says how long a server takes for a request, in seconds; `status(slot,
+    started_s)` with which status it answers.
     """
 
     table: Table
     selection: Selection
     clients: int
     service: Callable[[int, float], float]
+    status: Callable[[int, float], int] = lambda slot, started: 200
     now: float = 0.0
     most_active: Counter[int] = field(default_factory=Counter)
     _answers: list[tuple[float, int, int, float]] = field(default_factory=list)
@@ -38,7 +40,8 @@ class Traffic:
             self._send(picks)
         while self._answers[0][0] < end:
             self.now, _, slot, took = heapq.heappop(self._answers)
-            self.table.answered(slot, self.now, took)
+            status = self.status(slot, self.now - took)
+            self.table.answered(slot, self.now, took, status)
             self.table.release(slot)
             self._send(picks)
         self.now = end

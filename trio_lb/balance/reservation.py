@@ -47,17 +47,17 @@ class Reservation:
             self._held = False
             self._table.release(self._at)
 
-    def answered(self, now: float, seconds: float) -> None:
+    def answered(self, now: float, seconds: float, status: int) -> None:
         """The first byte of a response came `seconds` after the request had been sent."""
-        self._table.answered(self._at, now, seconds)
+        self._table.answered(self._at, now, seconds, status)
 
     def completed(self, bytes_received: int, bytes_sent: int) -> None:
         """The exchange is complete; so many bytes came from the server and went to it."""
         self._table.completed(self._at, bytes_received, bytes_sent)
 
-    def failed(self) -> None:
-        """The server failed."""
-        self._table.failed(self._at)
+    def failed(self, now: float, seconds: float = 0.0) -> None:
+        """The server failed, after so long."""
+        self._table.failed(self._at, now, seconds)
 
     def __repr__(self) -> str:
         state = "held" if self._held else "given back"

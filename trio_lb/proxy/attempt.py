@@ -63,7 +63,8 @@ async def attempt(
         now = trio.current_time()
         # The time that a client takes to upload a body is not its server's.
         if not exchange.client.answering:
-            reservation.answered(now, now - (started if sent == NEVER else sent))
+            seconds = now - (started if sent == NEVER else sent)
+            reservation.answered(now, seconds, head.status)
         if exchange.inquiry is not None:
             exchange.inquiry.answered(head.status)
         if head.status == 101:

@@ -56,7 +56,8 @@ class Inquiry:
     def failed(self, reservation: Reservation, failure: ServerError) -> None:
         """A server that was sent the request has failed."""
         since = failure.since if isinstance(failure, ResponseTimeout) else None
-        reservation.failed()
+        now = trio.current_time()
+        reservation.failed(now, 0.0 if since is None else max(now - since, 0.0))
         self._open.append(_Failure(reservation.slot, reservation.life, failure.reason, since))
 
     def answered(self, status: int) -> None:

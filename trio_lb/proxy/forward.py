@@ -275,7 +275,7 @@ class Forwarder:
                 exchange.inquiry = Inquiry(self._servers, identity.address)
             exchange.inquiry.failed(reservation, failure)
         elif not failure.local:
-            reservation.failed()
+            reservation.failed(trio.current_time())
             self._servers.take_out(reservation.slot, failure.reason)
 
     def blame_for_cut(self, reservation: Reservation, client: str, reason: str) -> None:

@@ -39,7 +39,7 @@ def shared_table() -> mmap.mmap:
         table = Table(memory, row)
         table.acquire(0)
         table.completed(0, 10, 1)
-        table.failed(0)
+        table.failed(0, 1.0, 0.1)
         table.client_opened()
     return memory
 

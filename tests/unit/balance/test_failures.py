@@ -48,6 +48,24 @@ def test_they_are_those_of_all_processes() -> None:
     assert add(failures[1], 11.0).in_a_row == 2
 
 
+def test_failures_are_no_answers() -> None:
+    tables, failures = workers(2)
+    for second in range(1, 4):
+        for table in tables:
+            table.failed(0, float(second), 0.5)
+        assert add(failures[second % 2], float(second)).in_a_row == second
+    found = failures[0].add(0, 1, 4.0, 1, False, 0.5)
+    assert found is not None
+    assert Evidence(*found).silent
+
+
+def test_an_error_is_an_answer() -> None:
+    tables, failures = workers(2)
+    add(failures[0], 1.0)
+    tables[1].answered(0, 2.0, 0.1, 500)
+    assert add(failures[0], 3.0).in_a_row == 1
+
+
 def test_failures_of_one_client_are_told_from_those_of_several() -> None:
     _, failures = workers(2)
     assert not add(failures[0], 1.0, client=1).several_clients

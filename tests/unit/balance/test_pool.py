@@ -70,11 +70,11 @@ def test_results_are_counted() -> None:
     reservation = pool.reserve(1.0, (0,))
     assert reservation is not None
     with reservation:
-        reservation.failed()
-        reservation.failed()
-        reservation.answered(1.25, 0.25)
+        reservation.failed(1.0, 0.1)
+        reservation.failed(1.0, 0.1)
+        reservation.answered(1.25, 0.25, 200)
         reservation.completed(1000, 10)
-        reservation.failed()
+        reservation.failed(1.0, 0.1)
         idle, busy = pool.snapshot()
     assert (idle.slot, idle.state, idle.active, idle.served, idle.failed) == (
         0, State.ALIVE, 0, 0, 0,

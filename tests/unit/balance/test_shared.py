@@ -182,7 +182,7 @@ def test_what_a_dead_worker_served_stays_and_what_it_had_in_hand_goes(shared: Sh
         assert table.acquire(0)
         table.answered(0, 1.0, 0.25)
         table.completed(0, 100, 10)
-        table.failed(0)
+        table.failed(0, 1.0, 0.1)
         table.client_opened()
         table.client_opened()
         table.client_closed()

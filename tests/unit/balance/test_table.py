@@ -43,7 +43,7 @@ def test_sizes_out_of_range_are_refused(servers: int, rows: int) -> None:
     ("offset", "value", "message"),
     [
         (0, 1, "does not begin like one"),
-        (8, 1, "its layout is 1, this program's is 6"),
+        (8, 1, "its layout is 1, this program's is 7"),
         (12, 0, "contradicts itself"),
         (12, 3, "contradicts itself"),
         (16, 0, "contradicts itself"),
@@ -153,7 +153,7 @@ def test_maximum_that_can_not_be_counted_is_refused() -> None:
         lambda table, slot: table.connections(slot),
         lambda table, slot: table.answered(slot, 1.0, 1.0),
         lambda table, slot: table.completed(slot, 1, 1),
-        lambda table, slot: table.failed(slot),
+        lambda table, slot: table.failed(slot, 1.0, 0.1),
         lambda table, slot: table.life(slot),
         lambda table, slot: Failures(table).add(slot, 1, 1.0, 1, False),
         lambda table, slot: table.read(slot),
@@ -195,7 +195,7 @@ def test_workers_share_slots_and_states_and_their_rows_add_up() -> None:
         third.release(1)
     first.completed(1, 10, 1)
     second.completed(1, 20, 2)
-    third.failed(1)
+    third.failed(1, 1.0, 0.1)
     for table in (first, second, third):
         assert table.connections(1) == 2
         assert table.read(1) == (ALIVE, 2, 2, 1, 30, 3, None, 1, 2)

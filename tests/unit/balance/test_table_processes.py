@@ -236,7 +236,7 @@ def test_pick_touches_no_row_but_its_own(algorithm: Algorithm) -> None:
                 return False
             table.answered(slot, 1.0, 0.5)
             table.completed(slot, 1, 1)
-            table.failed(slot)
+            table.failed(slot, 1.0, 0.1)
             table.release(slot)
         return not touch_others or table.read(0) is not None
 
