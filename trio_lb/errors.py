@@ -114,6 +114,55 @@ class ConnectFailed(ServerError):  # noqa: N818
         self.refused = refused
 
 
+class HostLimit(ConnectFailed):
+    """This host or process lacks something, which is no server's fault. One class for each kind.
+
+    Attributes:
+        advice: what is lacking and what helps, for logs.
+        closing_helps: idle connections that are closed give back what is lacking.
+    """
+
+    advice = ""
+    closing_helps = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, 503, local=True)
+
+
+class OutOfDescriptors(HostLimit):
+    """EMFILE, ENFILE."""
+
+    advice = "out of file descriptors: raise the limit of open files, or lower limits.clients"
+
+
+class OutOfPorts(HostLimit):
+    """EADDRNOTAVAIL: all local ports for connections to one address are taken."""
+
+    advice = (
+        "out of local ports: raise net.ipv4.ip_local_port_range, or keep more connections "
+        "(upstream.idle_connections)"
+    )
+    closing_helps = False  # what is closed here keeps its port for a minute (TIME_WAIT)
+
+
+class OutOfMemory(HostLimit):
+    """ENOMEM."""
+
+    advice = "out of memory"
+
+
+class OutOfBuffers(HostLimit):
+    """ENOBUFS."""
+
+    advice = "out of memory for sockets: raise net.ipv4.tcp_mem"
+
+
+class OutOfWatches(HostLimit):
+    """ENOSPC of epoll_ctl(2)."""
+
+    advice = "out of epoll watches: raise fs.epoll.max_user_watches"
+
+
 class ResponseBroken(ServerError):  # noqa: N818
     """The connection broke, or what came was not HTTP, before a whole response head was read."""
 

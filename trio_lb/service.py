@@ -8,6 +8,7 @@ about.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.balance import ServerPool, State, StateChange
-from trio_lb.errors import ConnectFailed, End
+from trio_lb.errors import End, HostLimit
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.listen import BACKLOG
@@ -41,6 +42,9 @@ log = logging.getLogger("trio_lb.service")
 
 #: How often idle upstream connections, and pipes, are looked through; seconds.
 _SWEEP = 1.0
+
+#: What this host lacks is told so often, each kind; seconds.
+_TOLD_EVERY = 1.0
 
 #: Until connections that were told to go have gone, seconds.
 _BREATH = 0.01
@@ -85,6 +89,7 @@ class Service:
         for listener in (*listeners, *spare):
             listener.tune(profile.timeouts.body)
         self.dial = self._dial
+        self._told: dict[type[HostLimit], float] = {}
         settings = profile.upstream
         on_ended = None if access_log is None else self._record
         self._plain = pave(profile, servers, self.deadlines)
@@ -197,14 +202,21 @@ class Service:
         self._clients.start_soon(self._door.serve, transport, listener.proxy_protocol)
 
     async def _dial(self, address: Address, seconds: float) -> SocketTransport:
-        """Connect to a server; without descriptors or ports once more, when some are free again."""
+        """Connect to a server; for want of what idle connections have, once more without these."""
         try:
             return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
-        except ConnectFailed as exc:
-            if not (exc.local and self._door.free_descriptors()):
+        except HostLimit as exc:
+            self._tell(exc)
+            if not (exc.closing_helps and self._door.free_descriptors()):
                 raise
         await trio.sleep(_BREATH)
         return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
+
+    def _tell(self, limit: HostLimit) -> None:
+        now = trio.current_time()
+        if now - self._told.get(type(limit), -math.inf) >= _TOLD_EVERY:
+            self._told[type(limit)] = now
+            log.warning("%s (%s)", limit.advice, limit.reason)
 
     def _take_queue(self, listener: Listener) -> None:
         """Accept those who are in the queue already, as far as there are places."""

@@ -81,7 +81,7 @@ def dialling(
     monkeypatch.setattr(road, "dial_at_once", dial_at_once)
 
 
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL])
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENOSPC])
 async def test_being_out_of_something_is_the_general_road_s_affair(
     code: int, monkeypatch: pytest.MonkeyPatch, on_general_road: list[bytes]
 ) -> None:

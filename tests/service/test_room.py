@@ -14,7 +14,7 @@ from tests.support.balancer import besides_checks, open_balancer
 from tests.support.client import Client, End, open_client, request
 from tests.support.leaks import nothing_left
 from tests.support.supervised import GET, until
-from trio_lb.errors import ConnectFailed
+from trio_lb.errors import OutOfDescriptors
 from trio_lb.net.dial import dial
 from trio_lb.proxy.address_limit import address_number
 
@@ -270,7 +270,7 @@ async def test_idle_connections_to_servers_go_for_descriptors(
     ) -> SocketTransport:
         dialled.append(len(balancer._service._upstreams))
         if dialled[-1]:  # an idle connection to the other server
-            raise ConnectFailed("connect: Too many open files", 503, local=True)
+            raise OutOfDescriptors("connect: Too many open files")
         return await dial(address, seconds, deadlines)
 
     leave_dialling_to_the_general_road(monkeypatch)
@@ -293,7 +293,7 @@ async def test_without_anything_idle_want_of_descriptors_is_a_503(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def dial_never(*_: object) -> SocketTransport:
-        raise ConnectFailed("connect: Too many open files", 503, local=True)
+        raise OutOfDescriptors("connect: Too many open files")
 
     leave_dialling_to_the_general_road(monkeypatch)
     monkeypatch.setattr("trio_lb.service.dial", dial_never)

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from trio_lb.errors import ConnectFailed
+from trio_lb.errors import (
+    ConnectFailed,
+    HostLimit,
+    OutOfBuffers,
+    OutOfDescriptors,
+    OutOfMemory,
+    OutOfPorts,
+    OutOfWatches,
+)
 
 from .transport import VANISHED_AFTER, SocketTransport, tune
 
@@ -24,8 +32,15 @@ if TYPE_CHECKING:
 
 _FULL_BACKLOG_PAUSE = 0.005
 
-#: EADDRNOTAVAIL: all ports for connections to this address are taken.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+#: What this host lacks, by the error that says so.
+_LIMITS: dict[int | None, type[HostLimit]] = {
+    errno.EMFILE: OutOfDescriptors,
+    errno.ENFILE: OutOfDescriptors,
+    errno.EADDRNOTAVAIL: OutOfPorts,
+    errno.ENOMEM: OutOfMemory,
+    errno.ENOBUFS: OutOfBuffers,
+    errno.ENOSPC: OutOfWatches,
+}
 
 #: ENOENT: a unix socket that is not there.
 _NOBODY_THERE = (errno.ECONNREFUSED, errno.ENOENT)
@@ -69,8 +84,8 @@ async def dial(
 def connect_failed(exc: OSError) -> ConnectFailed:
     """What an error of connect(2), or of making a socket for it, means for a request."""
     reason = f"connect: {exc.strerror or exc}"
-    if exc.errno in _EXHAUSTED:
-        return ConnectFailed(reason, 503, local=True)
+    if (limit := _LIMITS.get(exc.errno)) is not None:
+        return limit(reason)
     return ConnectFailed(reason, refused=exc.errno in _NOBODY_THERE)
 
 

@@ -127,8 +127,9 @@ class Forwarder:
                         raise
                     failure = exc
                     # A refusal costs next to nothing, and there are only so many servers to get
-                    # one from: while one of them lives, the request reaches it.
-                    left -= not (isinstance(exc, ConnectFailed) and exc.refused)
+                    # one from: while one of them lives, the request reaches it. The same with a
+                    # want of ours: there may be ports left for another server's address.
+                    left -= not (isinstance(exc, ConnectFailed) and (exc.refused or exc.local))
                 else:
                     reservation.completed(exchange.bytes_sent, exchange.bytes_received)
                     return
