@@ -43,7 +43,9 @@ class PlainRoad:
 @final
 class Handover:
     @property
-    def why(self) -> Literal["left", "served", "odd", "gone", "slow", "cut", "cancelled"]: ...
+    def why(
+        self,
+    ) -> Literal["left", "served", "odd", "gone", "slow", "cut", "cancelled", "failed"]: ...
     @property
     def reason(self) -> str: ...
     @property

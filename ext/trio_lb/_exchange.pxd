@@ -81,6 +81,7 @@ cdef class PlainExchange(Watched):
     cdef void await_request(self) noexcept
     # End the run: what the general road needs goes into `ending`, and the task wakes up.
     cdef void end(self, str why, str reason=*) noexcept
+    cdef Handover hand_over(self, str why, str reason)
     # Bytes that came of the request's body.
     cdef uint64_t body_length(self) noexcept
     # The request's id: the client's, or its own.

@@ -8,7 +8,7 @@ from trio_lb._flow cimport dry
 from trio_lb._framing cimport Body, BODY_END, within_chunk
 from trio_lb._readiness cimport expect_nothing, NEVER, set_deadline, TICK
 from trio_lb._road cimport Handover, PlainRoad
-from trio_lb._upstreams cimport discard, release
+from trio_lb._upstreams cimport discard, log_fault, release
 
 import trio
 
@@ -55,6 +55,29 @@ cdef class PlainExchange(Watched):
         return data[:self.head.request_id.length]
 
     cdef void end(self, str why, str reason="") noexcept:
+        cdef Handover ending
+        cdef object task
+        try:
+            ending = self.hand_over(why, reason)
+        except BaseException:       # out of memory, most likely: nothing is handed over
+            log_fault("handing a request over")
+            ending = self.road.failed
+            if self.upstream is not None:
+                discard(self.upstream)
+            if self.server is not None:
+                self.road.table.release_slot(self.server.slot)
+        if self.state == WAITING or self.state == RELAYING:
+            self.road.readiness.under_way -= 1
+        self.reset()
+        self.ending = ending
+        task, self.task = self.task, None
+        if task is not None:
+            try:
+                trio.lowlevel.reschedule(task)
+            except BaseException:
+                log_fault("waking a client's task")
+
+    cdef Handover hand_over(self, str why, str reason):
         cdef Handover ending = Handover.__new__(Handover)
         ending.why = why
         ending.reason = reason
@@ -86,13 +109,7 @@ cdef class PlainExchange(Watched):
                 ending.transport = release(self.upstream)
             else:
                 discard(self.upstream)
-        if self.state == WAITING or self.state == RELAYING:
-            self.road.readiness.under_way -= 1
-        self.reset()
-        self.ending = ending
-        task, self.task = self.task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        return ending
 
     cdef bytes rest_of_request(self):
         """What a server did not take at once."""

@@ -11,7 +11,7 @@ from trio_lb._road cimport PlainRoad
 from trio_lb._select cimport NOBODY
 from trio_lb._sockets cimport send_both, silent, socket_error
 from trio_lb._upload cimport begin_upload
-from trio_lb._upstreams cimport attend, discard, known_to_be_silent, Server
+from trio_lb._upstreams cimport attend, discard, known_to_be_silent, log_fault, Server
 from trio_lb._writer cimport RequestAdditions, write_request
 
 #: A request that can't be sent twice only travels on a connection that was used within this time;
@@ -68,27 +68,38 @@ cdef bint write_head(PlainExchange exchange) noexcept:
 
 
 cdef void connect(PlainExchange exchange) noexcept:
+    try:
+        dial(exchange)
+    except BaseException:       # whatever it is, there is nobody to raise it to
+        log_fault("connecting to a server")
+        exchange.end("failed")
+
+
+cdef int dial(PlainExchange exchange) except -1:
     cdef PlainRoad road = exchange.road
     if exchange.server.dial is None:
         exchange.end("odd")
-        return
+        return 0
     try:
         transport, code = exchange.server.dial()
     except OSError as exc:
         exchange.connect_error = exc.errno
         exchange.end("odd")
-        return
+        return 0
     try:
         if code == 0 or code == EINPROGRESS:
             exchange.upstream = attend(road.readiness, exchange.server, transport)
     except OSError as exc:
         code = exc.errno
+    except BaseException:
+        transport.close()
+        raise
     if exchange.upstream is None:
         transport.close()
         # The queue of a unix socket that is full: the general road waits for it.
         exchange.connect_error = 0 if code == EAGAIN else code
         exchange.end("odd")
-        return
+        return 0
     exchange.upstream.user = exchange
     if code:
         exchange.state = CONNECTING
@@ -96,6 +107,7 @@ cdef void connect(PlainExchange exchange) noexcept:
         set_deadline(road.readiness, exchange, road.readiness.now + road.patience.connect)
     else:
         send_request(exchange)
+    return 0
 
 
 cdef void finish_connecting(PlainExchange exchange) noexcept:

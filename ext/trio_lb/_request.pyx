@@ -43,6 +43,11 @@ cdef void parse(PlainExchange exchange) noexcept:
         return
     verdict = parse_request(
         buffer.data + buffer.start, held(buffer), exchange.seen, exchange.limits, &exchange.head)
+    if verdict == NEED_MORE and is_empty_line(buffer):
+        # Nothing of a request has come yet, and no time of one begins.
+        exchange.began = NEVER
+        exchange.end("odd")
+        return
     if exchange.began == NEVER:
         exchange.began = road.readiness.now
         if verdict == NEED_MORE:
@@ -66,6 +71,13 @@ cdef void parse(PlainExchange exchange) noexcept:
             pick(exchange)
     else:
         exchange.end("odd")
+
+
+cdef inline bint is_empty_line(const Buffer *buffer) noexcept:
+    """All that is there is the one that may precede a request (RFC 9112 section 2.2)."""
+    return (
+        held(buffer) == 2 and buffer.data[buffer.start] == c"\r"
+        and buffer.data[buffer.start + 1] == c"\n")
 
 
 cdef void begin_chunks(PlainExchange exchange) noexcept:

@@ -9,7 +9,7 @@ from trio_lb._parser cimport HEAD, NEED_MORE, parse_response, request_parts, Ver
 from trio_lb._readiness cimport came_after, expect, NEVER, READABLE, set_deadline, TICK, WRITABLE
 from trio_lb._road cimport PlainRoad
 from trio_lb._sockets cimport FAILED, NOTHING, silent
-from trio_lb._upstreams cimport discard, Upstream
+from trio_lb._upstreams cimport discard, log_fault, Upstream
 from trio_lb._wire cimport PlainResponse
 from trio_lb._writer cimport write_response
 
@@ -227,8 +227,17 @@ cdef void complete(PlainExchange exchange) noexcept:
 
 
 cdef void tell(PlainExchange exchange) noexcept:
+    try:
+        record(exchange)
+    except BaseException:       # whatever it is, there is nobody to raise it to
+        log_fault("recording a request")
+        exchange.last = True
+
+
+cdef int record(PlainExchange exchange) except -1:
     cdef const char *data = exchange.request.data + exchange.request.start
     exchange.on_served(
         request_parts(data, &exchange.head), exchange.server.place, exchange.upstream.reused,
         exchange.status, exchange.flow.framing.payload, exchange.body_length(),
         exchange.id_given(), exchange.began, exchange.started)
+    return 0

@@ -23,6 +23,9 @@ cdef struct Patience:           # seconds; see `timeouts` in the profile
     double idle                 # of a server's connection
 
 
+cdef class Handover
+
+
 cdef class PlainRoad:
     cdef Readiness readiness
     cdef Table table
@@ -39,6 +42,7 @@ cdef class PlainRoad:
     cdef char id_prefix[MAX_ID]
     cdef size_t id_prefix_length
     cdef uint64_t serial
+    cdef Handover failed        # that of a run of which nothing could be handed over
 
     cdef char date[DATE_LINE]
     cdef int64_t dated          # the second that it is for

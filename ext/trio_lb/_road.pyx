@@ -40,6 +40,11 @@ cdef class PlainRoad:
         self.selection = selection
         self.buffers = Buffers()
         self.servers = servers
+        self.failed = Handover.__new__(Handover)
+        self.failed.why = "failed"
+        self.failed.reason = ""
+        self.failed.unread = self.failed.request_id = b""
+        self.failed.unsent = self.failed.received = b""
         self.limits.head = head_limit
         self.limits.target = target_limit
         self.limits.fields = field_limit
@@ -116,7 +121,8 @@ cdef class Handover:
     Attributes:
         why: `left` (no request was under way), `served` (the last one is answered), `odd` (the
             general road goes on), `gone` (the client left in the middle), `slow` (it took
-            its answer too slowly), `cut` (the server broke its response off), or `cancelled`.
+            its answer too slowly), `cut` (the server broke its response off), `cancelled`, or
+            `failed` (a fault of our own, which was logged).
         reason: for people, with `gone`, `slow` and `cut`.
         unread: the client's bytes, from the beginning of the request under way.
         began: when the first of them came, or None.

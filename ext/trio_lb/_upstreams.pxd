@@ -62,6 +62,8 @@ cdef Upstream attend(Readiness readiness, Server server, object transport)
 cdef void discard(Upstream upstream) noexcept
 # Watch it no more; its Transport.
 cdef object release(Upstream upstream)
+# From an `except` of a stage, which can't raise: tell of a fault of our own.
+cdef void log_fault(str doing) noexcept
 
 
 cdef inline bint known_to_be_silent(Upstream upstream) noexcept:

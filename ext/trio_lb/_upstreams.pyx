@@ -13,6 +13,10 @@ from trio_lb._readiness cimport (
 )
 from trio_lb._sockets cimport silent
 
+import logging
+
+log = logging.getLogger("trio_lb.proxy")
+
 MOMENT = 0.01
 
 
@@ -56,7 +60,17 @@ cdef object release(Upstream upstream):
 cdef void discard(Upstream upstream) noexcept:
     upstream.user = None
     upstream.server.readiness.forget(upstream, False)   # closing the socket unregisters it
-    upstream.transport.close()
+    try:
+        upstream.transport.close()
+    except BaseException:       # whatever it is, there is nobody to raise it to
+        log_fault("closing the connection to a server")
+
+
+cdef void log_fault(str doing) noexcept:
+    try:
+        log.exception("%s failed", doing)
+    except BaseException:       # not even that: the exchange ends all the same
+        pass
 
 
 @cython.final

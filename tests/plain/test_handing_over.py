@@ -304,3 +304,25 @@ async def test_the_times_of_the_access_log_are_those_of_the_whole_request(
     assert durations == pytest.approx([3.25, 2.25, 3.25, 0.25, 3.25], abs=0.24)
     attempts = [attempt["duration_s"] for record in records[:3] for attempt in record["attempts"]]
     assert attempts == pytest.approx([3, 2, 3], abs=0.2)
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+async def test_the_time_of_an_empty_line_is_not_that_of_the_next_request(
+    engine: str, autojump_clock: MockClock
+) -> None:
+    """One behind a body, as some clients send it; the next head comes later, in two pieces."""
+    async with (
+        open_backend(OK) as server,
+        open_balancer(
+            server.url, health_check="off", engine=engine, timeouts={"client_head": 3}
+        ) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        for _ in range(2):
+            await client.send(post(b"body") + b"\r\n")
+            assert (await client.read_response()).status == 200
+            await trio.sleep(20)
+        await client.send(get()[:20])
+        await trio.sleep(2)
+        await client.send(get()[20:])
+        assert (await client.read_response()).status == 200

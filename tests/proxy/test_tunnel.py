@@ -495,3 +495,67 @@ async def test_a_tunnel_that_is_cancelled_is_in_the_log_with_what_it_was() -> No
         assert ended(rig) == (101, "cancelled")
         assert rig.ended[0].exchange is not None
         assert rig.ended[0].exchange.bytes_received == 5
+
+
+# One side has ended
+
+
+@pytest.mark.parametrize("kind", ["memory", "sockets"])
+@pytest.mark.parametrize("side", ["server", "client"])
+async def test_when_one_side_has_ended_the_other_has_a_bounded_time(
+    side: str, kind: str, autojump_clock: MockClock
+) -> None:
+    async def silent(exchange: Exchange) -> None:
+        if side == "server":
+            await exchange.connection.stream.send_eof()
+        await trio.sleep_forever()
+
+    async with open_bed(kind, switching(silent)) as bed, bed.client() as client:
+        tunnel = await enter(client)
+        if side == "client":
+            await client.finish()
+        assert await tunnel.receive_all() == (b"", End.EOF if side == "server" else End.RESET)
+        if side == "server":
+            await trio.sleep(40)
+            await tunnel.send(b"anybody?")  # which is met with a reset
+            await trio.sleep(1)
+            with pytest.raises(trio.BrokenResourceError):
+                await tunnel.send(b"nobody")
+        assert trio.current_time() < 130
+        bed.backends[0].script = scripts.answer()
+
+
+async def test_a_side_that_goes_on_when_the_other_has_ended_is_passed_on(
+    autojump_clock: MockClock,
+) -> None:
+    async def talk(exchange: Exchange) -> None:
+        for _ in range(10):
+            await trio.sleep(20)
+            await exchange.send(b"more")
+
+    async with open_rig(switching(talk)) as rig, rig.client() as client:
+        tunnel = await enter(client)
+        await client.finish()
+        assert await tunnel.receive_all() == (b"more" * 10, End.EOF)
+        await rig.idle()
+        assert ended(rig) == (101, "ok")
+
+
+async def test_a_server_whose_side_has_ended_has_its_slot_back(autojump_clock: MockClock) -> None:
+    async def leave(exchange: Exchange) -> None:
+        await exchange.connection.stream.send_eof()
+        await trio.sleep_forever()
+
+    async with open_rig(switching(leave), max_connections=1) as rig, rig.client() as client:
+        tunnel = await enter(client)
+        assert (await tunnel.receive_all())[1] is End.EOF
+        assert rig.servers.snapshot()[0].active == 0
+        rig.backends[0].script = scripts.answer(b"next")
+        assert (await rig.ask(get())).body == b"next"
+        await rig.idle()
+        assert ended_first(rig) == (200, 101)
+
+
+def ended_first(rig: Rig) -> tuple[int, ...]:
+    """The statuses in the order of their ends."""
+    return tuple(each.status for each in rig.ended)

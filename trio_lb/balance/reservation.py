@@ -43,6 +43,10 @@ class Reservation:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the slot back now; what is reported of the exchange later still counts."""
         if self._held:
             self._held = False
             self._table.release(self._at)

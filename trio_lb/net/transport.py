@@ -91,6 +91,9 @@ class Transport(Protocol):
     read_by: float
     """When the wait for bytes under way gives up; see `trio_lb.net.deadlines`."""
 
+    write_by: float
+    """When the wait for room under way gives up."""
+
     def wake(self) -> None:
         """Have the waits under way look at their deadlines now."""
 

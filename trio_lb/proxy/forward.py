@@ -244,7 +244,8 @@ class Forwarder:
         try:
             switching = await attempt(exchange, upstream, reservation, target, lines, started)
             if switching is not None:
-                await switch(exchange, upstream, switching, self._profile.timeouts.tunnel)
+                timeouts = self._profile.timeouts
+                await switch(exchange, upstream, switching, timeouts, reservation.give_back)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)

@@ -43,6 +43,7 @@ _ENDS = {
     "slow": End.CLIENT_SLOW,
     "cut": End.SERVER_CUT,
     "cancelled": End.CANCELLED,
+    "failed": End.FAILED,
 }
 
 #: Clients' addresses whose lines are kept: many come again, and often.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from trio_lb.errors import End
-from trio_lb.net.deadlines import loop_clock
+from trio_lb.net.deadlines import NEVER, loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, Turns
 from trio_lb.wire.forwarding import switching_lines
 
@@ -21,6 +21,7 @@ from .duplex import duplex
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from trio_lb.profile import Timeouts
     from trio_lb.wire.heads import ResponseHead
 
     from .exchange import Exchange
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 
 async def switch(
-    exchange: Exchange, upstream: UpstreamConnection, head: ResponseHead, idle: float
+    exchange: Exchange,
+    upstream: UpstreamConnection,
+    head: ResponseHead,
+    timeouts: Timeouts,
+    give_back: Callable[[], None],
 ) -> None:
     """Pass a 101 on, and then bytes, until both sides have ended or one has broken the tunnel off.
 
@@ -38,7 +43,8 @@ async def switch(
         exchange: the request that made the offer.
         upstream: the connection on which a server took it up.
         head: the 101, of which is known that it takes up what was offered.
-        idle: seconds without a byte in either direction after which the tunnel is cut.
+        timeouts: how long it may be silent.
+        give_back: called when the server's side has ended, which then has the slot no longer.
 
     Raises:
         ClientGone: the client left before it had the 101.
@@ -48,9 +54,9 @@ async def switch(
     exchange.status = head.status
     ours, theirs = Side("client", client.transport), Side("server", upstream.transport)
     up = Direction(ours, theirs, client.leave_http())
-    down = Direction(theirs, ours, upstream.leave_http())
+    down = Direction(theirs, ours, upstream.leave_http(), give_back)
     try:
-        exchange.end, exchange.ended = await relay(up, down, idle)
+        exchange.end, exchange.ended = await relay(up, down, timeouts)
     finally:
         exchange.bytes_tunnelled = up.moved
         exchange.bytes_sent = down.moved
@@ -69,18 +75,26 @@ class Direction:
     Args:
         source, target: its ends.
         early: what has already come from the source.
+        source_ended: called when the source has ended.
 
     Attributes:
         moved: bytes that have gone through.
         ended: the source has ended, and the target was told.
     """
 
-    __slots__ = ("early", "ended", "moved", "source", "target")
+    __slots__ = ("early", "ended", "moved", "source", "source_ended", "target")
 
-    def __init__(self, source: Side, target: Side, early: bytes = b"") -> None:
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        early: bytes = b"",
+        source_ended: Callable[[], None] | None = None,
+    ) -> None:
         self.source = source
         self.target = target
         self.early = early
+        self.source_ended = source_ended
         self.moved = 0
         self.ended = trio.Event()
 
@@ -102,7 +116,7 @@ class _Refused(_Broken):
     """The target of a direction takes no more."""
 
 
-async def relay(up: Direction, down: Direction, idle: float) -> tuple[End, str]:
+async def relay(up: Direction, down: Direction, timeouts: Timeouts) -> tuple[End, str]:
     """Relay both directions, at the pace of who takes the bytes, with at most one buffer for each.
 
     An end (EOF) is passed on, and the other direction goes on without it. When both have ended,
@@ -111,12 +125,13 @@ async def relay(up: Direction, down: Direction, idle: float) -> tuple[End, str]:
 
     Args:
         up, down: the directions, which have the same two ends.
-        idle: seconds without a byte in either direction after which the tunnel is cut.
+        timeouts: how long it may be without a byte in either direction until it is cut, and how
+            long when one of them has ended.
 
     Returns:
         How it ended, in a word and for people; `ok` when both directions have.
     """
-    relaying = _Relay(idle)
+    relaying = _Relay(timeouts)
 
     async def both() -> None:
         await relaying.pump(down, up)
@@ -138,10 +153,11 @@ async def relay(up: Direction, down: Direction, idle: float) -> tuple[End, str]:
 class _Relay:
     """What the two directions share: when something last moved in either."""
 
-    __slots__ = ("_clock", "_idle", "_moved")
+    __slots__ = ("_clock", "_half_closed", "_idle", "_moved")
 
-    def __init__(self, idle: float) -> None:
-        self._idle = idle
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._idle = timeouts.tunnel
+        self._half_closed = timeouts.tunnel_half_closed
         self._clock = loop_clock()
         self._moved = self._clock.lived()
 
@@ -156,6 +172,18 @@ class _Relay:
                 raise
         way.target.transport.send_eof()
         way.ended.set()
+        self._hurry(back)
+
+    def _hurry(self, way: Direction) -> None:
+        """The other direction has ended: there is less patience with this one."""
+        self._idle = min(self._idle, self._half_closed)
+        by = self._clock.at(self._moved + self._idle)
+        for transport in (way.source.transport, way.target.transport):
+            # Of waits under way; it is NEVER where there is none.
+            if transport.read_by < NEVER:
+                transport.read_by = min(transport.read_by, by)
+            if transport.write_by < NEVER:
+                transport.write_by = min(transport.write_by, by)
 
     async def _pass_on(self, way: Direction) -> None:
         turns = Turns()
@@ -166,6 +194,8 @@ class _Relay:
             await self._send(way, data)
             del data  # a tunnel that waits for bytes holds none
             await turns.step()
+        if way.source_ended is not None:
+            way.source_ended()
 
     async def _receive(self, way: Direction) -> bytes:
         name, transport = way.source
