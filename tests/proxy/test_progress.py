@@ -13,6 +13,7 @@ from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
 from tests.support.rig import get, open_rig
+from trio_lb.net.transport import SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -225,3 +226,57 @@ async def test_a_final_answer_in_place_of_the_100_that_pauses_is_its_server_s(
         response = await client.read_response()
         assert (response.status, response.complete, rig.failed) == (413, False, [1])
         assert trio.current_time() == pytest.approx(30, abs=LATE)
+
+
+LARGE = bytes(300_000)
+
+
+def upload(data: bytes) -> bytes:
+    return get("/", f"Content-Length: {len(data)}", method="POST") + data
+
+
+async def test_an_upload_that_its_server_takes_slowly_from_our_system(
+    autojump_clock: MockClock,
+) -> None:
+    """All of it has left, but for the buffers here: `timeout` begins anew while it is taken."""
+
+    async def sip(exchange: Exchange) -> None:
+        while await exchange.receive():  # noqa: ASYNC110
+            await trio.sleep(1.5)
+        await exchange.respond(b"ok")
+
+    async with open_rig(sip, capacity=1 << 20, timeout=2.0) as rig:
+        async with rig.client() as client:
+            await client.send(upload(LARGE))
+            response = await client.read_response("POST")
+            assert (response.status, response.body) == (200, b"ok")
+            assert trio.current_time() > 5
+        assert rig.failed[0] == 0
+
+
+@pytest.mark.parametrize("way", ["general", "plain"])
+async def test_what_waits_for_a_server_is_looked_at_on_both_roads(
+    way: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How fast it gets less is the kernel's, by the machine's clock, so that it is told here."""
+    waiting = [300_000, 200_000, 100_000]
+    looks = iter([*waiting, 0, 0])
+    monkeypatch.setattr(SocketTransport, "unsent", property(lambda self: next(looks)))
+    script = scripts.delayed(7, scripts.answer(b"ok"))
+    async with serving(way, script, timeout="2s", replay_body=0) as (client, failed):
+        await client.send(upload(bytes(70_000)))
+        assert (await client.read_response("POST")).status == 200
+        assert failed() == 0
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1000, 2), (len(LARGE), 4)])
+async def test_a_server_that_takes_nothing_of_it_is_late(
+    size: int, seconds: float, autojump_clock: MockClock
+) -> None:
+    """A large upload is looked at when `timeout` is over for the first time, and has it twice."""
+    async with open_rig(scripts.hang(reads=False), capacity=1 << 20, timeout=2.0) as rig:
+        async with rig.client() as client:
+            await client.send(upload(bytes(size)))
+            assert (await client.read_response("POST")).status == 504
+            assert trio.current_time() == pytest.approx(seconds, abs=LATE)
+        assert rig.failed[0] == 1

@@ -116,6 +116,7 @@ class _BegunUpstream(UpstreamConnection):
         self._codec.request(method, target, lines)
         self._codec.body(body[:begun])
         rest = self._framed([], [body[begun:]], trailers)
+        self._size = handover.collected
         self._unsent = memoryview(handover.unsent if handover.whole else handover.unsent + rest)
         if not self._unsent and trailers is not None:
             self._whole = True

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: earlier has sent its 408 to nobody, on a connection that was idle for too long.
 _SHORTEST_PATIENCE = 1.0
 
+#: Bytes of a request that fit into any server's system, whether it reads them or not.
+_FITS = 64 << 10
+
 
 class UpstreamConnection:
     """A connection to a server while it is used for a request.
@@ -71,6 +74,8 @@ class UpstreamConnection:
         self._unsent = memoryview(b"")
         self._body_goes_on = False  # without waiting for 100 (Continue), or no longer
         self._whole = False  # the last byte of the request has left
+        self._size = 0  # bytes of the request that have left
+        self._waiting: int | None = None  # of these, in our system, when it was looked at last
         self._early: Deadline | None = None  # until then, a 408 as first head is no answer
 
     def __repr__(self) -> str:
@@ -105,6 +110,7 @@ class UpstreamConnection:
             sent = self.transport.send_nowait(data)
         except TransportBroken:
             sent = 0  # the server may have answered before: `send_rest` raises it again
+        self._size += sent
         self._unsent = memoryview(data)[sent:]
         if not self._unsent and trailers is not None:
             self._whole = True
@@ -148,6 +154,7 @@ class UpstreamConnection:
             raise self._broken("the server closed the connection during the request") from None
         except TimedOut:
             raise ResponseTimeout("the server took nothing of the request for too long") from None
+        self._size += len(data)
         if trailers is not None:
             self._whole = True
             self.expect_answer()
@@ -212,6 +219,9 @@ class UpstreamConnection:
             except TransportBroken:
                 raise self._broken("the server reset the connection") from None
             except TimedOut:
+                if self._takes_request():
+                    self.expect_answer()  # anew: it can't answer what it has not got
+                    continue
                 reason = f"the server did not answer within {self._timeout:g} s"
                 raise ResponseTimeout(reason, self._due.since if self._due else None) from None
             finally:
@@ -240,12 +250,32 @@ class UpstreamConnection:
             ResponseTimeout: nothing came for too long.
         """
         try:
-            data = await self._progress.receive_from_server(self.transport)
+            data = await self._receive_from_server()
         except TransportBroken:
             raise ResponseBroken("the server reset the connection during its response") from None
         except TimedOut:
             raise ResponseTimeout("the server sent nothing of its response for too long") from None
         self._codec.feed(data)
+
+    async def _receive_from_server(self) -> bytes:
+        while True:
+            try:
+                return await self._progress.receive_from_server(self.transport)
+            except TimedOut:
+                if not self._takes_request():
+                    raise
+
+    def _takes_request(self) -> bool:
+        """Whether the server is still taking a request that has left, but for our system's buffers.
+
+        These hold megabytes. It was not looked at before the first time that this matters: then a
+        large request has the benefit of the doubt.
+        """
+        waiting, before = self.transport.unsent if self._whole else 0, self._waiting
+        self._waiting = waiting
+        if before is None:
+            return waiting > 0 and self._size > _FITS
+        return waiting < before
 
     @property
     def trailers(self) -> list[FieldLine]:
