@@ -33,7 +33,7 @@ macros = [
     *([("TRIO_LB_LINUX", "1")] if linux else []),
 ]
 
-TABLE = ("_block", "_table", "_recovery", "_select", "_places", "_failures")
+TABLE = ("_block", "_table", "_recovery", "_select", "_places", "_failures", "_outages")
 CODEC = ("_fields", "_parser", "_writer", "_framing", "_heads")
 WAITING = ("_clock", "_readiness", "_trio_waits", "_sockets", "_pipes", "_buffers", "_upstreams")
 STAGES = ("_exchange", "_request", "_forward", "_upload", "_response", "_client")

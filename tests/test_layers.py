@@ -44,7 +44,7 @@ class Row:
 
 SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
 OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
-TABLES = "_block _recovery _times _table _select _places _failures"
+TABLES = "_block _recovery _times _table _select _places _failures _outages"
 CODEC = "_scan _wire _fields _parser _writer _framing _heads"
 COMPILED = f"{TABLES} {CODEC}"
 WAITING = "_clock _readiness _loop _epoll _trio_waits _pipes _buffers _sockets _upstreams"

@@ -96,10 +96,10 @@ async def open_load_balancer(
         open_service(profile, listeners, servers, pages) as service,
         open_bare_nursery() as nursery,
     ):
-        checker = HealthChecker(profile, servers, service.dial)
-        await checker.first_round()
-        for slot in range(len(servers)):
-            nursery.start_soon(checker.keep_checking, slot)
+        checker = HealthChecker(service.dial)
+        await checker.first_round(profile, servers)
+        await nursery.start(checker.run)
+        checker.watch(profile, servers)
         await nursery.start(service.accept)
         try:
             yield LoadBalancer(service)

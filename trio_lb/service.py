@@ -171,6 +171,7 @@ class Service:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.deadlines.watch_forever)
                 nursery.start_soon(self._proxy.departures.watch_forever)
+                nursery.start_soon(self._proxy.outage.watch_forever)
                 if self._plain is not None:
                     nursery.start_soon(self._plain.readiness.watch_forever)
                     nursery.start_soon(self._plain.readiness.sweep_forever)

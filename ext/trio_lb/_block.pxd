@@ -4,6 +4,7 @@ One block of memory, in any writable buffer, 64-byte aligned, in native byte ord
 
     Header                                  2 lines
     Server    [capacity]                    1 line each
+    Reason    [capacity]                    4 lines each, which only `_outages` uses
     per process (a *row*):
         RowHeader                           2 lines
         Counters  [capacity]                1 line each
@@ -14,13 +15,14 @@ One block of memory, in any writable buffer, 64-byte aligned, in native byte ord
 A line is a cache line of 64 bytes. Row 0 belongs to the *owner*, the process that made the block;
 the others to workers, one each. Who writes what:
 
-- The first header line and `weight`, `limit`, `generation` of a server: the owner alone.
+- The first header line, but `changes` and `wanted`, and `weight`, `limit`, `generation` of a
+  server: the owner alone.
 - A row: its own process alone, by aligned stores. When a worker is dead and was waited for, its
   row is the owner's, until the next worker gets it.
-- The second header line and `state`, `connections`, `latency`, `picked_ms`, `sampled_ms`,
-  `answered_ms`, `penalty` of a server: everybody, by atomic operations only. They share a line with
-  the server's fixed fields on purpose: a pick reads nearly all of them, so that a second line would
-  double what it has to fetch and save nothing.
+- The second header line, `changes`, `wanted`, and `state`, `connections`, `latency`, `picked_ms`,
+  `sampled_ms`, `answered_ms`, `penalty` of a server: everybody, by atomic operations only. These of
+  a server share a line with its fixed fields on purpose: a pick reads nearly all of them, so that a
+  second line would double what it has to fetch and save nothing.
 
 Nobody ever waits for another process, so none can keep others waiting by dying. Readers may see
 fields of different ages (a request counted in `served` whose bytes are not added yet); every use
@@ -80,6 +82,9 @@ cdef extern from *:
         return __atomic_compare_exchange_n(
             p, &seen, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
+    static inline void tlb_add32(uint32_t *p, uint32_t n) {
+        __atomic_fetch_add(p, n, __ATOMIC_ACQ_REL);
+    }
     /* For words with one writer: no locked instruction, yet never a torn value. */
     static inline void tlb_add_own64(uint64_t *p, uint64_t n) {
         __atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
@@ -104,6 +109,7 @@ cdef extern from *:
     # Compare and swap: true when `*p` was `seen` and is now `value`.
     bint swap32 "tlb_swap32"(uint32_t *p, uint32_t seen, uint32_t value) noexcept nogil
     bint swap64 "tlb_swap64"(uint64_t *p, uint64_t seen, uint64_t value) noexcept nogil
+    void add32 "tlb_add32"(uint32_t *p, uint32_t n) noexcept nogil
     void add_own64 "tlb_add_own64"(uint64_t *p, uint64_t n) noexcept nogil
     double half_power "tlb_half_power"(uint32_t n) noexcept nogil
     uint32_t float_bits "tlb_float_bits"(float value) noexcept nogil
@@ -124,6 +130,7 @@ cdef enum:
     WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
     PENALTY_MS = 512            # half-life of what a server is charged; divides the other one
+    MAX_REASON = 240            # bytes of why a server is out; fills lines
     WINDOW_MS = 8192            # in which answers are counted to set failures against; likewise
 
 cdef enum ServerState:          # 0, a slot without a server, is eligible for nothing
@@ -137,10 +144,11 @@ cdef struct Header:
     uint32_t layout             # version of this memory map
     uint32_t capacity           # servers there is room for
     uint32_t rows
-    uint32_t spare0
+    uint32_t changes            # of servers' states, so far; shared
     uint64_t size               # bytes of the whole block
     uint64_t seed               # of the choice of counters for an address, so that none can aim
-    uint8_t spare1[24]
+    uint64_t wanted             # ms of the clock when somebody last lacked a server, + 1; shared
+    uint8_t spare1[16]
     # line 1: shared
     # Slot picked last; 0xFFFFFFFF before the first pick. All who pick from the same servers have
     # one cursor together, others have another (nearly always): see Selection.
@@ -166,6 +174,13 @@ cdef struct Server:
     # What it is charged for failing faster than others answer: connections (float bits) << 32 |
     # time in units of 16 ms of when they were so many, from when on they decay. 0: none.
     uint64_t penalty
+
+cdef struct Reason:             # why a server is out; shared: see _outages.pyx
+    uint32_t writer             # row + 1 of who writes it, or 0
+    uint32_t version            # odd while it is being written
+    uint32_t life               # of the server's lives, the one that ended so
+    uint32_t length             # of `text`, in bytes
+    char text[MAX_REASON]
 
 cdef struct RowHeader:          # one writer
     uint64_t heartbeat          # ms of the clock when it last showed that it is well, + 1; or 0
@@ -300,6 +315,7 @@ cdef class Block:
     cdef Py_buffer view
     cdef Header *header
     cdef Server *servers        # [capacity]
+    cdef Reason *reasons        # [capacity]
     # What bounds every access is copied from the header once, after it was checked.
     cdef readonly uint32_t capacity
     cdef readonly uint32_t rows

@@ -17,7 +17,7 @@ from libc.math cimport ceil
 from libc.string cimport memset
 
 cdef enum:
-    LAYOUT = 7                      # raised with every change of the memory map
+    LAYOUT = 8                      # raised with every change of the memory map
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
 
@@ -36,7 +36,7 @@ cdef uint64_t row_bytes(uint64_t capacity, uint64_t rows) noexcept nogil:
 
 
 cdef uint64_t block_bytes(uint64_t capacity, uint64_t rows) noexcept nogil:
-    return sizeof(Header) + capacity * sizeof(Server) + rows * (
+    return sizeof(Header) + capacity * (sizeof(Server) + sizeof(Reason)) + rows * (
         row_bytes(capacity, rows) + sizeof(Addresses))
 
 
@@ -138,6 +138,7 @@ cdef class Block:
         self.epoch = epoch
         self.sightings_step = sightings_step(self.rows)
         self.servers = <Server *> (self.header + 1)
+        self.reasons = <Reason *> (self.servers + self.capacity)
 
     def __dealloc__(self):
         PyBuffer_Release(&self.view)        # does nothing for a view that was never got
@@ -145,7 +146,7 @@ cdef class Block:
     # 2. Where things are
 
     cdef RowHeader *header_of(self, uint32_t row) noexcept nogil:
-        cdef char *rows = <char *> (self.servers + self.capacity)
+        cdef char *rows = <char *> (self.reasons + self.capacity)
         return <RowHeader *> (rows + row * row_bytes(self.capacity, self.rows))
 
     cdef Counters *counters_of(self, uint32_t row) noexcept nogil:

@@ -19,6 +19,7 @@ cdef uint32_t settle(Block block, uint32_t dead) noexcept nogil:
     cdef int status
     swap32(&block.header.taker, dead + 1, 0)
     for slot in range(block.capacity):
+        swap32(&block.reasons[slot].writer, dead + 1, 0)
         given_back += give_back(block, dead, slot)
         take_over(block, dead, slot)
     own.clients_total += left.clients_total

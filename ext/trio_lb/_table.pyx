@@ -20,8 +20,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 from trio_lb._block cimport (
-    add_own64, age_ms, Block, bucket_of, CLASSES, Counters, float_from, Histogram, load32, load64,
-    mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT, sampled_at, Server, STATE_ALIVE,
+    add32, add_own64, age_ms, Block, bucket_of, CLASSES, Counters, float_from, Histogram, load32,
+    load64, mark_number, mark_row, marked, MAX_NUMBER, MAX_WEIGHT, sampled_at, Server, STATE_ALIVE,
     STATE_DEAD, STATE_DRAINING, state_of, store32, store64, swap32, swap64, taken, UNLIMITED,
     whole_ms, WINDOW_MS,
 )
@@ -152,7 +152,10 @@ cdef class Table(Block):
             store64(&server.latency, 0)
             store64(&server.penalty, 0)
             life += 0x100
-        return swap32(&server.state, word, life | new)
+        if not swap32(&server.state, word, life | new):
+            return False
+        add32(&self.header.changes, 1)
+        return True
 
     # 2. Connection slots: the steps of `_block.pxd`
 

@@ -197,6 +197,7 @@ async def open_rig(
         clients = await nursery.start(_host)
         rig = Rig(clients, network, backends, max_connections, send_proxy, settings)
         nursery.start_soon(rig.proxy.departures.watch_forever)
+        nursery.start_soon(rig.proxy.outage.watch_forever)
         yield rig
         await rig.check_nothing_is_left()
         nursery.cancel_scope.cancel()

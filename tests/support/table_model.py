@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Steps = Generator[None, None, bool]
 
 LINE = 64
-HEADER, ROW_HEADER, HISTOGRAM = 2 * LINE, 2 * LINE, 16 * LINE
+HEADER, ROW_HEADER, HISTOGRAM, REASON = 2 * LINE, 2 * LINE, 16 * LINE, 4 * LINE
 ROW, NUMBER = 24, 36  # first bits of the parts of `connections`
 LARGEST = 2**28 - 1
 
@@ -28,7 +28,7 @@ class SteppedRow:
         self.memory, self.row = memory, row
         self.per_server = -(-rows // 16) * LINE
         size = ROW_HEADER + capacity * (LINE + HISTOGRAM + self.per_server)
-        self.counters = HEADER + capacity * LINE + row * size + ROW_HEADER
+        self.counters = HEADER + capacity * (LINE + REASON) + row * size + ROW_HEADER
         self.sightings = self.counters + capacity * (LINE + HISTOGRAM)
 
     def load(self, kind: str, at: int) -> int:

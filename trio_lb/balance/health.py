@@ -25,6 +25,10 @@ class HealthTracker:
         self._state: State | None = None
         self._against = 0
 
+    def go_on_from(self, earlier: HealthTracker) -> None:
+        """Count on from where another tracker of the same server was."""
+        self._state, self._against = earlier._state, earlier._against
+
     def observe(self, ok: bool, state: State) -> State:
         """Take in the result of one check.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trio_lb._block import format_table, table_size
 from trio_lb._failures import Failures
+from trio_lb._outages import Outages
 from trio_lb._places import Places
 from trio_lb._table import Table
 from trio_lb.balance.algorithms import ALGORITHMS
@@ -58,6 +59,7 @@ class ServerPool:
         self.tally = Tally(table)
         self.places = Places(table)
         self._failures = Failures(table)
+        self._outages = Outages(table)
         self._table = table
         self.notify = notify
         self._slots = tuple(slots)
@@ -78,6 +80,30 @@ class ServerPool:
     def state(self, slot: int) -> State:
         """What state a server is in."""
         return State(self._table.state(self._table_slot(slot)))
+
+    @property
+    def changes(self) -> int:
+        """Another number after every change of a server's state, by whichever process."""
+        return self._outages.changes
+
+    def want(self, now: float) -> None:
+        """Have servers that are out checked soon: a request waits for one."""
+        self._outages.want(now)
+
+    def wanted(self, now: float, within: float) -> bool:
+        """Whether any process has called `want` within so many seconds."""
+        return self._outages.wanted(now, within)
+
+    def explain(self, slot: int, reason: str) -> None:
+        """Note why a server is out, for `why_out` of all processes."""
+        self._outages.explain(self._table_slot(slot), reason.encode())
+
+    def why_out(self, slot: int) -> str:
+        """Why a server is out, as far as it was noted."""
+        reason = self._outages.reason(self._table_slot(slot))
+        return (
+            "for a reason that was not noted" if reason is None else reason.decode(errors="ignore")
+        )
 
     def reserve(self, now: float, tried: tuple[int, ...] = ()) -> Reservation | None:
         """Pick a server and take one of its connection slots.
@@ -161,6 +187,8 @@ class ServerPool:
     def _move(self, slot: int, old: State, new: State, reason: str, keep_last: bool) -> bool:
         among = self._slots if keep_last else None
         moved = self._table.move(self._table_slot(slot), old, new, among=among)
+        if moved and new is State.DEAD:
+            self.explain(slot, reason)
         if moved and self.notify is not None:
             server = self.servers[slot]
             self.notify(StateChange(slot=slot, server=server, old=old, new=new, reason=reason))

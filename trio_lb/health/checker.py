@@ -1,15 +1,15 @@
-"""Asking a server whether it is well, again and again.
+"""Asking servers whether they are well, again and again.
 
-A check is a request of our own on a connection of its own; it counts as nobody's traffic, and a
-server that is full is not asked to be idle. With checks off, a server that was taken out is still
-probed, by connecting only: otherwise nothing would ever bring it back.
+A server that a process has taken out for its failures is noticed in the table; when none is alive
+and a request waits for one, those that are out are asked for it (`balance.ServerPool.want`).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import random
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -17,96 +17,248 @@ from trio_lb.balance import HealthTracker, ServerPool, State
 from trio_lb.errors import ConnectFailed
 
 from .probe import Probe
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_lb.net.dial import Dial
-    from trio_lb.profile import Profile
+    from trio_lb.profile import Address, HealthCheck, Profile, Server
+
+    #: All that the check of a server depends on.
+    _Settings: TypeAlias = tuple[HealthCheck, Address, str | None]
 
 log = logging.getLogger("trio_lb.health")
 
-#: First checks that may run at the same time.
+#: First checks that may run at the same time, and checks begun in a second where all are due.
 _AT_ONCE = 64
+_A_SECOND = 500.0
+
+#: Seconds between two looks at the table.
+_LOOK = 0.1
+
+#: Where requests wait: seconds from one check of a server to the next, and servers for one look.
+_WANTED_PAUSE = 0.2
+_WANTED = 16
+
+
+class _Watched:
+    """A server that is checked, over all profiles that have it."""
+
+    def __init__(self, server: Server, probe: Probe, settings: _Settings) -> None:
+        self.server = server
+        self.probe = probe
+        self.settings = settings
+        self.place = 0
+        self.tracker: HealthTracker
+        self.schedule = Schedule(settings[0].interval)
+        self.state = State.ALIVE  # when it was looked at last
+        self.due = math.inf
+        self.checked_at = -math.inf
+        self.busy = False
+        self.task = trio.CancelScope()
+        self.pause = trio.CancelScope()
+
+    def bring_forward(self, due: float) -> None:
+        """Check it then, unless that is to be sooner."""
+        self.due = min(self.due, due)
+        self.pause.deadline = self.due
 
 
 class HealthChecker:
-    """The checks of one pool.
+    """The checks of one process; a reload changes whom they are of.
 
     Args:
-        profile: interval, timeout, path, accepted statuses, rise and fall.
-        servers: the pool whose states it keeps true.
         dial: how to connect to a server.
-        jitter: a number from -1 to 1 for each pause; random in service.
+        jitter: a number from -1 to 1 for each interval; random in service.
     """
 
     def __init__(
-        self,
-        profile: Profile,
-        servers: ServerPool,
-        dial: Dial,
-        jitter: Callable[[], float] = lambda: random.uniform(-1, 1),
+        self, dial: Dial, jitter: Callable[[], float] = lambda: random.uniform(-1, 1)
     ) -> None:
-        self._settings = profile.health_check
-        self._servers = servers
-        self._probe = Probe(profile, dial)
+        self._dial = dial
         self._jitter = jitter
-        self._trackers = [
-            HealthTracker(self._settings.rise, self._settings.fall) for _ in servers.servers
-        ]
-        self._first_round = trio.CapacityLimiter(_AT_ONCE)
+        self._profile: Profile
+        self._servers: ServerPool
+        self._probe: Probe
+        self._watched: dict[str, _Watched] = {}  # by the addresses of servers
+        self._just_checked: set[str] = set()
+        self._limit = trio.CapacityLimiter(_AT_ONCE)
+        self._nursery: trio.Nursery
 
-    async def first_round(self, slots: Iterable[int] | None = None) -> None:
+    async def first_round(
+        self, profile: Profile, servers: ServerPool, places: Iterable[int] | None = None
+    ) -> None:
         """Check servers once; when this returns, their states are true.
 
         One failure is enough here: there is no earlier state to hold on to.
 
         Args:
-            slots: which servers; all of them if None.
+            profile: how they are checked.
+            servers: the pool whose states are kept true.
+            places: which servers of it; all of them if None.
         """
-        if not self._settings.enabled:
+        self._just_checked.clear()
+        if not profile.health_check.enabled:
             return
+        probe = Probe(profile, self._dial)
         async with trio.open_nursery() as nursery:
-            for slot in range(len(self._servers)) if slots is None else slots:
-                nursery.start_soon(self._first_check, slot)
+            for place in range(len(servers)) if places is None else places:
+                nursery.start_soon(self._first_check, probe, servers, place)
 
-    async def keep_checking(self, slot: int) -> Never:
-        """Check one server for ever; one such task for each server."""
-        settings = self._settings
-        while True:
-            await trio.sleep(settings.interval * (1 + settings.jitter * self._jitter()))
-            state = self._servers.state(slot)
-            if settings.enabled or state is not State.ALIVE:
-                try:
-                    problem = await self._probe(self._servers.servers[slot])
-                except ConnectFailed as exc:
-                    self._not_checked(slot, exc)
-                else:
-                    self._judge(slot, state, problem)
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Check whoever is to be watched, until cancelled; one task for each server."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            seen: int | None = None
+            while True:
+                await trio.sleep(_LOOK)
+                if self._watched:
+                    seen = self._look(seen)
 
-    async def _first_check(self, slot: int) -> None:
-        async with self._first_round:
-            try:
-                problem = await self._probe(self._servers.servers[slot])
-            except ConnectFailed as exc:
-                self._not_checked(slot, exc)
-                return
-        if problem is not None:
-            self._servers.take_out(slot, f"first health check: {problem}")
+    def watch(self, profile: Profile, servers: ServerPool) -> None:
+        """From now on check these servers, in this way, and no others; `run` must be running.
 
-    def _not_checked(self, slot: int, exc: ConnectFailed) -> None:
-        """We are out of descriptors or memory, which is no server's fault: its state stays."""
-        name = self._servers.servers[slot].name
-        log.warning("server %s could not be checked: %s", name, exc.reason)
+        What was found out about those that were watched before, and when they are due, stays. Who
+        is out, is checked in another way now, or was never checked is checked at once.
+        """
+        self._profile, self._servers = profile, servers
+        self._probe = Probe(profile, self._dial)
+        before, self._watched = self._watched, {}
+        for place, server in enumerate(servers.servers):
+            url = server.address.url
+            settings = (profile.health_check, server.address, server.send_proxy)
+            watched = before.pop(url, None)
+            state = servers.state(place)
+            if watched is None or watched.settings != settings:
+                watched = self._begin(watched, place, settings, known=url in self._just_checked)
+            elif state is State.DEAD and not watched.busy:
+                watched.bring_forward(self._soon(place))
+            watched.place, watched.state = place, state
+            self._watched[url] = watched
+        self._just_checked.clear()
+        for watched in before.values():
+            watched.task.cancel()
 
-    def _judge(self, slot: int, state: State, problem: str | None) -> None:
-        """Take in a result; `state` is the one at its beginning."""
-        if self._servers.state(slot) is not state:
-            return  # a check that began before the change says nothing about what came after it
-        wanted = self._trackers[slot].observe(problem is None, state)
-        if wanted is state:
-            return
-        if wanted is State.ALIVE:
-            self._servers.bring_back(slot, "health check passed")
+    def _begin(
+        self, before: _Watched | None, place: int, settings: _Settings, *, known: bool
+    ) -> _Watched:
+        """Start the checks of a server that is new, or is checked in another way than before."""
+        watched = _Watched(self._servers.servers[place], self._probe, settings)
+        watched.tracker = HealthTracker(settings[0].rise, settings[0].fall)
+        if before is not None:
+            before.task.cancel()
+            watched.tracker.go_on_from(before.tracker)
+        now = trio.current_time()
+        if not known:
+            watched.due = self._soon(place)
+        elif self._servers.state(place) is State.DEAD:
+            watched.due = now + watched.schedule.went_out(now, checked=True)
         else:
-            self._servers.take_out(slot, f"health check: {problem}")
+            watched.due = now + self._interval()
+        self._nursery.start_soon(self._keep_checking, watched)
+        return watched
+
+    def _soon(self, place: int) -> float:
+        """At once, but not thousands at the same time."""
+        return trio.current_time() + min(place / _A_SECOND, self._profile.health_check.interval)
+
+    def _interval(self) -> float:
+        settings = self._profile.health_check
+        return settings.interval * (1 + settings.jitter * self._jitter())
+
+    def _look(self, seen: int | None) -> int:
+        """Have those checked at once that others have taken out, or that are waited for."""
+        changes, now = self._servers.changes, trio.current_time()
+        if changes != seen:
+            for watched in self._watched.values():
+                before, watched.state = watched.state, self._servers.state(watched.place)
+                if watched.state is State.DEAD and before is not State.DEAD and not watched.busy:
+                    watched.bring_forward(now + watched.schedule.went_out(now, checked=False))
+        if self._servers.wanted(now, 2 * _LOOK) and not self._servers.alive_count:
+            ready = [
+                watched
+                for watched in self._watched.values()
+                if not watched.busy and watched.checked_at <= now - _WANTED_PAUSE
+            ]
+            for watched in sorted(ready, key=lambda each: each.checked_at)[:_WANTED]:
+                watched.bring_forward(now)
+        return changes
+
+    async def _first_check(self, probe: Probe, servers: ServerPool, place: int) -> None:
+        server = servers.servers[place]
+        async with self._limit:
+            try:
+                problem = await probe(server)
+            except ConnectFailed as exc:
+                _not_checked(server.name, exc)
+                return
+        self._just_checked.add(server.address.url)
+        if problem is not None:
+            servers.take_out(place, f"first health check: {problem}")
+
+    async def _keep_checking(self, watched: _Watched) -> None:
+        with watched.task:
+            while True:
+                with trio.CancelScope(deadline=watched.due) as watched.pause:
+                    await trio.sleep_forever()
+                watched.due = math.inf
+                state = self._servers.state(watched.place)
+                if self._profile.health_check.enabled or state is not State.ALIVE:
+                    watched.busy = True
+                    try:
+                        await self._check(watched, state)
+                    finally:
+                        watched.busy = False
+                else:
+                    watched.due = trio.current_time() + self._interval()
+
+    async def _check(self, watched: _Watched, state: State) -> None:
+        """Check a server, take the result in, and say when it is due again.
+
+        Args:
+            watched: the server.
+            state: what it is in now.
+        """
+        problem: str | None = None
+        judged = True
+        try:
+            problem = await watched.probe(watched.server)
+        except ConnectFailed as exc:
+            judged = False
+            _not_checked(self._servers.servers[watched.place].name, exc)
+        now = watched.checked_at = trio.current_time()
+        schedule = watched.schedule
+        found = self._servers.state(watched.place)
+        if found is not state:  # a check from before a change says nothing about what came after it
+            left = found is State.DEAD
+            pause = schedule.went_out(now, checked=False) if left else self._interval()
+        else:
+            if judged:
+                self._judge(watched, state, problem)
+            found = self._servers.state(watched.place)
+            if found is not State.DEAD:
+                if state is State.DEAD:
+                    schedule.came_back(now)
+                pause = self._interval()
+            elif state is State.DEAD:
+                pause = schedule.still_out()
+            else:
+                pause = schedule.went_out(now, checked=True)
+        watched.state = found
+        watched.due = now + pause
+
+    def _judge(self, watched: _Watched, state: State, problem: str | None) -> None:
+        """Take in the result of a check."""
+        wanted = watched.tracker.observe(problem is None, state)
+        if wanted is State.ALIVE and state is State.DEAD:
+            self._servers.bring_back(watched.place, "health check passed")
+        elif wanted is State.DEAD and state is State.ALIVE:
+            self._servers.take_out(watched.place, f"health check: {problem}")
+        elif state is State.DEAD and problem is not None:
+            self._servers.explain(watched.place, f"health check: {problem}")
+
+
+def _not_checked(name: str, exc: ConnectFailed) -> None:
+    """It is not known to be the server's fault: its state stays."""
+    log.warning("server %s could not be checked: %s", name, exc.reason)

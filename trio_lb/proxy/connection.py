@@ -86,6 +86,7 @@ class Proxy:
     Attributes:
         tally: the counters.
         departures: notices clients that leave; somebody's nursery must run its `watch_forever`.
+        outage: somebody must run its `watch_forever`.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Proxy:
         self._confined = any(server.address.path for server in profile.servers)
         self._servers = servers
         self._forwarder = Forwarder(profile, servers, upstreams, dial)
+        self.outage = self._forwarder.outage
         self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
         self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
         self._address_limit = AddressLimit(servers.places, profile.limits.clients_per_address)
@@ -320,6 +322,7 @@ class Proxy:
         if isinstance(error, NoServer):
             full = self._servers.alive_count > 0
             retry_after = 1 if full else math.ceil(self._profile.health_check.interval)
+            self._tell(exchange)
         answer = error_answer(
             error.status,
             error.reason,
@@ -332,6 +335,10 @@ class Proxy:
             return exchange._replace(bytes_sent=await client.answer(answer, close=True))
         exchange.bytes_sent += await client.answer(answer, close=not exchange.body.complete)
         return exchange
+
+    def _tell(self, exchange: Exchange | Account) -> None:
+        """Log why no server is available, with the id that the answer has."""
+        self.outage.tell(exchange.request_id.decode("latin-1") or "-", trio.current_time())
 
     def _ended(
         self,

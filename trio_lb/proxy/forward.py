@@ -10,6 +10,7 @@
   just have closed it; nor does one on which it had spoken before it was asked (408). Once, the
   same server gets the request on a fresh connection.
 * After the client has seen a byte: never again.
+* Nobody is alive: the request waits for a moment (`outage`), if nothing of it was sent.
 * An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
   repeated once it was sent: the server may have begun the conversation.
 * A client that has a server's connection of its own (NTLM) goes on with it, and waits for no other
@@ -40,6 +41,7 @@ from trio_lb.wire.proxy_protocol import write_header
 
 from .attempt import attempt
 from .blame import Inquiry
+from .outage import Outage
 from .personal import PersonalConnection
 from .tunnel import switch
 from .upstream import UpstreamConnection
@@ -68,6 +70,9 @@ class Forwarder:
         servers: who may be picked, and what became of them.
         upstreams: their idle connections.
         dial: how to connect to one.
+
+    Attributes:
+        outage: somebody must run its `watch_forever`.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Forwarder:
         self._servers = servers
         self._upstreams = upstreams
         self._dial_server = dial
+        self.outage = Outage(servers, profile.timeouts.connect)
         self._authorities = [server.address.authority.encode("ascii") for server in servers.servers]
         self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
 
@@ -110,6 +116,7 @@ class Forwarder:
         failure: ServerError | None = None
         reservation: Reservation | None = None
         left = 1 + self._profile.retries
+        patience: float | None = None
         while left:
             now = trio.current_time()
             if begun is not None:
@@ -117,7 +124,12 @@ class Forwarder:
             else:
                 reservation = self._reserve(exchange, identity, now, tried)
             if reservation is None:
-                break
+                if patience is None:
+                    patience = self.outage.wait_until(now)
+                if not await self._outage_is_over(failure, patience):
+                    break
+                tried = ()
+                continue
             with reservation:
                 try:
                     await self._try_server(exchange, identity, reservation, now, begun)
@@ -153,6 +165,12 @@ class Forwarder:
             return self._servers.reserve_at(own.server)
         exchange.client.close_personal()
         return self._servers.reserve(now, tried)
+
+    async def _outage_is_over(self, failure: ServerError | None, until: float) -> bool:
+        """Nobody was picked: whether it is worth another try, since a server has come back."""
+        if self._servers.alive_count or not (failure is None or isinstance(failure, ConnectFailed)):
+            return False
+        return await self.outage.is_over(until)
 
     async def _try_server(
         self,

@@ -107,7 +107,7 @@ class Supervisor:
         self._reaper = OrphanReaper()
         self._deadlines = Deadlines()
         self._dial = partial(dial, deadlines=self._deadlines)
-        self._checking = trio.CancelScope()
+        self._checker = HealthChecker(self._dial)
         self._nursery: trio.Nursery
         self._pool: ServerPool
         #: All that have processes: those that drain, the present one, one that is being started.
@@ -167,6 +167,7 @@ class Supervisor:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._deadlines.watch_forever)
                 self._nursery.start_soon(self._watchdog)
+                await self._nursery.start(self._checker.run)
                 try:
                     with self._until_stopping():
                         await self._bring_up(self.profile, await self._read(self._pages))
@@ -311,7 +312,6 @@ class Supervisor:
         slots = self._table.assign(profile.servers)
         pool = ServerPool(profile.servers, profile.algorithm, table=self._table.table, slots=slots)
         pool.notify = partial(log_change, pool)
-        checker = HealthChecker(profile, pool, self._dial)
         generation = self._coming = Generation(
             profile,
             pages,
@@ -325,7 +325,7 @@ class Supervisor:
         try:
             await self._sockets.open(profile.listen, workers)
             new = [index for index, slot in enumerate(slots) if slot not in before]
-            await checker.first_round(new)
+            await self._checker.first_round(profile, pool, new)
             await self._nursery.start(self._run_generation, generation)
             self._sockets.commit(_addresses(profile))
         except BaseException:
@@ -339,9 +339,7 @@ class Supervisor:
                 if each is not generation:
                     each.drain()
             self._present = generation
-            self._checking.cancel()
-            self._checking = trio.CancelScope()
-            self._nursery.start_soon(self._check, checker, pool, self._checking)
+            self._checker.watch(profile, pool)
             self.profile, self._pool = profile, pool
         finally:
             self._coming = None
@@ -349,14 +347,6 @@ class Supervisor:
                 self._give_way()
             self._tidy()
             self._someone_ended.unpark_all()
-
-    async def _check(
-        self, checker: HealthChecker, pool: ServerPool, scope: trio.CancelScope
-    ) -> None:
-        with scope:
-            async with trio.open_nursery() as nursery:
-                for index in range(len(pool)):
-                    nursery.start_soon(checker.keep_checking, index)
 
     async def _run_generation(
         self, generation: Generation, *, task_status: trio.TaskStatus[None]

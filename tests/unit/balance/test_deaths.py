@@ -163,7 +163,7 @@ def test_death_while_taking_out_a_server_does_not_keep_others_from_it() -> None:
     victim = Table(memory, VICTIM)
     action = lambda: victim.move(0, ALIVE, DEAD, among=(0, 1))  # noqa: E731
     contents = [memory[:], *contents_during(action, memory)]
-    assert len(contents) == 4  # before, taker, state, no taker
+    assert len(contents) == 5  # before, taker, state, its being counted, no taker
     for content in contents:
         after = mmap.mmap(-1, len(content))
         after[:] = content

@@ -1,0 +1,130 @@
+"""Servers that went out: when they are checked again, over reloads, and for requests that wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.balancer import open_balancer, profile_of
+from tests.support.client import open_client
+from tests.support.rig import get
+from tests.unit.health.test_checker import checking
+from trio_lb.balance import ServerPool, State
+from trio_lb.errors import ConnectFailed
+from trio_lb.health import HealthChecker
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from trio_lb.net.transport import Transport
+    from trio_lb.profile import Address, Profile
+
+
+async def times_of_checks(duration: float, *profiles: Profile, every: float = 3.0) -> list[float]:
+    """When a server that refuses is checked, with a reload every so often."""
+    times: list[float] = []
+    start = trio.current_time()
+
+    async def refuse(address: Address, seconds: float) -> Transport:
+        times.append(round(trio.current_time() - start, 2))
+        raise ConnectFailed("refused")
+
+    pool = ServerPool(profiles[0].servers, profiles[0].algorithm)
+    checker = HealthChecker(refuse, lambda: 0.0)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(checker.run)
+        checker.watch(profiles[0], pool)
+        with trio.move_on_after(duration):
+            for profile in profiles[1:]:
+                await trio.sleep(every)
+                checker.watch(profile, pool)
+            await trio.sleep_forever()
+        nursery.cancel_scope.cancel()
+    return times
+
+
+async def test_who_is_out_is_asked_soon_and_then_less_often(autojump_clock: MockClock) -> None:
+    profile = profile_of("http://127.0.0.1:1", health_check={"interval": "10s"})
+    times = await times_of_checks(30, profile)
+    assert times == [0, 0.2, 0.7, 1.7, 3.7, 8.7, 18.7, 28.7]
+
+
+async def test_who_is_taken_out_by_traffic_is_checked_at_once(autojump_clock: MockClock) -> None:
+    async with open_backend(scripts.answer()) as backend, checking(backend.url) as checked:
+        await trio.sleep(1)
+        checked.pool.take_out(0, "refused")
+        assert checked.pool.why_out(0) == "refused"
+        await trio.sleep(0.11)
+        assert checked.pool.state(0) is State.ALIVE
+
+
+async def test_passing_checks_and_failing_requests_come_back_less_and_less_often(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_backend(scripts.answer()) as backend, checking(backend.url) as checked:
+        for _ in range(600):
+            await trio.sleep(0.1)
+            checked.pool.take_out(0, "no answer")
+        returns = sum(change.new is State.ALIVE for _, change in checked.changes)
+        assert 6 <= returns <= 12
+
+
+async def test_reloads_do_not_put_checks_off(autojump_clock: MockClock) -> None:
+    profile = profile_of("http://127.0.0.1:1", health_check={"interval": "5s", "fall": 1000})
+    times = await times_of_checks(24, *[profile] * 8)
+    assert times == [0, 5, 10, 15, 20]
+
+
+async def test_another_check_is_made_at_once(autojump_clock: MockClock) -> None:
+    one, two = (
+        profile_of("http://127.0.0.1:1", health_check={"path": path, "fall": 1000})
+        for path in ("/a", "/b")
+    )
+    assert await times_of_checks(20, one, two) == [0, 3, 13]
+
+
+async def test_counts_go_on_over_a_reload(autojump_clock: MockClock) -> None:
+    one, two = (
+        profile_of("http://127.0.0.1:1", health_check={"path": path, "fall": 3, "interval": "5s"})
+        for path in ("/a", "/b")
+    )
+    # The third failure, at 8, takes it out: the next check comes after 0.2 s.
+    assert (await times_of_checks(9, one, two))[:4] == [0, 3, 8, 8.2]
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+async def test_a_restart_within_a_second_costs_the_only_server_no_request(engine: str) -> None:
+    async with (
+        open_backend(scripts.answer(b"hello")) as backend,
+        open_balancer(backend.url, engine=engine) as balancer,
+    ):
+        await backend.kill()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def restart() -> None:
+                await trio.sleep(0.6)
+                await backend.start()
+
+            for _ in range(3):
+                async with open_client(balancer.addresses[0]) as client:
+                    await client.send(get())
+                    assert (await client.read_response()).status == 200
+
+
+@pytest.mark.parametrize("engine", ["plain", "h11"])
+async def test_who_is_out_and_why_is_told(engine: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        open_backend(scripts.answer(b"", 503)) as backend,
+        open_balancer(backend.url, engine=engine, timeouts={"connect": "300ms"}) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get("/", "X-Request-ID: abc"))
+        assert (await client.read_response()).status == 503
+    [line] = [text for text in caplog.messages if text.startswith("no server is available")]
+    assert line.startswith(f"no server is available for request abc: {backend.url} is dead, ")
+    assert "GET /well answered 503" in line

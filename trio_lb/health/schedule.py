@@ -1,0 +1,54 @@
+"""When a server is checked next. Pure, one schedule per server.
+
+One that is alive is checked at its interval. One that went out is checked at once and then after
+growing pauses, up to the interval: most were only restarted. Who comes back and goes out again
+within an interval goes on where its pauses were, so that a server that passes its checks and fails
+its requests is not back for more of them five times a second.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Seconds from one check to the next, from the moment when the server went out.
+PAUSES: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+
+
+class Schedule:
+    """The pauses of one server.
+
+    Args:
+        interval: between two checks while it is alive, in seconds; no pause is longer.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._step = 0
+        self._back_at: float | None = None
+
+    def went_out(self, now: float, *, checked: bool) -> float:
+        """It is out: seconds until its next check.
+
+        Args:
+            now: on any monotonic clock, in seconds.
+            checked: it was its check that failed, just now.
+        """
+        back_at, self._back_at = self._back_at, None
+        if back_at is None or now - back_at > self._interval:
+            self._step = 1 if checked else 0
+        else:
+            self._step += 1
+        return self._pause()
+
+    def still_out(self) -> float:
+        """It was checked and stays out: seconds until its next check."""
+        self._step += 1
+        return self._pause()
+
+    def came_back(self, now: float) -> None:
+        """It is alive again."""
+        self._back_at = now
+
+    def _pause(self) -> float:
+        longest = self._interval
+        return min(PAUSES[self._step], longest) if self._step < len(PAUSES) else longest
