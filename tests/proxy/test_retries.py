@@ -58,7 +58,7 @@ async def test_a_black_hole_without_another_try(autojump_clock: MockClock) -> No
         assert (await rig.ask(get())).status == 504
 
 
-async def test_all_refused_is_unavailable_at_once() -> None:
+async def test_all_refused_is_unavailable() -> None:
     async with open_rig(*[scripts.answer()] * 3) as rig:
         for backend in rig.backends:
             await backend.stop()

@@ -26,9 +26,9 @@ LINE = 64
 def test_size_is_header_servers_and_rows() -> None:
     addresses = 4 * 8192 * 4
     row = 2 * LINE + 3 * (LINE + 128 * 8 + LINE) + addresses
-    assert table_size(3) == 2 * LINE + 3 * LINE + row
-    assert table_size(3, 16) == 2 * LINE + 3 * LINE + 16 * row
-    assert table_size(3, 17) == 2 * LINE + 3 * LINE + 17 * (row + 3 * LINE)
+    assert table_size(3) == 2 * LINE + 3 * (LINE + 4 * LINE) + row
+    assert table_size(3, 16) == 2 * LINE + 3 * (LINE + 4 * LINE) + 16 * row
+    assert table_size(3, 17) == 2 * LINE + 3 * (LINE + 4 * LINE) + 17 * (row + 3 * LINE)
 
 
 @pytest.mark.parametrize(("servers", "rows"), [(0, 1), (-1, 1), (65537, 1), (1, 0), (1, 4097)])
@@ -43,7 +43,7 @@ def test_sizes_out_of_range_are_refused(servers: int, rows: int) -> None:
     ("offset", "value", "message"),
     [
         (0, 1, "does not begin like one"),
-        (8, 1, "its layout is 1, this program's is 7"),
+        (8, 1, "its layout is 1, this program's is 8"),
         (12, 0, "contradicts itself"),
         (12, 3, "contradicts itself"),
         (16, 0, "contradicts itself"),
