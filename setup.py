@@ -59,6 +59,8 @@ extensions = [
             "-O0" if trace else "-O1" if sanitize else "-O3",
             "-Wall",
             "-ffp-contract=off",
+            "-include",
+            "ext/trio_lb/_machine.h",
             *sanitizers,
         ],
         extra_link_args=sanitizers,

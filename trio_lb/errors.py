@@ -75,6 +75,13 @@ class AnsweredHere(RequestError):  # noqa: N818
     end = End.OK
 
 
+class LoopDetected(RequestError):  # noqa: N818
+    """A request that comes back here again and again (RFC 5842 section 7.2)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, 508)
+
+
 class ClientGone(TrioLBError):  # noqa: N818 -- not an error: a fact
     """The client closed or reset its connection; there is nobody left to answer."""
 

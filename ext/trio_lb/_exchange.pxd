@@ -50,7 +50,7 @@ cdef class PlainExchange(Watched):
     # The request
     cdef Buffer request         # from its first byte, and what came behind it
     cdef size_t seen            # bytes of an incomplete head that were looked at
-    cdef size_t request_length  # what of it stays in the buffer: the head, and a small body
+    cdef uint64_t request_length  # what of it stays in the buffer: the head, and a small body
     cdef Flow upload            # a streamed body on its way to the server, behind the head
     cdef bint uploading         # that is how the body goes
     cdef Buffer kept            # what went of it, as long as it might have to be sent again

@@ -43,7 +43,7 @@ cdef class PlainExchange(Watched):
             road.readiness.again(self)
 
     cdef uint64_t body_length(self) noexcept:
-        cdef size_t here = min(self.request_length, held(&self.request))
+        cdef uint64_t here = min(self.request_length, <uint64_t> held(&self.request))
         if self.head.chunked:
             return self.upload.framing.payload
         return here - self.head.length + self.upload.framing.payload

@@ -52,7 +52,7 @@ cdef BodyState feed_body(
     Body *body, const char *data, size_t length, size_t *good) noexcept nogil
 
 # Likewise `length` bytes that nobody looks at: not more than remain of a body that isn't chunked.
-cdef void pass_by(Body *body, size_t length) noexcept nogil
+cdef void pass_by(Body *body, uint64_t length) noexcept nogil
 
 
 cdef inline bint within_chunk(const Body *body) noexcept nogil:

@@ -40,7 +40,7 @@ cdef BodyState feed_body(
     return <BodyState> body.state
 
 
-cdef void pass_by(Body *body, size_t length) noexcept nogil:
+cdef void pass_by(Body *body, uint64_t length) noexcept nogil:
     body.remaining -= length
     body.payload += length
     if not body.remaining:

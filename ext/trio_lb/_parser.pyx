@@ -32,6 +32,8 @@ cdef enum:
     PORT_DIGITS = 5
     MAX_PORT = 65535
     REQUEST_ID_LENGTH = 128     # bytes at most
+    OUR_NAME = 7                # bytes of it, in Via
+    MOST_PASSES = 10            # of requests that don't go round, of all of us together
 
 
 # 1. Of both
@@ -195,9 +197,23 @@ cdef inline bint judge_request(
         and judge_connection(data, found, &head.close)
         and (limits.body < 0 or head.content_length <= limits.body)
         and not (limits.trusted and has(found, IDENTITY))
+        and not goes_round(data + head.via.start, head.via.length)
         and (not has(found, REQUEST_ID)
              or is_request_id(data + head.request_id.start, head.request_id.length))
     )
+
+
+cdef inline bint goes_round(const char *via, size_t length) noexcept nogil:
+    """Our name is in it so often that it may be a loop: see trio_lb.wire.via."""
+    cdef const char *end = via + length
+    cdef int passes = 0
+    if length < MOST_PASSES * OUR_NAME:
+        return False
+    while end - via >= OUR_NAME:
+        if same(via, b"trio-lb", OUR_NAME):
+            passes += 1
+        via += 1
+    return passes >= MOST_PASSES
 
 
 cdef inline bint is_host(const char *host, size_t length) noexcept nogil:

@@ -6,6 +6,8 @@ A pipe is borrowed while there are bytes in it. So clients that keep up share on
 others has its own until it has taken what is in it.
 """
 
+from libc.stdint cimport uint64_t
+
 cdef enum:
     PIPE_SIZE = 1024 * 1024     # bytes; smaller ones are not worth it: see docs/performance.md
     MOST_PIPES = 16             # of a process; Linux lets a user without privileges have 64 MiB
@@ -39,7 +41,7 @@ cdef enum:
 # UNABLE, 0 at the end of the stream, or how many bytes came. Less than asked for says nothing: a
 # pipe may
 # be full of small pieces.
-cdef ssize_t fill(Pipe *pipe, int fd, size_t size) noexcept nogil
+cdef ssize_t fill(Pipe *pipe, int fd, uint64_t size) noexcept nogil
 # Move all that a socket takes; how many bytes are left, FAILED, or UNABLE.
 cdef ssize_t empty(Pipe *pipe, int fd) noexcept nogil
 # Copy bytes of a pipe, which has some; how many, or FAILED.

@@ -2,6 +2,7 @@
 
 cimport cython
 from libc.errno cimport EACCES, EAGAIN, EINTR, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, errno
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 from trio_lb._sockets cimport FAILED, NOTHING
@@ -114,8 +115,8 @@ cdef void scrap(Pipe *pipe) noexcept nogil:
     free(pipe)
 
 
-cdef ssize_t fill(Pipe *pipe, int fd, size_t size) noexcept nogil:
-    cdef ssize_t count = move(fd, pipe.into, min(size, <size_t> PIPE_SIZE))
+cdef ssize_t fill(Pipe *pipe, int fd, uint64_t size) noexcept nogil:
+    cdef ssize_t count = move(fd, pipe.into, <size_t> min(size, <uint64_t> PIPE_SIZE))
     if count > 0:
         pipe.held = count
     return count

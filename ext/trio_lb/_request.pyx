@@ -1,5 +1,7 @@
 """The first stage of a plain request: it comes; see _request.pxd."""
 
+from libc.stdint cimport uint64_t
+
 from trio_lb._buffers cimport Buffer, held
 from trio_lb._exchange cimport COLLECTING, PATIENCE, PlainExchange, READING
 from trio_lb._forward cimport pick
@@ -38,6 +40,7 @@ cdef void parse(PlainExchange exchange) noexcept:
     cdef PlainRoad road = exchange.road
     cdef Buffer *buffer = &exchange.request
     cdef Verdict verdict
+    cdef uint64_t length
     if exchange.state == COLLECTING:
         collect(exchange)
         return
@@ -62,8 +65,9 @@ cdef void parse(PlainExchange exchange) noexcept:
         begin_chunks(exchange)
     elif verdict == HEAD:
         exchange.started = road.readiness.now
-        exchange.request_length = exchange.head.length + max(exchange.head.content_length, 0)
-        if exchange.head.content_length <= <ssize_t> road.replay_body \
+        length = <uint64_t> max(exchange.head.content_length, 0)
+        exchange.request_length = exchange.head.length + length
+        if length <= road.replay_body \
                 or held(buffer) >= exchange.request_length:
             collect(exchange)
         else:

@@ -101,13 +101,15 @@ cdef void begin_response(PlainExchange exchange, PlainResponse *head) noexcept:
     cdef PlainRoad road = exchange.road
     cdef double now = road.readiness.now
     cdef Buffer *out = &exchange.flow.head
+    cdef const char *date = NULL
+    if not head.dated:
+        date = road.date_line()
     exchange.last = (
         exchange.head.close or exchange.draining or road.patience.keep_alive == 0.0
         or exchange.served + 1 >= road.most_requests)
     if road.buffers.borrow(out, SMALL):
         out.end = write_response(
-            out.data, out.size, exchange.flow.body.data, head,
-            NULL if head.dated else road.date_line(), exchange.last)
+            out.data, out.size, exchange.flow.body.data, head, date, exchange.last)
     if not out.end:
         exchange.end("odd")
         return

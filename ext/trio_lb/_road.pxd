@@ -36,7 +36,7 @@ cdef class PlainRoad:
     cdef HeadLimits limits
     cdef HeadLimits limits_of_trusted   # clients that are proxies, whose claims count
     cdef Patience patience
-    cdef size_t replay_body
+    cdef uint64_t replay_body
     cdef double rate            # bytes per second that a client takes at least; 0: any
     cdef uint64_t most_requests
     cdef char id_prefix[MAX_ID]

@@ -30,7 +30,7 @@ cdef class PlainRoad:
     def __cinit__(
         self, Readiness readiness not None, Table table not None, Selection selection not None,
         list servers not None, bytes run_id not None, *, uint32_t head_limit,
-        uint32_t target_limit, uint32_t field_limit, body_limit, size_t replay_body,
+        uint32_t target_limit, uint32_t field_limit, body_limit, uint64_t replay_body,
         double client_head, double keep_alive, double body, double connect, double response,
         double half_closed, double idle, min_rate=None, most_requests=None, bint confined=False,
     ):

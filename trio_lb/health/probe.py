@@ -10,10 +10,11 @@ import trio
 from trio_lb.errors import ConnectFailed, ServerError
 from trio_lb.net.deadlines import Deadline
 from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
-from trio_lb.wire.forwarding import PSEUDONYM, request_target
+from trio_lb.wire.forwarding import request_target
 from trio_lb.wire.h11_codec import NEED_DATA, ServerSide, Signal
 from trio_lb.wire.heads import ResponseHead
 from trio_lb.wire.proxy_protocol import LOCAL, write_header
+from trio_lb.wire.via import PSEUDONYM
 
 if TYPE_CHECKING:
     from trio_lb.net.dial import Dial

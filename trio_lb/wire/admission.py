@@ -12,12 +12,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb.errors import AnsweredHere, ClientError
+from trio_lb.errors import AnsweredHere, ClientError, LoopDetected
 
 from .climbing import climbs
 from .framing import FRAMING, request_framing
 from .host import origin_form
 from .upgrade import offered
+from .via import MOST_PASSES, goes_round
 
 if TYPE_CHECKING:
     from .heads import Field, FieldLine, RequestHead
@@ -169,6 +170,7 @@ def admit(
             a declared body over `max_body`, 417 for an unknown expectation, 501 for CONNECT and
             unknown transfer codings.
         AnsweredHere: Max-Forwards lets it go no further.
+        LoopDetected: it has come through here too often (508).
     """
     method, target, version, fields = head
     said, lines = _sort_out(fields)
@@ -188,6 +190,11 @@ def admit(
         if method == b"TRACE" and (chunked or content_length):
             raise ClientError("a TRACE request has no body")
         lines = _count_down(method, lines)
+    if said.via and goes_round(said.via):
+        raise LoopDetected(
+            f"the request has passed trio-lb {MOST_PASSES} times already: "
+            "a load balancer is its own server, be it through others"
+        )
     if any(expectation != b"100-continue" for expectation in said.expectations):
         raise ClientError("the only expectation known here is 100-continue", 417)
     return AdmittedRequest(

@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .admission import END_TO_END, HOP_BY_HOP, IDENTITY, AdmittedRequest
+from .via import with_ours
 
 if TYPE_CHECKING:
     from .heads import FieldLine, ResponseHead
     from .identity import ClientIdentity
-
-#: Our name in Via (RFC 9110 section 7.6.3).
-PSEUDONYM = b"trio-lb"
 
 #: What this hop decides on in heads can't be said again behind a body (RFC 9110 section 6.5.1):
 #: a server that adds trailers to the fields of the head would believe it.
@@ -52,7 +50,7 @@ def request_lines(
         options.append(b"Upgrade")
     if options:
         lines.append((b"Connection", b", ".join(options)))
-    lines.append((b"Via", _via(request.via, request.version)))
+    lines.append((b"Via", with_ours(request.via, request.version)))
     lines += client.lines
     lines.append((b"X-Request-ID", request_id))
     return lines
@@ -95,7 +93,7 @@ def response_lines(head: ResponseHead, date: bytes | None = None) -> list[FieldL
         lines = [line for line in lines if line[0].lower() not in named_away]
     if date is not None and not any(name.lower() == b"date" for name, _ in lines):
         lines.append((b"Date", date))
-    lines.append((b"Via", _via(b", ".join(via), head.version)))
+    lines.append((b"Via", with_ours(b", ".join(via), head.version)))
     return lines
 
 
@@ -108,8 +106,3 @@ def switching_lines(head: ResponseHead) -> list[FieldLine]:
 def trailer_lines(lines: list[FieldLine]) -> list[FieldLine]:
     """The trailers of a request or a response as they may go on."""
     return [line for line in lines if line[0].lower().replace(b"_", b"-") not in _NOT_IN_TRAILERS]
-
-
-def _via(earlier: bytes | None, version: bytes) -> bytes:
-    own = version + b" " + PSEUDONYM
-    return earlier + b", " + own if earlier else own
