@@ -51,7 +51,7 @@ socket.getaddrinfo = getaddrinfo
 #: others' stops, `permitted` says.
 SETTINGS: dict[str, Any] = {
     "timeout": "4s",
-    "timeouts": {"drain": "10s", "connect": "4s"},
+    "timeouts": {"drain": "10s", "connect": "4s", "half_closed": "5s"},
     "upstream": {"idle_timeout": "1s"},
     "report_interval": "500ms",
     "health_check": {"path": "/well", "interval": "500ms", "timeout": "500ms"},

@@ -53,6 +53,7 @@ async def run_embedded(
             http_url("zero.chaos", ports[0]),
             *(http_url("127.0.0.1", port) for port in ports[1:]),
             engine=engine,
+            timeouts={"half_closed": "5s"},
             upstream={"idle_timeout": "200ms"},
             health_check={"path": "/well", "interval": "500ms", "timeout": "500ms"},
         ) as balancer:

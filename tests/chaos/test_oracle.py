@@ -335,3 +335,16 @@ def test_lines_that_no_run_should_bring_about_are_seen() -> None:
     assert quiet.unexpected([dead], failing=True) == []
     odd = [dead, "  File x.py, line 3", f"{stamp} ERROR serving 127.0.0.1 failed"]
     assert quiet.unexpected(odd, failing=False) == odd
+
+
+def test_a_client_that_has_ended_its_direction_is_served() -> None:
+    """It may be asked whether it is there, once; and is not, only if nothing comes for long."""
+    answer = seen(PLAIN, b"HTTP/1.1 100 Continue\r\n\r\n" + honest(PLAIN))
+    assert judge(PLAIN, replace(answer, half_closed=True), NOTHING) == "whole"
+    twice = replace(answer, interim=answer.interim * 2, half_closed=True)
+    with pytest.raises(WrongError, match="interim responses"):
+        judge(PLAIN, twice, NOTHING)
+    nothing = Seen(None, end=End.FIN, half_closed=True)
+    with pytest.raises(WrongError, match="none, where only"):
+        judge(PLAIN, nothing, NOTHING)
+    assert judge(PLAIN, nothing, frozenset({Circumstance.SERVER_STOPPED})) == "none"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.plan import Flavour
 
-#: Answers that take longer may lose a client that has ended its direction (it is taken for gone).
+#: Seconds: a client that ends its direction asks for nothing that takes longer altogether.
 PATIENCE = 0.3
 
 
