@@ -107,7 +107,7 @@ class ConnectFailed(ServerError):  # noqa: N818
     """No connection: refused, unreachable, timed out. Nothing was sent; any method may go on.
 
     Attributes:
-        local: this process is out of descriptors, ports or memory, which is no server's fault.
+        local: it is no server's fault: this host lacks something, or knows no address.
         refused: nobody listens there, which was said at once.
     """
 
@@ -168,6 +168,18 @@ class OutOfWatches(HostLimit):
     """ENOSPC of epoll_ctl(2)."""
 
     advice = "out of epoll watches: raise fs.epoll.max_user_watches"
+
+
+class NameUnresolved(ConnectFailed):
+    """A server's name has no address: looking it up failed, or takes long. Nobody's fault.
+
+    Attributes:
+        missing: it is said that there is no such name.
+    """
+
+    def __init__(self, reason: str, status: int = 503, *, missing: bool = False) -> None:
+        super().__init__(reason, status, local=True)
+        self.missing = missing
 
 
 class ResponseBroken(ServerError):  # noqa: N818

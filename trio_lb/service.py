@@ -21,6 +21,7 @@ from trio_lb.errors import End, HostLimit
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.listen import BACKLOG
+from trio_lb.net.moved import MovedServers
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.net.upstream_pool import UpstreamPool
 from trio_lb.proxy.connection import Ended, Proxy
@@ -94,13 +95,19 @@ class Service:
         on_ended = None if access_log is None else self._record
         self._plain = pave(profile, servers, self.deadlines)
         self._upstreams: IdleConnections = (
-            UpstreamPool(len(profile.servers), settings.idle_connections, settings.idle_timeout)
+            UpstreamPool(
+                len(profile.servers),
+                settings.idle_connections,
+                settings.idle_timeout,
+                math.inf if settings.max_age is None else settings.max_age,
+            )
             if self._plain is None
             else self._plain.upstreams
         )
         road = None if self._plain is None else self._plain.road
         self._proxy = Proxy(profile, servers, self._upstreams, self.dial, pages, on_ended, road)
         self._door = Door(profile, servers, self._upstreams, self._proxy)
+        self._moved = MovedServers(server.address for server in profile.servers)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
@@ -180,6 +187,7 @@ class Service:
                 while True:
                     await trio.sleep(_SWEEP)
                     self._upstreams.expire(trio.current_time())
+                    self._moved.close_idle(self._upstreams)
                     if self._plain is not None:
                         self._plain.road.close_idle_pipes()
         finally:

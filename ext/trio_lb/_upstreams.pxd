@@ -25,6 +25,7 @@ cdef class Upstream(Watched):
     cdef uint64_t batch         # of readiness, in which it became idle
     cdef uint64_t taken         # that in which it was taken from among the idle ones
     cdef double since           # when it became idle
+    cdef double born            # when it was connected
     cdef bint readable          # the last receive did not say that there is nothing more
     cdef bint writable          # it has been; so it is connected
     cdef bint ended             # closed by the server, or broken; bytes may still be there
@@ -46,6 +47,7 @@ cdef class Server:
     cdef Upstream top
     cdef readonly uint32_t idle
     cdef uint32_t limit
+    cdef double max_age
 
     # The one used last if it became idle at `oldest` or later, or None. It has no user yet.
     cdef Upstream take(self, double oldest)

@@ -7,6 +7,7 @@ is used: an answer to nothing (408) that has come since that look would be taken
 """
 
 cimport cython
+from libc.math cimport INFINITY
 
 from trio_lb._readiness cimport (
     BROKEN, ENDED, expect, HUNG_UP, READABLE, Readiness, Watched, WRITABLE,
@@ -47,6 +48,7 @@ cdef Upstream attend(Readiness readiness, Server server, object transport):
     cdef Upstream upstream = Upstream()
     upstream.transport = transport
     upstream.server = server
+    upstream.born = transport.born
     readiness.watch(upstream, transport.fileno())
     return upstream
 
@@ -83,13 +85,15 @@ cdef class Server:
         place: of the server in the pool.
         prefix: path of its URL, without a slash at its end.
         limit: idle connections kept.
+        max_age: seconds after which a connection is not kept any longer, however busy it is.
         dial: called without arguments, begins to connect: a Transport, and the error number of
             connect(2). Raises OSError where there can be no socket. None: the server's address
             is not one that can be connected to at once.
     """
 
     def __init__(
-        self, Readiness readiness not None, slot, place, bytes prefix not None, limit, dial
+        self, Readiness readiness not None, slot, place, bytes prefix not None, limit, dial,
+        double max_age=INFINITY,
     ):
         self.readiness = readiness
         self.slot = slot
@@ -98,6 +102,7 @@ cdef class Server:
         self.prefix_data = prefix
         self.prefix_length = len(prefix)
         self.limit = limit
+        self.max_age = max_age
         self.dial = dial
 
     def take_transport(self, double oldest):
@@ -110,9 +115,9 @@ cdef class Server:
         return None
 
     def keep_transport(self, transport, double now):
-        """Keep a connection whose last exchange is complete on both sides."""
+        """Keep a connection whose last exchange is complete on both sides, unless it is too old."""
         cdef Upstream upstream
-        if self.idle >= self.limit:
+        if self.idle >= self.limit or now - <double> transport.born >= self.max_age:
             transport.close()
             return
         try:
@@ -123,12 +128,22 @@ cdef class Server:
         upstream.since = now
         self.push(upstream)
 
-    def expire(self, double oldest):
-        """Close those that have been idle since before `oldest`."""
+    def expire(self, double now, double max_idle):
+        """Close those that have been idle for longer than `max_idle`, and those that are too old."""
         cdef Upstream upstream = self.top, older
         while upstream is not None:
             older = upstream.below
-            if upstream.since < oldest:
+            if upstream.since < now - max_idle or now - upstream.born >= self.max_age:
+                self.remove(upstream)
+                discard(upstream)
+            upstream = older
+
+    def keep_only(self, hosts):
+        """Close the idle ones that lead to other addresses than these."""
+        cdef Upstream upstream = self.top, older
+        while upstream is not None:
+            older = upstream.below
+            if upstream.transport.peer not in hosts:
                 self.remove(upstream)
                 discard(upstream)
             upstream = older
@@ -147,11 +162,12 @@ cdef class Server:
         return upstream
 
     cdef void keep(self, Upstream upstream) noexcept:
+        cdef double now = self.readiness.now
         upstream.user = None
-        if self.idle >= self.limit:
+        if self.idle >= self.limit or now - upstream.born >= self.max_age:
             discard(upstream)
             return
-        upstream.since = self.readiness.now
+        upstream.since = now
         expect(self.readiness, upstream, READABLE)
         self.push(upstream)
 

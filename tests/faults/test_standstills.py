@@ -26,6 +26,7 @@ from tests.support.standstills import LENGTH, STATES, State, stops_after, write
 from tests.support.tunnels import enter
 from trio_lb.net.deadlines import Deadline, Deadlines, loop_clock
 from trio_lb.net.dial import dial
+from trio_lb.net.resolver import Target, resolver
 from trio_lb.profile.address import parse_server_address
 
 if TYPE_CHECKING:
@@ -208,49 +209,33 @@ async def test_a_health_check_is_not_failed_by_us(when: str, autojump_clock: Moc
 async def test_a_check_that_could_not_be_sent_is_not_failed(autojump_clock: MockClock) -> None:
     """We stand still between connecting and asking."""
 
-    class Resolver(trio.abc.HostnameResolver):
-        """Is asked when a check begins."""
+    asked = 0
 
-        asked = 0
+    async def look_up(_: str) -> list[Target]:  # when a check begins
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            autojump_clock.jump(STANDSTILL)
+        return [Target(trio.socket.AF_INET, "127.0.0.1")]
 
-        async def getaddrinfo(self, *args: object, **more: object) -> list[object]:  # type: ignore[override]
-            self.asked += 1
-            if self.asked == 2:
-                autojump_clock.jump(STANDSTILL)
-            return await real(*args, **more)
-
-        async def getnameinfo(self, *_: object, **__: object) -> tuple[str, str]:
-            raise NotImplementedError
-
-    async def real(*_: object, **__: object) -> list[object]:
-        family, kind, where = trio.socket.AF_INET, trio.socket.SOCK_STREAM, ("127.0.0.1", port)
-        return [(family, kind, 0, "", where)]
-
+    resolver().look_up = look_up
     checks = {"path": "/well", "interval": "3s", "timeout": "3s", "fall": 1, "jitter": 0}
     async with open_backend(scripts.answer()) as backend:
-        port = backend.port
-        resolver = Resolver()
-        trio.socket.set_custom_hostname_resolver(resolver)
-        url = f"http://app.invalid:{port}"
+        url = f"http://app.invalid:{backend.port}"
         async with open_balancer(url, **SETTINGS | {"health_check": checks}) as balancer:
             await trio.sleep(STANDSTILL + 10)
-            assert resolver.asked > 2
+            assert asked > 2
             assert states(balancer) == ["alive"]
 
 
 async def test_dialling_goes_on_where_we_stood_still(autojump_clock: MockClock) -> None:
     looked_up = trio.Event()
 
-    class Slow(trio.abc.HostnameResolver):
-        async def getaddrinfo(self, *_: object, **__: object) -> list[object]:  # type: ignore[override]
-            await looked_up.wait()
-            where = ("127.0.0.1", listener.getsockname()[1])
-            return [(trio.socket.AF_INET, trio.socket.SOCK_STREAM, 0, "", where)]
+    async def look_up(_: str) -> list[Target]:
+        await looked_up.wait()
+        return [Target(trio.socket.AF_INET, "127.0.0.1")]
 
-        async def getnameinfo(self, *_: object, **__: object) -> tuple[str, str]:
-            raise NotImplementedError
-
-    trio.socket.set_custom_hostname_resolver(Slow())
+    resolver().look_up = look_up
     deadlines = Deadlines()
     with listen_tcp("127.0.0.1", 0) as listener:
         async with trio.open_nursery() as nursery:
@@ -263,7 +248,9 @@ async def test_dialling_goes_on_where_we_stood_still(autojump_clock: MockClock) 
                 looked_up.set()
 
             nursery.start_soon(stall)
-            transport = await dial(parse_server_address("http://app.invalid:80"), 3, deadlines)
+            port = listener.getsockname()[1]
+            url = f"http://app.invalid:{port}"
+            transport = await dial(parse_server_address(url), 3, deadlines)
             transport.close()
             nursery.cancel_scope.cancel()
 

@@ -50,6 +50,7 @@ class MemoryTransport:
         self._outgoing = outgoing
         self._deadlines = deadlines
         self.peer = peer
+        self.born = NEVER
         self.closed = False
         self.read_by = self.write_by = NEVER
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_lb.errors import ConnectFailed, ServerError
+from trio_lb.errors import ConnectFailed, NameUnresolved, ServerError
 from trio_lb.net.deadlines import Deadline
 from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
 from trio_lb.wire.forwarding import request_target
@@ -49,7 +49,8 @@ class Probe:
         """What is wrong with a server, and which key has to do with it; None if it is healthy.
 
         Raises:
-            ConnectFailed: this process is out of descriptors, ports or memory.
+            ConnectFailed: this process is out of descriptors, ports or memory, or the server's
+                name could not be looked up.
         """
         settings = self._settings
         deadline = Deadline(settings.timeout)
@@ -64,6 +65,10 @@ class Probe:
                 head = await self._ask(server, transport, deadline)
             finally:
                 transport.close()
+        except NameUnresolved as exc:
+            if not exc.missing:
+                raise
+            return f"{exc.reason} (servers[].url)"
         except ConnectFailed as exc:
             if exc.local:
                 raise

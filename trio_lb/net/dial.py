@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
 
 from trio_lb.errors import (
     ConnectFailed,
     HostLimit,
+    NameUnresolved,
     OutOfBuffers,
     OutOfDescriptors,
     OutOfMemory,
@@ -20,15 +20,25 @@ from trio_lb.errors import (
     OutOfWatches,
 )
 
+from .resolver import resolver
 from .transport import VANISHED_AFTER, SocketTransport, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trio_lb.profile import Address
 
     from .deadlines import Deadlines
     from .transport import Transport
+
+#: Where connect(2) goes: the path of a unix socket, or what `socket` has for an IP address.
+_Where: TypeAlias = str | tuple[Any, ...]
+
+#: And its family.
+_Place: TypeAlias = tuple[int, _Where]
+
+#: Of an address of a name before the next one is tried as well; seconds (RFC 8305 section 8).
+_HEAD_START = 0.25
 
 _FULL_BACKLOG_PAUSE = 0.005
 
@@ -62,22 +72,29 @@ async def dial(
     """Connect to a server.
 
     Args:
-        address: where; a name is resolved anew (in a thread), and its addresses are raced as
-            RFC 8305 has it.
+        address: where; the addresses of a name (`trio_lb.net.resolver`) are tried in turn, each
+            a moment after the one before it (RFC 8305 section 5).
         seconds: how long all of it may take.
         deadlines: who looks after the waits of the connection.
         vanished_after: see `tune`.
 
     Raises:
-        ConnectFailed: refused, unreachable, unresolvable or too slow; nothing is left open. The
+        ConnectFailed: refused, unreachable or too slow; nothing is left open. The
             status is 504 where it took too long, 503 where we ran out of something, else 502.
+        NameUnresolved: its name has no address.
     """
+    places: Sequence[_Place] = ()
     with deadlines.limit(seconds):
         try:
-            sock = await _connect(address, vanished_after)
+            places = await _places_of(address)
+            sock, peer = await _connect(places, vanished_after)
         except OSError as exc:
             raise connect_failed(exc) from exc
-        return SocketTransport(sock, address.host or "unix:", deadlines)
+        transport = SocketTransport(sock, peer, deadlines)
+        transport.born = trio.current_time()
+        return transport
+    if not places:
+        raise NameUnresolved("connect: looking the name up takes too long", 504)
     raise connect_too_slow(seconds)
 
 
@@ -114,28 +131,71 @@ def dial_at_once(
 
     def begin() -> tuple[SocketTransport, int]:
         sock = _new_socket(family, vanished_after)
-        return SocketTransport(sock, peer, deadlines), sock.connect_ex(target)
+        transport = SocketTransport(sock, peer, deadlines)
+        transport.born = trio.current_time()
+        return transport, sock.connect_ex(target)
 
     return begin
 
 
-def _place(address: Address) -> tuple[int, str | tuple[str, int]] | None:
+def _place(address: Address) -> _Place | None:
     """Family and address for connect(2); None for a name."""
     if address.unix is not None:
         return socket.AF_UNIX, address.unix
-    try:
-        literal = ipaddress.ip_address(address.host)
-    except ValueError:
+    if address.named:
         return None
-    family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     return family, (address.host, address.port)
 
 
-async def _connect(address: Address, vanished_after: float) -> socket.socket:
-    where = _place(address)
-    if where is None:
-        return await _connect_name(address.host, address.port, vanished_after)
-    return await _connect_one(*where, vanished_after)
+async def _places_of(address: Address) -> Sequence[_Place]:
+    place = _place(address)
+    if place is not None:
+        return [place]
+    targets = await resolver().resolve(address.host, str(address))
+    return [(family, (host, address.port, *rest)) for family, host, rest in targets]
+
+
+async def _connect(places: Sequence[_Place], vanished_after: float) -> tuple[socket.socket, str]:
+    """A connection to the first of some places that can be had, and the address of that."""
+    if len(places) == 1:
+        [place] = places
+        return await _connect_one(*place, vanished_after), _host_of(place)
+    won: list[tuple[socket.socket, str]] = []
+    failures: list[OSError] = []
+
+    async def attempt(place: _Place, ended: trio.Event) -> None:
+        try:
+            sock = await _connect_one(*place, vanished_after)
+        except OSError as exc:
+            failures.append(exc)
+            ended.set()
+            return
+        if won:  # at the same moment as another one
+            sock.close()
+            return
+        won.append((sock, _host_of(place)))
+        nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for place in places:
+                ended = trio.Event()
+                nursery.start_soon(attempt, place, ended)
+                with trio.move_on_after(_HEAD_START):
+                    await ended.wait()
+    except BaseException:
+        for sock, _ in won:
+            sock.close()
+        raise
+    if won:
+        return won[0]
+    raise failures[0]
+
+
+def _host_of(place: _Place) -> str:
+    where = place[1]
+    return "unix:" if isinstance(where, str) else str(where[0])
 
 
 def _new_socket(family: int, vanished_after: float) -> socket.socket:
@@ -149,9 +209,7 @@ def _new_socket(family: int, vanished_after: float) -> socket.socket:
     return sock
 
 
-async def _connect_one(
-    family: int, target: str | tuple[str, int], vanished_after: float
-) -> socket.socket:
+async def _connect_one(family: int, target: _Where, vanished_after: float) -> socket.socket:
     sock = _new_socket(family, vanished_after)
     try:
         # A unix socket whose backlog is full says EAGAIN, and nothing tells when it has room.
@@ -167,26 +225,3 @@ async def _connect_one(
         sock.close()
         raise
     return sock
-
-
-async def _connect_name(host: str, port: int, vanished_after: float) -> socket.socket:
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except socket.gaierror as exc:
-        raise OSError(exc.errno, "the name does not resolve") from exc
-    except OSError as exc:
-        raise _first_reason(exc) from exc
-    sock = socket.socket(fileno=stream.socket.detach())
-    sock.setblocking(False)
-    tune(sock, vanished_after)
-    return sock
-
-
-def _first_reason(exc: OSError) -> OSError:
-    """Of what was said of a name's several addresses, what was said of the first."""
-    cause = exc.__cause__
-    while isinstance(cause, ExceptionGroup):
-        cause = cause.exceptions[0]
-    if isinstance(cause, OSError) and cause.errno is not None:
-        return OSError(cause.errno, os.strerror(cause.errno))
-    return exc

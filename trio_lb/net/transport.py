@@ -59,6 +59,9 @@ class Transport(Protocol):
     peer: str
     """The other end's IP address, or `unix:`."""
 
+    born: float
+    """When a server's connection was made, on Trio's clock; `NEVER` for a client's."""
+
     def ends(self) -> tuple[End, End]:
         """The peer's end and ours; a port that can't be told any more is 0."""
 
@@ -188,6 +191,7 @@ class SocketTransport:
         "_port",
         "_sock",
         "_waited",
+        "born",
         "peer",
         "read_by",
         "write_by",
@@ -202,6 +206,7 @@ class SocketTransport:
         self._drained = True  # as far as we know: most receives come right after a wait
         self._deadlines = deadlines
         self.peer = peer
+        self.born = NEVER
         self.read_by = self.write_by = NEVER
 
     def __repr__(self) -> str:

@@ -8,9 +8,12 @@ retry rules of `trio_lb.proxy` cover.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .transport import Transport
 
 
@@ -26,6 +29,9 @@ class IdleConnections(Protocol):
         """See `UpstreamPool`."""
 
     def expire(self, now: float) -> None:
+        """See `UpstreamPool`."""
+
+    def keep_only(self, server: int, hosts: frozenset[str]) -> None:
         """See `UpstreamPool`."""
 
     def drop(self, server: int) -> None:
@@ -51,12 +57,16 @@ class UpstreamPool:
         servers: how many there are; a server is called by its index.
         limit: idle connections kept for each.
         max_idle: seconds after which an idle connection is closed.
+        max_age: seconds after which a connection is not kept any longer, however busy it is.
     """
 
-    def __init__(self, servers: int, limit: int, max_idle: float) -> None:
+    def __init__(
+        self, servers: int, limit: int, max_idle: float, max_age: float = math.inf
+    ) -> None:
         self._idle: list[list[_Idle]] = [[] for _ in range(servers)]
         self._limit = limit
         self._max_idle = max_idle
+        self._max_age = max_age
 
     def take(
         self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
@@ -84,10 +94,13 @@ class UpstreamPool:
         return None
 
     def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
-        """Keep a connection whose last exchange is complete on both sides.
+        """Keep a connection whose last exchange is complete on both sides, unless it is too old.
 
         Over the limit the oldest one is closed: its client, if it is for one, may have left.
         """
+        if now - transport.born >= self._max_age:
+            transport.close()
+            return
         idle = self._idle[server]
         idle.append(_Idle(transport, now, announced))
         if len(idle) > self._limit:
@@ -95,17 +108,29 @@ class UpstreamPool:
 
     def expire(self, now: float) -> None:
         """Close what is too old, or was closed by its server."""
-        oldest = now - self._max_idle
-        for server, idle in enumerate(self._idle):
-            if not idle:
-                continue
-            good = []
-            for entry in idle:
-                if entry.since >= oldest and entry.transport.peek() is None:
-                    good.append(entry)
-                else:
-                    entry.transport.close()
-            self._idle[server] = good
+        since, born = now - self._max_idle, now - self._max_age
+        for server in range(len(self._idle)):
+            self._keep(
+                server,
+                lambda each: (
+                    each.since >= since
+                    and each.transport.born > born
+                    and each.transport.peek() is None
+                ),
+            )
+
+    def keep_only(self, server: int, hosts: frozenset[str]) -> None:
+        """Close the idle connections to a server that lead to other addresses than these."""
+        self._keep(server, lambda each: each.transport.peer in hosts)
+
+    def _keep(self, server: int, good: Callable[[_Idle], bool]) -> None:
+        kept = []
+        for each in self._idle[server]:
+            if good(each):
+                kept.append(each)
+            else:
+                each.transport.close()
+        self._idle[server] = kept
 
     def drop(self, server: int) -> None:
         """Close all idle connections to a server that was taken out."""

@@ -24,7 +24,7 @@ class WatchedPool:
     None of them begins with a PROXY header: what is announced by one is not for all clients.
 
     Args:
-        servers: in the pool's order; they know how many idle ones are kept.
+        servers: in the pool's order; they know how many idle ones are kept, and how long.
         max_idle: seconds after which an idle connection is closed.
     """
 
@@ -45,7 +45,10 @@ class WatchedPool:
 
     def expire(self, now: float) -> None:
         for server in self._servers:
-            server.expire(now - self._max_idle)
+            server.expire(now, self._max_idle)
+
+    def keep_only(self, server: int, hosts: frozenset[str]) -> None:
+        self._servers[server].keep_only(hosts)
 
     def drop(self, server: int) -> None:
         self._servers[server].close()

@@ -55,6 +55,11 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
     @property
+    def named(self) -> bool:
+        """Its host is a name, which has to be looked up."""
+        return self.unix is None and _maybe_ip(self.host) is None
+
+    @property
     def authority(self) -> str:
         """What a request's Host field says of it: the port only where it isn't the scheme's."""
         if self.unix is not None:

@@ -220,6 +220,13 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "(5 s in uvicorn and Node.js), so that none is closed just when it is used."
         ),
     ] = 4.0
+    max_age: Annotated[
+        Duration | None,
+        Meta(
+            description="How long one is kept at all, however busy: then requests reach the "
+            "addresses that the server's name has by now. off means for ever."
+        ),
+    ] = 600.0
 
 
 class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -59,6 +60,7 @@ def pave(profile: Profile, servers: ServerPool, deadlines: Deadlines) -> Paving 
             place=place,
             prefix=server.address.path.encode("ascii").rstrip(b"/"),
             limit=upstream.idle_connections,
+            max_age=math.inf if upstream.max_age is None else upstream.max_age,
             dial=dial_at_once(server.address, deadlines, timeouts.body),
         )
         for place, (slot, server) in enumerate(zip(slots, servers.servers, strict=True))

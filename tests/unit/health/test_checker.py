@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
+from trio_lb.net.resolver import Target, resolver
 from trio_lb.wire.proxy_protocol import LOCAL
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 ALIVE, DEAD = State.ALIVE, State.DEAD
 
+NOBODYS = "Name or service not known"
 HINT = "set health_check.path, or health_check.statuses if that is healthy"
 
 
@@ -480,6 +483,10 @@ async def test_a_check_from_before_the_failure_brings_nobody_back(
 
 
 async def test_a_server_that_cannot_be_reached_at_all() -> None:
+    async def look_up(_: str) -> list[Target]:
+        raise socket.gaierror(socket.EAI_NONAME, NOBODYS)
+
+    resolver().look_up = look_up
     urls = ["http://no-such-host.invalid", f"unix:/nowhere/{free_port()}", "http://[::1]:1"]
     async with checking(*urls, http_url("127.0.0.1", free_port())) as checked:
         assert checked.pool.alive_count == 0
@@ -487,7 +494,7 @@ async def test_a_server_that_cannot_be_reached_at_all() -> None:
             "first health check: connect: Connection refused",
             "first health check: connect: Connection refused",
             "first health check: connect: No such file or directory",
-            "first health check: connect: the name does not resolve",
+            f"first health check: connect: the name does not resolve: {NOBODYS} (servers[].url)",
         ]
 
 

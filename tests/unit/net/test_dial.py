@@ -13,9 +13,10 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.net import black_hole, free_port, http_url
-from trio_lb.errors import ConnectFailed
+from trio_lb.errors import ConnectFailed, NameUnresolved
 from trio_lb.net.deadlines import NEVER, TICK, Deadlines
 from trio_lb.net.dial import dial
+from trio_lb.net.resolver import Target, resolver
 from trio_lb.net.transport import receive, send
 from trio_lb.profile.address import parse_server_address
 
@@ -79,16 +80,62 @@ async def test_refused(kind: str, tmp_path: Path, deadlines: Deadlines) -> None:
 
 
 async def test_a_name_that_is_nobodys(deadlines: Deadlines) -> None:
-    class NoNames(trio.abc.HostnameResolver):
-        async def getaddrinfo(self, *_: object, **__: object) -> list[object]:  # type: ignore[override]
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    async def look_up(_: str) -> list[Target]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-        async def getnameinfo(self, *_: object, **__: object) -> tuple[str, str]:
-            raise NotImplementedError
-
-    trio.socket.set_custom_hostname_resolver(NoNames())
-    with pytest.raises(ConnectFailed, match=r"^connect: the name does not resolve$"):
+    resolver().look_up = look_up
+    text = r"^connect: the name does not resolve: Name or service not known$"
+    with pytest.raises(NameUnresolved, match=text) as caught:
         await dial(parse_server_address("http://app.invalid:80"), 5, deadlines)
+    assert caught.value.missing
+    assert caught.value.local
+
+
+async def test_a_look_up_without_an_end_is_not_the_servers_fault(
+    deadlines: Deadlines, autojump_clock: MockClock
+) -> None:
+    async def look_up(_: str) -> list[Target]:
+        await trio.sleep_forever()
+
+    resolver().look_up = look_up
+    for seconds in (1.0, 2.0, 2.0):  # the third does not wait for what hangs
+        with pytest.raises(NameUnresolved, match="takes too long") as caught:
+            await dial(parse_server_address("http://app.invalid:80"), seconds, deadlines)
+        assert not caught.value.missing
+    assert 3 <= trio.current_time() < 3.3
+
+
+async def test_all_addresses_of_a_name_are_tried(
+    deadlines: Deadlines, autojump_clock: MockClock
+) -> None:
+    """One refuses, one does not answer, and the third one is there."""
+    addresses: list[Target] = []
+
+    async def look_up(_: str) -> list[Target]:
+        return addresses
+
+    resolver().look_up = look_up
+    with black_hole() as url, contextlib.closing(socket.socket()) as listener:
+        port = int(url.rpartition(":")[2])
+        listener.bind(("127.0.0.9", port))
+        listener.listen()
+        hosts = ["127.0.0.8", "127.0.0.1", "127.0.0.9"]
+        addresses += [Target(socket.AF_INET, host) for host in hosts]
+        transport = await dial(parse_server_address(f"http://app.invalid:{port}"), 2, deadlines)
+        assert transport.peer == "127.0.0.9"
+        transport.close()
+    assert trio.current_time() < 0.5
+
+
+async def test_the_first_address_says_why_none_could_be_reached(deadlines: Deadlines) -> None:
+    async def look_up(_: str) -> list[Target]:
+        return [Target(socket.AF_INET, "127.0.0.1"), Target(socket.AF_INET, "127.0.0.2")]
+
+    resolver().look_up = look_up
+    with pytest.raises(ConnectFailed, match=r"^connect: Connection refused$") as caught:
+        await dial(parse_server_address(f"http://app.invalid:{free_port()}"), 2, deadlines)
+    assert caught.value.refused
+    assert not caught.value.local
 
 
 async def test_too_slow_is_a_gateway_timeout(

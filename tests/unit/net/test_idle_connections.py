@@ -75,7 +75,7 @@ async def test_any_of_them_may_go(seed: int) -> None:
                 await eventually(lambda n=number: connections.near[n].fileno() < 0)  # type: ignore[misc]
                 assert connections.server.idle == len(connections.open())
             nursery.cancel_scope.cancel()
-        connections.server.expire(4.0)
+        connections.server.expire(4.0, 0.0)
         left = connections.open()
         assert connections.server.idle == len(left)
         assert all(each.fileno() >= 0 for each in left)
