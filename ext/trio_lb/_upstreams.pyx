@@ -129,7 +129,7 @@ cdef class Server:
         self.push(upstream)
 
     def expire(self, double now, double max_idle):
-        """Close those that have been idle for longer than `max_idle`, and those that are too old."""
+        """Close those that have been idle for longer than `max_idle`, or exist for too long."""
         cdef Upstream upstream = self.top, older
         while upstream is not None:
             older = upstream.below
