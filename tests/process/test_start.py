@@ -129,7 +129,7 @@ async def test_with_all_dead_it_starts_and_answers_503(tmp_path: Path) -> None:
     async with start(tmp_path, http_url("127.0.0.1", free_port())) as (child, url):
         assert "0 alive" in child.lines[-1]
         response = await request(url)
-        assert (response.status, response.header("retry-after")) == (503, "10")
+        assert (response.status, response.header("retry-after")) == (503, "1")
         child.signal(signal.SIGTERM)
         assert await child.wait() == 0
 

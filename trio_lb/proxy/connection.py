@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from contextlib import nullcontext
 from heapq import nsmallest
@@ -320,8 +319,7 @@ class Proxy:
             return exchange
         retry_after = None
         if isinstance(error, NoServer):
-            full = self._servers.alive_count > 0
-            retry_after = 1 if full else math.ceil(self._profile.health_check.interval)
+            retry_after = 1  # who is full has room soon, and who is dead is checked all the time
             self._tell(exchange)
         answer = error_answer(
             error.status,
