@@ -47,6 +47,12 @@ workers: 1
             assert any(SECRET in seen.target for seen in backend.requests)
             await until(lambda: (tmp_path / SECRET / "access.log").exists())
             assert SECRET not in (tmp_path / SECRET / "access.log").read_text()
+            path.write_text(profile.replace("statuses: 100-599", "statuses: 299"))
+            balancer.signal(signal.SIGHUP)
+            await balancer.wait_line(r"GET .*/\$\{SECRET\}/ answered 200")
+            path.write_text(profile)
+            balancer.signal(signal.SIGHUP)
+            await balancer.wait_line("dead -> alive")
             (tmp_path / SECRET / "access.log").unlink()
             (tmp_path / SECRET / "access.log").mkdir()
             assert (await request(address)).status == 200

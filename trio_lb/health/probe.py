@@ -91,7 +91,9 @@ class Probe:
         """What a server was asked, as people may be shown it."""
         port = self._settings.port
         where = f" on port {port}" if port is not None else ""
-        return f"{self._settings.method} {server.address.path}{self._shown_path}{where}"
+        address = server.address
+        prefix = address.written or address.path  # the text of it where the environment has a part
+        return f"{self._settings.method} {prefix}{self._shown_path}{where}"
 
     def _fields(self, server: Server) -> list[FieldLine]:
         host = self._settings.host or server.address.authority
