@@ -40,6 +40,8 @@ class Probe:
         self._settings = profile.health_check
         self._dial = dial
         self._shown_path = profile.shown("health_check.path")
+        port = self._settings.port
+        self._shown_port = "" if port is None else f" on port {profile.shown('health_check.port')}"
         self._lines = [
             (name.encode("ascii"), value.encode("ascii"))
             for name, value in self._settings.headers.items()
@@ -56,7 +58,7 @@ class Probe:
         deadline = Deadline(settings.timeout)
         address = server.address
         if settings.port is not None:
-            address = replace(address, port=settings.port, written="")
+            address = replace(address, port=settings.port)
         try:
             transport = await self._dial(address, settings.timeout)
             try:
@@ -89,11 +91,9 @@ class Probe:
 
     def _asked(self, server: Server) -> str:
         """What a server was asked, as people may be shown it."""
-        port = self._settings.port
-        where = f" on port {port}" if port is not None else ""
         address = server.address
         prefix = address.written or address.path  # the text of it where the environment has a part
-        return f"{self._settings.method} {prefix}{self._shown_path}{where}"
+        return f"{self._settings.method} {prefix}{self._shown_path}{self._shown_port}"
 
     def _fields(self, server: Server) -> list[FieldLine]:
         host = self._settings.host or server.address.authority

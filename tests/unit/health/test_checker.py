@@ -227,11 +227,16 @@ async def test_what_came_from_the_environment_is_in_no_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SECRET", "/hidden")
-    async with (
-        open_backend(scripts.answer(b"", 500)) as backend,
-        checking(backend.url, path="${SECRET}") as checked,
-    ):
-        assert checked.reasons == [f"first health check: GET ${{SECRET}} answered 500: {HINT}"]
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    async with open_backend(scripts.answer(b"", 500)) as backend:
+        monkeypatch.setenv("PORT", str(backend.port))
+        checks = checking(
+            backend.url.replace("127.0.0.1", "${HOST}"), path="${SECRET}", port="${PORT}"
+        )
+        async with checks as checked:
+            [reason] = checked.reasons
+        where = f"http://${{HOST}}:{backend.port}${{SECRET}} on port ${{PORT}}"
+        assert reason == f"first health check: GET {where} answered 500: {HINT}"
         assert backend.requests[0].target == "/hidden"
 
 
