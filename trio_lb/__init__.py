@@ -9,11 +9,13 @@ async with trio_lb.open_load_balancer("profile.yaml") as lb:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from .errors import ListenError, TrioLBError
+# Nothing is imported before it is needed: Ctrl-C is not silent before `__main__.main` runs.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from .errors import ListenError, TrioLBError
     from .load_balancer import LoadBalancer, open_load_balancer
     from .profile import (
         Address,
@@ -47,12 +49,14 @@ __all__ = [
 _HOMES = {
     "Address": "profile",
     "HealthCheck": "profile",
+    "ListenError": "errors",
     "LoadBalancer": "load_balancer",
     "Profile": "profile",
     "ProfileError": "profile",
     "Server": "profile",
     "ServerStatistics": "report.statistics",
     "Statistics": "report.statistics",
+    "TrioLBError": "errors",
     "WorkerStatistics": "report.statistics",
     "load_profile": "profile",
     "open_load_balancer": "load_balancer",

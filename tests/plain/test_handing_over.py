@@ -291,6 +291,9 @@ async def test_the_times_of_the_access_log_are_those_of_the_whole_request(
         # the time that the last lines may take.
         mock_clock.autojump_threshold = math.inf
     records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:  # what became of the attempt is what became of the request
+        outcomes = [attempt["outcome"] for attempt in record["attempts"]]
+        assert outcomes == [record["reason"] or "ok"] * (record["ended"] != "refused")
     seen = [
         (record["target"], record["status"], record["ended"], record["bytes_sent"] > 0)
         for record in records

@@ -66,7 +66,7 @@ class Departures:
         finally:
             self._watched.discard(watch)
         if watch.scope.cancelled_caught:
-            raise ClientGone(watch.reason)
+            raise ClientGone(exchange.left)
 
     async def watch_forever(self) -> Never:
         """Look, until cancelled."""
@@ -82,14 +82,13 @@ class Departures:
 class _Watch:
     """One exchange that is looked after; its scope is cancelled when its client has left."""
 
-    __slots__ = ("_asked", "_ended", "_exchange", "_half_closed", "reason", "scope")
+    __slots__ = ("_asked", "_ended", "_exchange", "_half_closed", "scope")
 
     def __init__(self, exchange: Exchange, half_closed: float) -> None:
         self._exchange = exchange
         self._half_closed = half_closed
         self._ended = NEVER  # when it was seen that the client has sent its last byte
         self._asked = False
-        self.reason = ""
         self.scope = trio.CancelScope()
 
     def look(self, now: float) -> None:
@@ -121,5 +120,5 @@ class _Watch:
             self._left("the client closed its connection before it had its answer")
 
     def _left(self, reason: str) -> None:
-        self.reason = reason
+        self._exchange.left = reason
         self.scope.cancel()

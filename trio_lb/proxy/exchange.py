@@ -58,13 +58,14 @@ class Exchange:
         bytes_tunnelled: what the client sent behind a 101.
         end: how it ended, as far as no exception says so: `OK`, or how a tunnel did.
         ended: the same for people: `ok`, or why what came behind a 101 was cut.
+        left: why its client is known to have left; empty: it is not.
         tries: the attempts so far.
         inquiry: into the failures of servers, if there were any.
     """
 
     __slots__ = (
         "body", "bytes_sent", "bytes_tunnelled", "client", "end", "ended", "inquiry",
-        "request", "request_id", "started", "status", "tries",
+        "left", "request", "request_id", "started", "status", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,7 @@ class Exchange:
         self.bytes_tunnelled = 0
         self.end = End.OK
         self.ended = "ok"
+        self.left = ""
         self.tries: list[Try] = []
         self.inquiry: Inquiry | None = None
 

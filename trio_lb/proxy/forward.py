@@ -258,7 +258,7 @@ class Forwarder:
         request = exchange.request
         lines = request_lines(request, identity, exchange.request_id, self._authorities[slot])
         target = request_target(request.target, self._prefixes[slot])
-        outcome = "ended"
+        outcome = "failed"
         try:
             switching = await attempt(exchange, upstream, reservation, target, lines, started)
             if switching is not None:
@@ -267,6 +267,9 @@ class Forwarder:
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)
+            raise
+        except trio.Cancelled:
+            outcome = exchange.left or "cancelled"
             raise
         finally:
             now = trio.current_time()

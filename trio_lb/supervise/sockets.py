@@ -76,8 +76,8 @@ class ListeningSockets:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where clients connect, with real ports."""
-        return tuple(queue[0].address.url for queue in self._all())
+        """Where clients connect, with real ports; `*` once, for IPv4 and IPv6."""
+        return tuple(dict.fromkeys(queue[0].address.url for queue in self._all()))
 
     async def open(self, listen: tuple[Listen, ...], workers: int) -> None:
         """Bind what is missing of this for so many workers; `commit` or `undo` follows.

@@ -4,7 +4,7 @@ A server below a path (`http://host/public`) is sent the client's path behind it
 dot segments afterwards (RFC 3986 section 5.2.4). How it decodes and separates them is not known
 here, so the worst that any reading makes of a path counts: `%2e` is a dot; a backslash, `%5c` and
 `%2f` separate, or do not; what is behind a `;` belongs to its segment, or does not; empty segments
-are merged.
+are merged; a NUL, a `?` or a `#` that comes out of an escape ends the path, or does not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from urllib.parse import unquote_to_bytes
 _ROUNDS = 3
 
 _SEPARATORS = re.compile(rb"[/\\]")
+#: What comes behind these in a segment, or in the whole path, may not count.
+_ENDS = re.compile(rb"[;\0?#]")
 _NAMELESS = (b"", b".", b"..")
 
 
@@ -40,7 +42,7 @@ def _least(segment: bytes) -> int:
     """By how much a segment leads down, at the least; negative: it may lead up."""
     for _ in range(_ROUNDS):
         segment = unquote_to_bytes(segment)
-    ups: int = sum(part.partition(b";")[0] == b".." for part in _SEPARATORS.split(segment))
+    ups: int = sum(_ENDS.split(part, 1)[0] == b".." for part in _SEPARATORS.split(segment))
     if ups:
         return -ups  # what it may lead down before that counts for nothing
     names = _SEPARATORS.split(segment.partition(b";")[0])

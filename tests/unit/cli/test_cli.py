@@ -102,6 +102,18 @@ def test_version_and_help_do_not_import_what_they_do_not_need() -> None:
         assert "trio-lb " in output
 
 
+def test_next_to_nothing_is_imported_before_ctrl_c_is_silent() -> None:
+    code, _, errors = _python(
+        "-c",
+        "import __future__, signal, sys\n"
+        "before = set(sys.modules)\n"
+        "import trio_lb.__main__\n"
+        "new = set(sys.modules) - before\n"
+        "assert new == {'trio_lb', 'trio_lb.__main__'}, new",
+    )
+    assert (code, errors) == (0, "")
+
+
 def test_check_prints_the_resolved_profile(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

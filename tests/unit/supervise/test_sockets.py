@@ -54,6 +54,14 @@ async def test_each_worker_has_a_socket_of_its_own() -> None:
         assert sockets.addresses == (str(mine[0][0].address),)
 
 
+async def test_every_interface_is_one_address() -> None:
+    with listening() as sockets:
+        everywhere = parse_listen_address("http://*:0")
+        await sockets.open(at(everywhere, ANY), 2)
+        assert len(sockets.addresses) == 2
+        assert sum(address.startswith("http://*:") for address in sockets.addresses) == 1
+
+
 @pytest.mark.parametrize("counts", [(4, 2), (4, 3, 1), (1, 4, 2, 3)])
 async def test_no_socket_is_without_a_worker(counts: tuple[int, ...]) -> None:
     with listening() as sockets:

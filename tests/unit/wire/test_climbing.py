@@ -46,6 +46,9 @@ CLIMBING = [
     b"/%2%65%2%65/admin",
     b"/%%32%65./admin",
     b"/..?a",
+    b"/..%00/admin",
+    b"/..%3fa/admin",
+    b"/..%23/admin",
 ]
 HARMLESS = [
     b"/",
@@ -89,8 +92,8 @@ def test_it_is_refused_where_servers_are_below_a_path_and_there_alone(target: by
 def readings(path: bytes) -> Iterator[list[bytes]]:
     """The segments of a path, as servers may read them before they resolve dot segments."""
     subsets = chain.from_iterable(combinations(ESCAPED_SEPARATORS, n) for n in range(4))
-    for separators, decodings, parameters, merges in product(
-        list(subsets), range(3), ("kept", "raw", "decoded"), (False, True)
+    for separators, decodings, parameters, merges, cuts in product(
+        list(subsets), range(3), ("kept", "raw", "decoded"), (False, True), (False, True)
     ):
         read = re.sub(rb";[^/]*", b"", path) if parameters == "raw" else path
         segments = read.split(b"/")[1:]
@@ -105,6 +108,8 @@ def readings(path: bytes) -> Iterator[list[bytes]]:
                 segments = [unquote_to_bytes(segment) for segment in segments]
         if parameters == "decoded":
             segments = [segment.partition(b";")[0] for segment in segments]
+        if cuts:
+            segments = re.split(rb"[\0?#]", b"/".join(segments))[0].split(b"/")
         yield [segment for segment in segments if segment] if merges else segments
 
 
