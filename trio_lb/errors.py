@@ -127,13 +127,16 @@ class HostLimit(ConnectFailed):
     Attributes:
         advice: what is lacking and what helps, for logs.
         closing_helps: idle connections that are closed give back what is lacking.
+        connected: it was lacking for a connection that exists, on which something may have been
+            sent.
     """
 
     advice = ""
     closing_helps = True
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, connected: bool = False) -> None:
         super().__init__(reason, 503, local=True)
+        self.connected = connected
 
 
 class OutOfDescriptors(HostLimit):

@@ -20,6 +20,7 @@ from trio_lb.balance import ServerPool, State, StateChange
 from trio_lb.errors import End, HostLimit
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
+from trio_lb.net.host_limits import tell
 from trio_lb.net.listen import BACKLOG
 from trio_lb.net.moved import MovedServers
 from trio_lb.net.nurseries import open_bare_nursery
@@ -43,9 +44,6 @@ log = logging.getLogger("trio_lb.service")
 
 #: How often idle upstream connections, and pipes, are looked through; seconds.
 _SWEEP = 1.0
-
-#: What this host lacks is told so often, each kind; seconds.
-_TOLD_EVERY = 1.0
 
 #: Until connections that were told to go have gone, seconds.
 _BREATH = 0.01
@@ -90,7 +88,6 @@ class Service:
         for listener in (*listeners, *spare):
             listener.tune(profile.timeouts.body)
         self.dial = self._dial
-        self._told: dict[type[HostLimit], float] = {}
         settings = profile.upstream
         on_ended = None if access_log is None else self._record
         self._plain = pave(profile, servers, self.deadlines)
@@ -215,17 +212,11 @@ class Service:
         try:
             return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
         except HostLimit as exc:
-            self._tell(exc)
+            tell(exc)
             if not (exc.closing_helps and self._door.free_descriptors()):
                 raise
         await trio.sleep(_BREATH)
         return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
-
-    def _tell(self, limit: HostLimit) -> None:
-        now = trio.current_time()
-        if now - self._told.get(type(limit), -math.inf) >= _TOLD_EVERY:
-            self._told[type(limit)] = now
-            log.warning("%s (%s)", limit.advice, limit.reason)
 
     def _take_queue(self, listener: Listener) -> None:
         """Accept those who are in the queue already, as far as there are places."""

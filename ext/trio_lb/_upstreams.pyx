@@ -115,16 +115,16 @@ cdef class Server:
         return None
 
     def keep_transport(self, transport, double now):
-        """Keep a connection whose last exchange is complete on both sides, unless it is too old."""
+        """Keep a connection whose last exchange is complete on both sides, unless it is too old.
+
+        Raises:
+            OSError: it can't be watched, and is its caller's to close.
+        """
         cdef Upstream upstream
         if self.idle >= self.limit or now - <double> transport.born >= self.max_age:
             transport.close()
             return
-        try:
-            upstream = attend(self.readiness, self, transport)
-        except OSError:     # no memory in the kernel: one connection less to reuse
-            transport.close()
-            return
+        upstream = attend(self.readiness, self, transport)
         upstream.since = now
         self.push(upstream)
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from trio_lb.balance import HealthTracker, ServerPool, State
-from trio_lb.errors import ConnectFailed
+from trio_lb.errors import ConnectFailed, HostLimit
+from trio_lb.net.host_limits import tell
 
 from .probe import Probe
 from .schedule import Schedule
@@ -261,4 +262,7 @@ class HealthChecker:
 
 def _not_checked(name: str, exc: ConnectFailed) -> None:
     """It is not known to be the server's fault: its state stays."""
+    if isinstance(exc, HostLimit):
+        tell(exc)
+        return
     log.warning("server %s could not be checked: %s", name, exc.reason)

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import trio
 
-from trio_lb.errors import (
-    ConnectFailed,
-    HostLimit,
-    NameUnresolved,
-    OutOfBuffers,
-    OutOfDescriptors,
-    OutOfMemory,
-    OutOfPorts,
-    OutOfWatches,
-)
+from trio_lb.errors import ConnectFailed, NameUnresolved
 
+from .host_limits import host_limit
 from .resolver import resolver
 from .transport import VANISHED_AFTER, SocketTransport, tune
 
@@ -41,16 +33,6 @@ _Place: TypeAlias = tuple[int, _Where]
 _HEAD_START = 0.25
 
 _FULL_BACKLOG_PAUSE = 0.005
-
-#: What this host lacks, by the error that says so.
-_LIMITS: dict[int | None, type[HostLimit]] = {
-    errno.EMFILE: OutOfDescriptors,
-    errno.ENFILE: OutOfDescriptors,
-    errno.EADDRNOTAVAIL: OutOfPorts,
-    errno.ENOMEM: OutOfMemory,
-    errno.ENOBUFS: OutOfBuffers,
-    errno.ENOSPC: OutOfWatches,
-}
 
 #: ENOENT: a unix socket that is not there.
 _NOBODY_THERE = (errno.ECONNREFUSED, errno.ENOENT)
@@ -84,10 +66,11 @@ async def dial(
         NameUnresolved: its name has no address.
     """
     places: Sequence[_Place] = ()
+    failures: list[OSError] = []
     with deadlines.limit(seconds):
         try:
             places = await _places_of(address)
-            sock, peer = await _connect(places, vanished_after)
+            sock, peer = await _connect(places, vanished_after, failures)
         except OSError as exc:
             raise connect_failed(exc) from exc
         transport = SocketTransport(sock, peer, deadlines)
@@ -95,15 +78,16 @@ async def dial(
         return transport
     if not places:
         raise NameUnresolved("connect: looking the name up takes too long", 504)
+    if (ours := _of_ours(failures)) is not None:
+        raise connect_failed(ours)
     raise connect_too_slow(seconds)
 
 
 def connect_failed(exc: OSError) -> ConnectFailed:
     """What an error of connect(2), or of making a socket for it, means for a request."""
-    reason = f"connect: {exc.strerror or exc}"
-    if (limit := _LIMITS.get(exc.errno)) is not None:
-        return limit(reason)
-    return ConnectFailed(reason, refused=exc.errno in _NOBODY_THERE)
+    if (limit := host_limit(exc, "connect")) is not None:
+        return limit
+    return ConnectFailed(f"connect: {exc.strerror or exc}", refused=exc.errno in _NOBODY_THERE)
 
 
 def connect_too_slow(seconds: float) -> ConnectFailed:
@@ -156,13 +140,18 @@ async def _places_of(address: Address) -> Sequence[_Place]:
     return [(family, (host, address.port, *rest)) for family, host, rest in targets]
 
 
-async def _connect(places: Sequence[_Place], vanished_after: float) -> tuple[socket.socket, str]:
-    """A connection to the first of some places that can be had, and the address of that."""
+async def _connect(
+    places: Sequence[_Place], vanished_after: float, failures: list[OSError]
+) -> tuple[socket.socket, str]:
+    """A connection to the first of some places that can be had, and the address of that.
+
+    Of several, `failures` gets what each failed for: while one was not asked for want of something
+    of ours, nothing is known of the server.
+    """
     if len(places) == 1:
         [place] = places
         return await _connect_one(*place, vanished_after), _host_of(place)
     won: list[tuple[socket.socket, str]] = []
-    failures: list[OSError] = []
 
     async def attempt(place: _Place, ended: trio.Event) -> None:
         try:
@@ -190,7 +179,12 @@ async def _connect(places: Sequence[_Place], vanished_after: float) -> tuple[soc
         raise
     if won:
         return won[0]
-    raise failures[0]
+    raise _of_ours(failures) or failures[0]
+
+
+def _of_ours(failures: list[OSError]) -> OSError | None:
+    """The first that is for want of something that this host lacks."""
+    return next((exc for exc in failures if host_limit(exc, "") is not None), None)
 
 
 def _host_of(place: _Place) -> str:
@@ -218,6 +212,8 @@ async def _connect_one(family: int, target: _Where, vanished_after: float) -> so
         if code == errno.EINPROGRESS:
             await trio.lowlevel.wait_writable(sock)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == errno.EADDRNOTAVAIL and not _has_address_for(family, target):
+            code = errno.ENETUNREACH
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
@@ -225,3 +221,17 @@ async def _connect_one(family: int, target: _Where, vanished_after: float) -> so
         sock.close()
         raise
     return sock
+
+
+def _has_address_for(family: int, target: _Where) -> bool:
+    """Whether we have an address to reach another one from; without, there are no ports either.
+
+    IPv6 that is switched off gives the same error as ports that are used up. UDP has ports of its
+    own, and connecting it sends nothing.
+    """
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(target)
+    except OSError as exc:
+        return exc.errno != errno.EADDRNOTAVAIL
+    return True

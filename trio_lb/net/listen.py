@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
-from trio_lb.errors import ListenError
+from trio_lb.errors import HostLimit, ListenError
 from trio_lb.profile import ANY_HOST
 
+from .host_limits import watch_failed
 from .transport import VANISHED_AFTER, SocketTransport, tune
 from .unix_paths import OURS, remove_stale, rights_of
 
@@ -164,8 +165,7 @@ class Listener:
         paused = told = False
         last_told = -math.inf
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            want = self.accept_some(handle, deadlines, door)
+            want = await self._wait() or self.accept_some(handle, deadlines, door)
             if want is not None and door.make_room(descriptors=want.descriptors):
                 await trio.sleep(_BREATH)
             elif want is not None:
@@ -179,6 +179,17 @@ class Listener:
                 if paused and told:
                     log.info("%s: accepting again", self.address)
                 paused = False
+
+    async def _wait(self) -> Want | None:
+        """Wait for a client; what that could not be done for want of."""
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+        except OSError as exc:
+            failure = watch_failed(exc)
+            if not isinstance(failure, HostLimit):
+                raise
+            return Want(failure.advice, descriptors=True)
+        return None
 
     def accept_some(
         self,

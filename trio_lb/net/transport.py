@@ -19,6 +19,7 @@ import trio
 from trio_lb._sockets import departed, unsent
 
 from .deadlines import NEVER, Deadlines, loop_clock
+from .host_limits import watch_failed
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -86,6 +87,7 @@ class Transport(Protocol):
             TimedOut: `read_by`, which begins as `deadline` (Trio's clock, seconds) and may be
                 changed during the wait, has passed.
             TransportBroken: the connection is no more.
+            HostLimit: this host lacks what it takes to wait, which the log has been told.
         """
 
     async def wait_writable(self, deadline: float) -> None:
@@ -260,6 +262,8 @@ class SocketTransport:
                     await trio.lowlevel.wait_readable(self._sock)
                 except trio.ClosedResourceError:
                     self._woken(self.read_by)
+                except OSError as exc:
+                    raise watch_failed(exc) from exc
                 else:
                     return
         finally:
@@ -278,6 +282,8 @@ class SocketTransport:
                     await trio.lowlevel.wait_writable(self._sock)
                 except trio.ClosedResourceError:
                     self._woken(self.write_by)
+                except OSError as exc:
+                    raise watch_failed(exc) from exc
                 else:
                     return
         finally:

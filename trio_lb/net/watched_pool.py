@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .host_limits import watch_failed
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ class WatchedPool:
 
     def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
         assert isinstance(transport, SocketTransport)
-        self._servers[server].keep_transport(transport, now)
+        try:
+            self._servers[server].keep_transport(transport, now)
+        except OSError as exc:  # one connection less to reuse
+            transport.close()
+            watch_failed(exc)
 
     def expire(self, now: float) -> None:
         for server in self._servers:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from trio_lb.errors import ClientError, ClientGone, End, NoServer, RequestError, ResponseCut
+from trio_lb.errors import (
+    ClientError,
+    ClientGone,
+    End,
+    HostLimit,
+    NoServer,
+    RequestError,
+    ResponseCut,
+)
 from trio_lb.net.transport import Transport, Turns
 from trio_lb.wire.admission import AdmittedRequest, admit
 from trio_lb.wire.answers import error_answer
@@ -145,7 +153,7 @@ class Proxy:
             peer = await self._meet(client, proxy_protocol)
             if peer is not None:
                 await self._serve_requests(client, peer)
-        except ClientGone:
+        except (ClientGone, HostLimit):  # which the log has been told
             pass
         except Exception:  # a bug of ours must not cancel the listener's nursery with all clients
             log.exception("serving %s failed", transport.peer)

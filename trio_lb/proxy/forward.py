@@ -30,6 +30,7 @@ from trio_lb.errors import (
     ClientGone,
     ConnectFailed,
     ConnectionStale,
+    HostLimit,
     NoServer,
     ResponseBroken,
     ResponseCut,
@@ -310,10 +311,12 @@ class Forwarder:
 
 def _may_try_another(exchange: Exchange, failure: ServerError, earlier: ServerError | None) -> bool:
     """May the request go to another server after `failure`?"""
-    if isinstance(failure, ResponseCut) or not exchange.body.replayable:
+    begun = isinstance(failure, ResponseCut) or exchange.client.answering
+    if begun or not exchange.body.replayable:
         return False
     if isinstance(failure, ConnectFailed):
-        return True
+        nothing_sent = not (isinstance(failure, HostLimit) and failure.connected)
+        return nothing_sent or exchange.request.idempotent
     if isinstance(failure, ResponseTimeout) and isinstance(earlier, ResponseTimeout):
         return False  # twice too slow: more likely the request than the servers
     return exchange.request.idempotent

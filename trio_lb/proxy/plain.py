@@ -14,6 +14,7 @@ import trio
 
 from trio_lb._client import PlainClient
 from trio_lb.errors import End
+from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
 from trio_lb.wire.heads import Field, RequestHead
 from trio_lb.wire.plain import client_lines, from_here
@@ -90,7 +91,8 @@ class Plain:
         served = None if self._recorded is None else partial(self._served, peer)
         try:
             client.plain = PlainClient(self._road, fd, lines, peer.trusted, served)
-        except OSError:  # no memory in the kernel to watch one more
+        except OSError as exc:  # the general road can do without
+            watch_failed(exc)
             return
         if client.draining:
             client.plain.drain()

@@ -6,12 +6,11 @@ why a tunnel ends early, only a reset, which nobody can take for an end in good 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from trio_lb.errors import End
+from trio_lb.errors import End, HostLimit
 from trio_lb.net.deadlines import NEVER, loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, Turns
 from trio_lb.wire.forwarding import switching_lines
@@ -223,8 +222,13 @@ class _Relay:
 
     async def _wait(self, wait: Callable[[float], Awaitable[None]]) -> None:
         """Wait for a connection, for as long as something moves in either direction."""
-        with suppress(TimedOut):
+        try:
             await wait(self._clock.at(self._moved + self._idle))
+        except TimedOut:
+            pass
+        except HostLimit as exc:
+            raise _Broken(End.FAILED, exc.reason) from None
+        else:
             return
         if self._moved + self._idle <= self._clock.lived():
             raise _Broken(End.TUNNEL_IDLE, "the tunnel was idle for too long")

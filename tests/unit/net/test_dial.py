@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import resource
 import socket
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.net import black_hole, free_port, http_url
-from trio_lb.errors import ConnectFailed, NameUnresolved
+from trio_lb.errors import ConnectFailed, NameUnresolved, OutOfDescriptors, OutOfPorts
 from trio_lb.net.deadlines import NEVER, TICK, Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.resolver import Target, resolver
@@ -125,6 +127,55 @@ async def test_all_addresses_of_a_name_are_tried(
         assert transport.peer == "127.0.0.9"
         transport.close()
     assert trio.current_time() < 0.5
+
+
+@pytest.mark.parametrize("other", ["refused", "silent"])
+async def test_what_this_host_lacks_for_one_address_is_not_the_servers_fault(
+    other: str,
+    deadlines: Deadlines,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
+    """Whatever the others say: the one that was not asked may be fine."""
+
+    async def look_up(_: str) -> list[Target]:
+        return [Target(socket.AF_INET, "127.0.0.1"), Target(socket.AF_INET, "127.0.0.2")]
+
+    async def connect(_: int, target: tuple[str, int], __: float) -> socket.socket:
+        if target[0] == "127.0.0.2":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        if other == "silent":
+            await trio.sleep_forever()
+        raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+    resolver().look_up = look_up
+    monkeypatch.setattr("trio_lb.net.dial._connect_one", connect)
+    with pytest.raises(OutOfDescriptors, match=r"^connect: Too many open files$") as caught:
+        await dial(parse_server_address("http://app.invalid:80"), 2, deadlines)
+    assert caught.value.local
+
+
+@pytest.mark.parametrize("unreachable", [True, False])
+async def test_no_address_of_ours_is_told_from_no_port(
+    unreachable: bool, deadlines: Deadlines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are EADDRNOTAVAIL: all ports are taken, or IPv6 is switched off."""
+
+    def connect_ex(self: socket.socket, _: object) -> int:
+        return errno.EADDRNOTAVAIL
+
+    def connect(self: socket.socket, _: object) -> None:
+        assert self.type == socket.SOCK_DGRAM
+        if unreachable:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_ex, raising=False)
+    monkeypatch.setattr(socket.socket, "connect", connect, raising=False)
+    with pytest.raises(ConnectFailed) as caught:
+        await dial(parse_server_address("http://127.0.0.1:80"), 2, deadlines)
+    assert isinstance(caught.value, OutOfPorts) is not unreachable
+    reason = "Network is unreachable" if unreachable else "Cannot assign requested address"
+    assert caught.value.reason == f"connect: {reason}"
 
 
 async def test_the_first_address_says_why_none_could_be_reached(deadlines: Deadlines) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import resource
 import socket
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -17,6 +19,7 @@ from trio_lb._upstreams import Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.readiness import open_readiness
 from trio_lb.net.transport import SocketTransport
+from trio_lb.net.watched_pool import WatchedPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,3 +131,21 @@ async def test_who_does_not_wait_costs_nothing() -> None:
             assert len(connections.deadlines) == 1
             nursery.cancel_scope.cancel()
         assert len(connections.deadlines) == 0
+
+
+async def test_one_that_can_not_be_watched_is_closed_and_the_log_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As where there are no more epoll watches, or no memory in the kernel."""
+
+    class FullServer:
+        def keep_transport(self, _: object, __: float) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    near, far = socket.socketpair()
+    transport = SocketTransport(near, "unix:", Deadlines())
+    with far:
+        WatchedPool(cast("Any", [FullServer()]), 10).put(0, transport, 0.0)
+        assert transport.fileno() == -1
+    (text,) = caplog.messages
+    assert text.startswith("out of epoll watches: ")
