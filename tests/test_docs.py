@@ -144,3 +144,13 @@ def test_whole_profiles_are_right(document: Path) -> None:
     for block in blocks(document, "yaml"):
         if re.search("^servers:", block, re.MULTILINE):
             parse_profile(block, document.name, {"APP_HOST": "app", "APP_WEIGHT": "2"})
+
+
+def test_each_version_of_the_changelog_has_each_heading_once() -> None:
+    versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
+    assert versions
+    for version in versions:
+        headings = re.findall(r"^### (.*)", version, flags=re.MULTILINE)
+        assert sorted(set(headings), key=headings.index) == headings, version.splitlines()[0]
+        entries = re.split(r"^- ", version, flags=re.MULTILINE)[1:]
+        assert len(set(entries)) == len(entries), version.splitlines()[0]
