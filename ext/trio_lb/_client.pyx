@@ -196,22 +196,27 @@ cdef class PlainClient(PlainExchange):
             if now >= self.sent + road.patience.response - TICK:
                 self.end("odd")
             else:
-                set_deadline(road.readiness, self, min(
-                    now + PATIENCE, self.sent + road.patience.response - TICK))
-                self.look_for_client()
+                self.wait_until(self.sent + road.patience.response - TICK)
         elif self.state == RELAYING:
             if not self.blocked and now >= self.moved + road.patience.body:
                 self.end("cut", "the server sent nothing of its response for too long")
             elif not self.blocked:
-                set_deadline(road.readiness, self, min(
-                    now + PATIENCE, self.moved + road.patience.body))
-                self.look_for_client()
+                self.wait_until(self.moved + road.patience.body)
             else:
                 pay(&self.pace, now, self.fd)
                 if self.pace.left <= 0.0:
                     self.end("slow", "the client took its answer too slowly")
                 else:
                     set_deadline(road.readiness, self, now + self.pace.left)
+
+    cdef void wait_until(self, double when) noexcept:
+        """Wait on for a server, and look for the client where no event would tell of its end."""
+        cdef Readiness readiness = self.road.readiness
+        if not self.hung_up and not readiness.one_shot:
+            set_deadline(readiness, self, when)
+            return
+        set_deadline(readiness, self, min(readiness.now + PATIENCE, when))
+        self.look_for_client()
 
     cdef void look_for_client(self) noexcept:
         """A server takes its time: is anybody still there for its answer?
