@@ -130,7 +130,7 @@ cdef enum:
     WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
     PENALTY_MS = 512            # half-life of what a server is charged; divides the other one
-    MAX_REASON = 240            # bytes of why a server is out; fills lines
+    MAX_REASON = 236            # bytes of why a server is out; fills lines
     WINDOW_MS = 8192            # in which answers are counted to set failures against; likewise
 
 cdef enum ServerState:          # 0, a slot without a server, is eligible for nothing
@@ -180,6 +180,7 @@ cdef struct Reason:             # why a server is out; shared: see _outages.pyx
     uint32_t version            # odd while it is being written
     uint32_t life               # of the server's lives, the one that ended so
     uint32_t length             # of `text`, in bytes
+    uint32_t ejected            # it was taken out for failed requests, not for refusing connections
     char text[MAX_REASON]
 
 cdef struct RowHeader:          # one writer

@@ -17,7 +17,7 @@ from libc.math cimport ceil
 from libc.string cimport memset
 
 cdef enum:
-    LAYOUT = 8                      # raised with every change of the memory map
+    LAYOUT = 9                      # raised with every change of the memory map
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
 

@@ -43,8 +43,11 @@ cdef class Outages:
         cdef uint64_t wanted = load64(&self.table.header.wanted)
         return wanted != 0 and wanted + whole_ms(within) >= whole_ms(now - self.table.epoch) + 1
 
-    def explain(self, slot, bytes text not None):
-        """Note why a server is out, for the life that it is in; longer texts are cut."""
+    def explain(self, slot, bytes text not None, bint ejected=False):
+        """Note why a server is out, for the life that it is in; longer texts are cut.
+
+        `ejected`: it was taken out for failed requests.
+        """
         cdef uint32_t at = self.table.slot_of(slot)
         cdef Reason *reason = &self.table.reasons[at]
         cdef uint32_t life = load32(&self.table.servers[at].state) >> 8
@@ -56,20 +59,29 @@ cdef class Outages:
         barrier()
         reason.life = life
         reason.length = length
+        reason.ejected = ejected
         memcpy(reason.text, data, length)
         store32(&reason.version, reason.version + 1)
         store32(&reason.writer, 0)
 
     def reason(self, slot):
         """What was noted last about a server in its present life; None if nothing was."""
-        cdef uint32_t at = self.table.slot_of(slot)
+        cdef Reason reason
+        if not self.read(self.table.slot_of(slot), &reason):
+            return None
+        return reason.text[:min(reason.length, <uint32_t> MAX_REASON)]
+
+    def ejected(self, slot):
+        """Whether it was noted that a server was taken out for failed requests in this life."""
+        cdef Reason reason
+        return self.read(self.table.slot_of(slot), &reason) and reason.ejected != 0
+
+    cdef bint read(self, uint32_t at, Reason *copy) noexcept:
+        """Copy what was noted; false if there is nothing whole, or of this life."""
         cdef Reason *reason = &self.table.reasons[at]
-        cdef Reason copy
         cdef uint32_t version = load32(&reason.version)
-        memcpy(&copy, reason, sizeof(Reason))
+        memcpy(copy, reason, sizeof(Reason))
         barrier()
-        if version % 2 or load32(&reason.version) != version or not version:
-            return None
-        if copy.life != load32(&self.table.servers[at].state) >> 8:
-            return None
-        return copy.text[:min(copy.length, <uint32_t> MAX_REASON)]
+        return (
+            version and not version % 2 and load32(&reason.version) == version
+            and copy.life == load32(&self.table.servers[at].state) >> 8)

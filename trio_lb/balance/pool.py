@@ -94,9 +94,13 @@ class ServerPool:
         """Whether any process has called `want` within so many seconds."""
         return self._outages.wanted(now, within)
 
-    def explain(self, slot: int, reason: str) -> None:
-        """Note why a server is out, for `why_out` of all processes."""
-        self._outages.explain(self._table_slot(slot), reason.encode())
+    def explain(self, slot: int, reason: str, *, ejected: bool = False) -> None:
+        """Note why a server is out, for `why_out` and `was_ejected` of all processes."""
+        self._outages.explain(self._table_slot(slot), reason.encode(), ejected)
+
+    def was_ejected(self, slot: int) -> bool:
+        """Whether a server that is out was taken out for the requests that it failed."""
+        return self._outages.ejected(self._table_slot(slot))
 
     def why_out(self, slot: int) -> str:
         """Why a server is out, as far as it was noted."""
@@ -186,9 +190,9 @@ class ServerPool:
 
     def _move(self, slot: int, old: State, new: State, reason: str, keep_last: bool) -> bool:
         among = self._slots if keep_last else None
+        if new is State.DEAD and self.state(slot) is State.ALIVE:
+            self.explain(slot, reason, ejected=keep_last)  # before anybody sees that it is out
         moved = self._table.move(self._table_slot(slot), old, new, among=among)
-        if moved and new is State.DEAD:
-            self.explain(slot, reason)
         if moved and self.notify is not None:
             server = self.servers[slot]
             self.notify(StateChange(slot=slot, server=server, old=old, new=new, reason=reason))

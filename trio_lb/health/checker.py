@@ -55,7 +55,7 @@ class _Watched:
         self.schedule = Schedule(settings[0].interval)
         self.state = State.ALIVE  # when it was looked at last
         self.due = math.inf
-        self.checked_at = -math.inf
+        self.checked_at = self.held_until = -math.inf
         self.busy = False
         self.task = trio.CancelScope()
         self.pause = trio.CancelScope()
@@ -175,7 +175,7 @@ class HealthChecker:
             for watched in self._watched.values():
                 before, watched.state = watched.state, self._servers.state(watched.place)
                 if watched.state is State.DEAD and before is not State.DEAD and not watched.busy:
-                    watched.bring_forward(now + watched.schedule.went_out(now, checked=False))
+                    watched.bring_forward(now + self._went_out(watched, now))
         if self._servers.wanted(now, 2 * _LOOK) and not self._servers.alive_count:
             ready = [
                 watched
@@ -233,7 +233,9 @@ class HealthChecker:
         found = self._servers.state(watched.place)
         if found is not state:  # a check from before a change says nothing about what came after it
             left = found is State.DEAD
-            pause = schedule.went_out(now, checked=False) if left else self._interval()
+            pause = self._went_out(watched, now) if left else self._interval()
+        elif judged and problem is None and self._is_held(watched, state, now):
+            pause = watched.held_until - now
         else:
             if judged:
                 self._judge(watched, state, problem)
@@ -249,8 +251,25 @@ class HealthChecker:
         watched.state = found
         watched.due = now + pause
 
+    def _went_out(self, watched: _Watched, now: float) -> float:
+        """A server was taken out by traffic: seconds until it is checked."""
+        if self._servers.was_ejected(watched.place):
+            watched.held_until = now + self._profile.health_check.interval
+        return watched.schedule.went_out(now, checked=False)
+
+    def _is_held(self, watched: _Watched, state: State, now: float) -> bool:
+        """Whether it stays out although its check has passed.
+
+        It had failed requests while its checks passed; these say nothing for an interval, unless
+        one fails meanwhile or nobody else is left.
+        """
+        held = state is State.DEAD and now < watched.held_until
+        return held and self._servers.alive_count > 0
+
     def _judge(self, watched: _Watched, state: State, problem: str | None) -> None:
         """Take in the result of a check."""
+        if problem is not None:
+            watched.held_until = -math.inf
         wanted = watched.tracker.observe(problem is None, state)
         if wanted is State.ALIVE and state is State.DEAD:
             self._servers.bring_back(watched.place, "health check passed")

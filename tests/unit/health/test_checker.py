@@ -516,3 +516,52 @@ async def test_a_check_announces_itself_and_no_client(
         assert connection.announced == LOCAL
         start = b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n\x20"
         assert bytes(connection.received).startswith(start)
+
+
+async def test_who_fails_requests_and_passes_checks_is_not_back_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    """Its checks had passed all the time: for an interval they say nothing."""
+    async with (
+        open_backend(scripts.answer()) as backend,
+        open_backend(scripts.answer()) as other,
+        checking(backend.url, other.url, interval="10s") as checked,
+    ):
+        await trio.sleep(1)
+        assert checked.pool.take_out(0, "3 failures in a row", keep_last=True)
+        await trio.sleep(9)
+        assert checked.pool.state(0) is DEAD
+        await trio.sleep(2)
+        assert checked.pool.state(0) is ALIVE
+
+
+async def test_a_check_that_fails_shows_that_checks_tell(autojump_clock: MockClock) -> None:
+    answers = scripts.in_turn(
+        scripts.answer(), scripts.answer(b"", 503), scripts.answer(), scripts.answer()
+    )
+    async with (
+        open_backend(answers) as backend,
+        open_backend(scripts.answer()) as other,
+        checking(backend.url, other.url, interval="10s") as checked,
+    ):
+        await trio.sleep(1)
+        assert checked.pool.take_out(0, "3 failures in a row", keep_last=True)
+        await trio.sleep(1)
+        assert checked.pool.state(0) is ALIVE
+
+
+async def test_who_is_needed_is_back_at_once(autojump_clock: MockClock) -> None:
+    async with (
+        open_backend(scripts.answer()) as backend,
+        open_backend(scripts.answer()) as other,
+        checking(backend.url, other.url, interval="10s") as checked,
+    ):
+        await trio.sleep(1)
+        assert checked.pool.take_out(0, "3 failures in a row", keep_last=True)
+        await trio.sleep(1)
+        assert checked.pool.state(0) is DEAD
+        await other.stop()
+        assert checked.pool.take_out(1, "refused")
+        checked.pool.want(trio.current_time())
+        await trio.sleep(0.5)
+        assert checked.pool.state(0) is ALIVE
