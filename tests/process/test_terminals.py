@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -51,6 +52,7 @@ class Terminal:
             },
         )
         os.close(slave)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
 
     def _set_size(self, descriptor: int) -> None:
         size = struct.pack("4H", self.screen.lines, self.screen.columns, 0, 0)
@@ -67,7 +69,7 @@ class Terminal:
             assert time.monotonic() < deadline, f"{self.screen.scrolled}\n{self.screen.text}"
             if select([self.master], [], [], 0.1)[0]:
                 with suppress(OSError):  # everybody has left it
-                    self.screen.feed(os.read(self.master, 65536).decode())
+                    self.screen.feed(self._decoder.decode(os.read(self.master, 65536)))
 
     @property
     def all_lines(self) -> list[str]:
