@@ -33,9 +33,13 @@ EXPECTED = re.compile(
     r"|worker \d+ \(pid \d+\) gave no sign of life"
     r"|running as root, and so do the workers"
     r"|earlier workers still drain: the reload waits for them"
+    r"|the name of \S+ does not resolve: "
 )
 #: Likewise, where servers fail or seem to.
-FAILING = re.compile(r"server \S+: \w+ -> dead: |server \S+ could not be checked: ")
+FAILING = re.compile(
+    r"server \S+: \w+ -> dead: |server \S+ could not be checked: "
+    r"|no server is available for request "
+)
 
 
 def descriptors(pid: int) -> Counter[str]:

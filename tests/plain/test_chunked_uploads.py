@@ -224,7 +224,8 @@ async def test_a_malformed_body_is_never_whole(
         assert (statistics.total_active, statistics.servers[0].failed) == (0, 0)
     (entry,) = entries(tmp_path / "log")
     assert entry["bytes_received"] == 3
-    assert [attempt["outcome"] for attempt in entry["attempts"]] == [entry["ended"]]
+    assert [attempt["outcome"] for attempt in entry["attempts"]] == [entry["reason"]]
+    assert entry["ended"] == "refused"
 
 
 def logging_balancer(backend: Backend, engine: Engine, path: Path, **settings: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 HEADER = "ext/trio_lb/_machine.h"
 COMPILER = (sysconfig.get_config_var("CC") or "cc").split()[0]
 
