@@ -198,7 +198,8 @@ async def test_row_18_workers_that_never_start_end_the_supervisor(tmp_path: Path
     async with run_balancer("start", cwd=tmp_path, env={"PYTHONPATH": path}) as child:
         assert await child.wait(within=30) == 1
     assert (
-        child.lines[-1] == "trio-lb: 5 workers in a row died at their start, ended with exit code 3"
+        child.lines[-1]
+        == "trio-lb: 5 workers in a row died at their start: the last one ended with exit code 3"
     )
     assert len([line for line in child.lines if "starting another one" in line]) <= 8
     assert not (tmp_path / "x.pid").exists()

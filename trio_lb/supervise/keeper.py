@@ -7,6 +7,7 @@ could accept clients, is started again after growing pauses.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -175,12 +176,16 @@ class Keeper:
                 how = self._how(code)
             except (OSError, NoRoom) as exc:
                 code, how = 0, f"could not be started: {exc}"
+                if isinstance(exc, PermissionError):
+                    how += f" (as user {os.geteuid()}, who must be able to run it)"
             if self._draining.is_set():
                 return code == 0 or not self._was_let_in
             lived = trio.current_time() - started
             quick = 0 if self._was_ready and lived >= _QUICK else quick + 1
             if not self.ready.is_set() and self._is_hopeless(quick, began):
-                raise WorkersKeepDying(f"{quick} workers in a row died at their start, {how}")
+                raise WorkersKeepDying(
+                    f"{quick} workers in a row died at their start: the last one {how}"
+                )
             pause = _PAUSES[min(quick, len(_PAUSES) - 1)]
             after = f" in {pause:g} s" if pause else ""
             log.error("worker %d %s: starting another one%s", self.number, how, after)

@@ -74,16 +74,30 @@ async def test_it_gives_up_where_none_was_ever_ready(
     reason: Exception, table: SharedTable, autojump_clock: MockClock
 ) -> None:
     keeper = Scripted(table, 0.1, 0.1, 0.1, 0.1, reason)
-    with pytest.raises(WorkersKeepDying, match="5 workers in a row died at their start, could not"):
+    with pytest.raises(
+        WorkersKeepDying, match="5 workers in a row died at their start: the last one could not"
+    ):
         await keeper.keep()
     assert not keeper.lives
+
+
+async def test_a_user_who_may_not_run_workers_is_told(
+    table: SharedTable, autojump_clock: MockClock
+) -> None:
+    keeper = Scripted(table, *[PermissionError(13, "Permission denied", "/root/python")] * 5)
+    with pytest.raises(
+        WorkersKeepDying, match=r"'/root/python' \(as user \d+, who must be able to"
+    ):
+        await keeper.keep()
 
 
 async def test_also_those_that_die_late_count_if_they_were_never_ready(
     table: SharedTable, autojump_clock: MockClock
 ) -> None:
     keeper = Scripted(table, *[6.0] * 10)
-    with pytest.raises(WorkersKeepDying, match=r"5 workers in a row died at their start, ended"):
+    with pytest.raises(
+        WorkersKeepDying, match=r"5 workers in a row died at their start: the last one ended"
+    ):
         await keeper.keep()
     assert len(keeper.began) == 5
 
