@@ -89,6 +89,7 @@ cdef class PlainExchange(Watched):
         ending.collected = self.body_length() if self.server is not None else 0
         ending.status = self.status
         ending.last = self.status != 0 and self.last
+        ending.server_closes = self.status != 0 and not self.reusable
         ending.passed = self.flow.framing.payload if self.status else 0
         if self.server is not None:
             ending.place = self.server.place

@@ -77,4 +77,5 @@ cdef class Handover:
     cdef readonly uint64_t collected
     cdef readonly uint32_t status
     cdef readonly bint last
+    cdef readonly bint server_closes
     cdef readonly uint64_t passed

@@ -148,5 +148,6 @@ cdef class Handover:
         collected: bytes of the request's body.
         status: of a response that the client has seen a part of, or 0.
         last: its head said that the connection ends with it.
+        server_closes: and the server's head, that this one does.
         passed: bytes of its body that the client has got.
     """

@@ -50,6 +50,32 @@ async def test_both_roads_use_the_same_connections(on_general_road: list[bytes])
         assert len(backend.connections) == 1
 
 
+async def test_a_connection_that_its_server_closes_is_not_kept_by_either_road(
+    on_general_road: list[bytes], autojump_clock: MockClock
+) -> None:
+    """The one has seen the head that says so, and the other goes on with the body."""
+
+    async def closing(exchange: Exchange) -> None:
+        await exchange.read_body()
+        close = b"Connection: close\r\n" if exchange.request.target == "/1" else b""
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n%b\r\n" % close
+        await exchange.send(head + b"5\r\nhello\r\n")
+        await trio.sleep(0.01)  # so much has gone on
+        await exchange.send(b"1;a=b\r\n!\r\n0\r\nX-End: 1\r\n\r\n")
+
+    async with (
+        open_backend(closing) as backend,
+        open_balancer(backend.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        for number in range(1, 4):
+            await client.send(post(b"x", target=f"/{number}"))
+            assert (await client.read_response()).body == b"hello!"
+        assert on_general_road == [b"/1", b"/2", b"/3"]
+        paths = [[each.target for each in one.requests] for one in backend.connections]
+        assert paths == [["/1"], ["/2", "/3"]]
+
+
 async def test_a_name_is_dialled_by_the_general_road(on_general_road: list[bytes]) -> None:
     async with (
         open_backend(OK) as backend,

@@ -123,8 +123,9 @@ class _BegunUpstream(UpstreamConnection):
             self.expect_answer(handover.sent)
         if handover.status:
             # The client has seen the head, and chunks up to the end of one.
-            head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n\r\n"
-            self._codec.feed(head % handover.status)
+            close = b"Connection: close\r\n" if handover.server_closes else b""
+            head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n%b\r\n"
+            self._codec.feed(head % (handover.status, close))
         if handover.received:
             self._codec.feed(handover.received)
         return not self._unsent
