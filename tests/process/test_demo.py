@@ -64,7 +64,7 @@ def test_the_demo_does_what_it_says() -> None:
             _wait(lambda: "red" in names())
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=_PATIENCE)
-            assert process.returncode == 0
+            assert process.returncode == 0, errors
             assert "Traceback" not in errors
             assert "server red: alive -> dead" in errors
             assert "red" in output
