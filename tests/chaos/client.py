@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from tests.chaos.messages import request_parts
-from tests.chaos.oracle import Circumstance, End, Seen, WrongError, judge
+from tests.chaos.oracle import Circumstance, End, Seen, WrongError, behind, judge
 from tests.chaos.plan import Flavour, exchange_of
 from tests.chaos.reader import Reader
 from tests.chaos.visits import visits
@@ -96,6 +96,7 @@ class Visitor:
         self._over = False  # nothing more is to be sent
         self._changed = trio.Event()
         self._unjudged: Response | None = None
+        self._last = ""  # how the last answer ended
         self._echo = b""
 
     async def pay(self, findings: Findings) -> None:
@@ -122,8 +123,8 @@ class Visitor:
         """What is to be said of those that got no answer."""
         if self._left:
             self._judge_rest(findings)
+        untold = "left" if self._left or self._spoiled else behind(self._last)
         for key in self._visit.keys:
-            untold = "left" if self._left or self._spoiled else "behind"
             findings.outcomes.setdefault(key, untold)
 
     def _judge_rest(self, findings: Findings) -> None:
@@ -132,7 +133,7 @@ class Visitor:
             exchange = exchange_of(self._key)
             try:
                 response = self._unjudged or self._reader.partial(exchange.asked.method)
-                seen = Seen(response, self._reader.interim, self._reader.end, left=True)
+                seen = replace(self._seen(response), left=True)
                 judge(exchange, seen, self._circumstances)
             except (WrongError, MalformedError) as exc:
                 self._note(findings, exchange.key, str(exc))
@@ -150,7 +151,7 @@ class Visitor:
                 self._spoiled = True
                 self._note(findings, key, str(exc))
                 return
-            findings.outcomes[key] = outcome
+            findings.outcomes[key] = self._last = outcome
             self._answered += 1
             self._unjudged = None
             self._notify()
@@ -173,13 +174,12 @@ class Visitor:
             await self._talk(exchange)
         if self._left:
             raise _LeftError
-        return Seen(
-            response,
-            self._reader.interim,
-            self._reader.end,
-            self._echo,
-            half_closed=self._visit.half_closes,
-        )
+        return self._seen(response)
+
+    def _seen(self, response: Response | None) -> Seen:
+        reader = self._reader
+        half_closed = self._visit.half_closes
+        return Seen(response, reader.interim, reader.end, self._echo, half_closed=half_closed)
 
     async def _talk(self, exchange: Exchange) -> None:
         """Send bytes through a tunnel, and read what comes back, to its end."""

@@ -15,6 +15,7 @@ from tests.chaos.oracle import (
     End,
     Seen,
     WrongError,
+    behind,
     check_executions,
     judge,
     permitted,
@@ -285,7 +286,8 @@ def test_executions() -> None:
     assert check_executions(log, {POST.key: "whole"}, NOTHING) == []
     planted = {
         "executed 2 times": (log * 2, {POST.key: "502"}),
-        "behind the last answer": (log, {POST.key: "behind"}),
+        "behind whole: the last": (log, {POST.key: behind("whole")}),
+        "behind cut: the last": (log, {POST.key: behind("cut")}),
         "never sent": (log, {}),
         "no server has given": ([], {POST.key: "whole"}),
         "read another request": ([log[0], f"whole {POST.key} x"], {POST.key: "502"}),
@@ -294,6 +296,9 @@ def test_executions() -> None:
     for words, (lines, outcomes) in planted.items():
         (found,) = check_executions(lines, outcomes, NOTHING)
         assert words in found
+    killed = frozenset({Circumstance.WORKER_KILLED})
+    assert check_executions(log, {POST.key: behind("cut")}, killed) == []
+    assert check_executions(log, {POST.key: behind("whole")}, ALL) != []
     twice = [f"begin {PLAIN.key}"] * 2
     assert check_executions(twice, {PLAIN.key: "whole"}, NOTHING) != []
     assert check_executions(twice, {PLAIN.key: "whole"}, ALL) == []
@@ -301,6 +306,7 @@ def test_executions() -> None:
 
 def test_what_only_harm_explains_is_counted() -> None:
     outcomes = {PLAIN.key: "whole", POST.key: "502", OTHER.key: "left"}
+    outcomes[CHUNKED.key] = behind("cut")
     assert unplanned(outcomes) == {"502": 1}
 
 
