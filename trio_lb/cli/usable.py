@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -54,17 +55,41 @@ def why_not_saved(path: str, profile: Profile) -> str | None:
 
 
 def why_not_written(path: str) -> str | None:
-    """Why this process can't append to a file, new or not; None if it can. Nothing is created."""
+    """Why this process can't append to a file, new or not; None if it can. Nothing is created.
+
+    A full disk is no reason: it may have room when there is something to write.
+    """
     try:
-        os.close(os.open(path, _WRITING))
+        mode = os.stat(path).st_mode
+        if stat.S_ISSOCK(mode):
+            return "it is a socket"
+        if stat.S_ISBLK(mode):
+            return "it is a block device"
+        _try_to_write(path, mode)
     except FileNotFoundError:
         directory = os.path.dirname(os.path.realpath(path))
         if not os.access(directory, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE):
             return _no_place(path) or "permission denied"
     except OSError as error:
-        if error.errno != errno.ENXIO:  # a FIFO that nobody reads yet
-            return (error.strerror or str(error)).lower()
+        return (error.strerror or str(error)).lower()
     return None
+
+
+def _try_to_write(path: str, mode: int) -> None:
+    """Open a file that is there, and write nothing to it; raises OSError."""
+    try:
+        descriptor = os.open(path, _WRITING)
+    except OSError as error:
+        if error.errno == errno.ENXIO and stat.S_ISFIFO(mode):  # nobody reads it yet
+            return
+        raise
+    try:
+        if stat.S_ISCHR(mode):
+            os.write(descriptor, b"")  # a device that takes nothing, as /dev/full, refuses that too
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 _EFFECTIVE: Final = os.access in os.supports_effective_ids

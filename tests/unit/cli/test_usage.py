@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -113,6 +114,41 @@ def test_reports_that_cannot_be_saved_end_the_start(
     (directory / "x.yaml").write_text(RIGHT)
     assert main(["start", "x.yaml", "--save", name]) == 2
     assert f"--save: {name} can't be written: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "start"])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/dev/full", "no space left on device"),
+        ("socket", "it is a socket"),
+        ("link", "it is a socket"),
+        ("/dev/loop0", "it is a block device"),
+        (".", "is a directory"),
+    ],
+)
+def test_what_no_line_can_be_appended_to_is_told(
+    path: str,
+    reason: str,
+    command: str,
+    directory: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if path.startswith("/dev") and not os.path.exists(path):
+        pytest.skip(f"no {path} here")
+    (directory / "x.yaml").write_text(RIGHT + f"access_log: {path}\n")
+    (directory / "link").symlink_to("socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        assert main([command, "x.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        f'x.yaml:2:13: access_log: expected a file that can be written ({reason}), got "{path}"\n'
+    )
+
+
+def test_devices_that_take_lines_are_fine(directory: Path) -> None:
+    (directory / "x.yaml").write_text(RIGHT + "access_log: /dev/null\n")
+    assert main(["check", "-q", "x.yaml"]) == 0
 
 
 def test_checking_creates_nothing(directory: Path) -> None:
