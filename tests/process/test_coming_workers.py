@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks
 from tests.support.client import open_client, request
-from tests.support.process import ROOT, run_balancer
+from tests.support.process import ROOT, run_balancer, run_process
 from tests.support.supervised import (
     GET,
     Supervised,
@@ -252,6 +253,10 @@ async def test_a_profile_that_is_no_file_any_more(what: str, tmp_path: Path) -> 
         await balancer.child.wait_line(f"config.yaml: can't read it: {reason}")
         await balancer.child.wait_line("the profile is wrong: nothing was changed")
         assert (await request(balancer.url)).status == 200
+        line = [sys.executable, "-m", "trio_lb", "reload"]
+        async with run_process(line, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as asking:
+            assert await asking.wait() == 2
+        assert asking.lines == [f"trio-lb: config.yaml: can't read it: {reason}"]
         balancer.child.signal(signal.SIGTERM)
         assert await balancer.child.wait(within=10) == 0
         if what == "directory":

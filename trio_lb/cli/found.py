@@ -107,7 +107,7 @@ def _where(
         return [path], None, _nobody("pid file", path)
     name = given or DEFAULT_PROFILE
     try:
-        profile = read_profile(given)
+        profile = read_profile(given, again=True)  # as the one that runs will read it
     except ProfileError as error:
         if not wrong_too:
             raise

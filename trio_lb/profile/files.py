@@ -24,7 +24,7 @@ def read_file(path: Path, most: int, *, streams: bool = False) -> bytes:
         streams: a pipe or a terminal will do as well, to its end.
 
     Raises:
-        OSError: it can't be read, or is no regular file.
+        OSError: it can't be read, is no regular file, or a pipe without a byte in it.
         ValueError: that is not the name of a file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -36,4 +36,7 @@ def read_file(path: Path, most: int, *, streams: bool = False) -> bytes:
             if not streams:
                 raise OSError(errno.EINVAL, "it is no regular file")
             os.set_blocking(descriptor, True)
-        return file.read(most)
+        data = file.read(most)
+        if not data and stat.S_ISFIFO(mode):
+            raise OSError(errno.EPIPE, "it is a pipe that nobody has written into")
+        return data
