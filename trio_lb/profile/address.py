@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from trio_lb.profile.units import Leaf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ANY_HOST: Final = "*"
 """The host of a listen address that means every interface, IPv4 and IPv6."""
@@ -15,6 +18,8 @@ ANY_HOST: Final = "*"
 _EXAMPLE: Final = "expected an address such as http://127.0.0.1:3001 or unix:/run/app.sock"
 _ONE: Final = "expected one address here; several are written as a list, [a, b]"
 _SEVERAL: Final = re.compile(r"[\s,;](https?://|unix:)", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"(https?|unix):|.*://", re.IGNORECASE | re.DOTALL)
+_ONLY_PORT: Final = re.compile(r"(?:http://)?(?:\*?:)?([0-9]{1,5})", re.ASCII)
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PREFIX: Final = re.compile(r"(/[!-~]*)?")
 _UNIX_PATH_BYTES: Final = 107
@@ -74,12 +79,7 @@ def parse_server_address(text: str) -> Address:
     Raises:
         ValueError: not an address, or not one that can be connected to.
     """
-    address = _parse(text)
-    if address.unix is None and address.host == ANY_HOST:
-        raise ValueError("expected the host of the server, as in http://127.0.0.1:3001")
-    if address.unix is None and address.port == 0:
-        raise ValueError("expected a port from 1 to 65535")
-    return address
+    return _read(text, _server, "127.0.0.1")
 
 
 def parse_listen_address(text: str) -> Address:
@@ -88,10 +88,7 @@ def parse_listen_address(text: str) -> Address:
     Raises:
         ValueError: not an address, or one with a path.
     """
-    address = _parse(text)
-    if address.path:
-        raise ValueError("expected an address to listen on, which has no path")
-    return address
+    return _read(text, _listener, "")
 
 
 def leads_back(server: Address, listen: Address) -> bool:
@@ -125,6 +122,52 @@ def _maybe_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
         return None
 
 
+def _read(text: str, form: Callable[[str], Address], host: str) -> Address:
+    """An address of some form; the error names the one that was meant, if that is clear.
+
+    Args:
+        text: as it was written.
+        form: reads one; raises ValueError.
+        host: which one is meant where there is only a port.
+    """
+    try:
+        return form(text)
+    except ValueError as error:
+        for meant in _likely(text, host):
+            try:
+                form(meant)
+            except ValueError:
+                continue
+            raise ValueError(f'{error} (did you mean "{meant}"?)') from None
+        raise
+
+
+def _likely(text: str, host: str) -> Iterable[str]:
+    """What may have been meant, the likeliest first; not all of it is an address."""
+    if text.endswith(".sock") and ":" not in text:
+        return (f"unix:{text}", f"unix:./{text}")
+    port = _ONLY_PORT.fullmatch(text)
+    if port is not None:
+        return (f"http://{text}", f"http://{host}:{port[1]}")
+    return () if _SCHEME.match(text) else (f"http://{text}",)
+
+
+def _server(text: str) -> Address:
+    address = _parse(text)
+    if address.unix is None and address.host == ANY_HOST:
+        raise ValueError("expected the host of the server, as in http://127.0.0.1:3001")
+    if address.unix is None and address.port == 0:
+        raise ValueError("expected a port from 1 to 65535")
+    return address
+
+
+def _listener(text: str) -> Address:
+    address = _parse(text)
+    if address.path:
+        raise ValueError("expected an address to listen on, which has no path")
+    return address
+
+
 def _parse(text: str) -> Address:
     if _SEVERAL.search(text):
         raise ValueError(_ONE)
@@ -132,7 +175,7 @@ def _parse(text: str) -> Address:
         return _unix(text[5:])
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise ValueError(_EXAMPLE + _with_scheme(text))
+        raise ValueError(_EXAMPLE)
     if scheme.lower() == "https":
         raise ValueError("https:// (TLS) is not supported yet: expected http:// or unix:")
     if scheme.lower() != "http":
@@ -161,14 +204,6 @@ def _unix(path: str) -> Address:
     if len(path.encode()) > _UNIX_PATH_BYTES:
         raise ValueError(f"expected a socket path of at most {_UNIX_PATH_BYTES} bytes")
     return Address(unix=path)
-
-
-def _with_scheme(text: str) -> str:
-    try:
-        _parse(f"http://{text}")
-    except ValueError:
-        return ""
-    return f' (did you mean "http://{text}"?)'
 
 
 def _host_and_port(authority: str) -> tuple[str, int]:

@@ -103,6 +103,49 @@ def test_wrong(text: str) -> None:
         parse_listen_address(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "server", "listener"),
+    [
+        ("a:3000", "http://a:3000", "http://a:3000"),
+        ("a:3000/b", "http://a:3000/b", None),
+        ("localhost", "http://localhost", "http://localhost"),
+        ("[::1]:3000", "http://[::1]:3000", "http://[::1]:3000"),
+        (":3000", "http://127.0.0.1:3000", "http://:3000"),
+        ("*:3000", "http://127.0.0.1:3000", "http://*:3000"),
+        ("3000", "http://127.0.0.1:3000", "http://:3000"),
+        ("a:0", None, "http://a:0"),
+        (":0", None, "http://:0"),
+        (":99999", None, None),
+        ("/run/app.sock", "unix:/run/app.sock", "unix:/run/app.sock"),
+        ("./app.sock", "unix:./app.sock", "unix:./app.sock"),
+        ("app.sock", "unix:./app.sock", "unix:./app.sock"),
+        ("unix:80", None, None),
+        ("http:80", None, None),
+        ("tcp://a", None, None),
+        ("a b", None, None),
+    ],
+)
+def test_what_was_meant_is_told_and_is_right(
+    text: str, server: str | None, listener: str | None
+) -> None:
+    for read, meant in ((parse_server_address, server), (parse_listen_address, listener)):
+        with pytest.raises(ValueError, match="expected") as error:
+            read(text)
+        if meant is None:
+            assert "did you mean" not in str(error.value)
+        else:
+            assert str(error.value).endswith(f' (did you mean "{meant}"?)')
+            read(meant)
+
+
+def test_a_server_on_every_interface_is_told_as_the_one_that_is_meant() -> None:
+    for text in ("http://:3000", "http://*:3000"):
+        with pytest.raises(
+            ValueError, match=r'host of .* \(did you mean "http://127\.0\.0\.1:3000"'
+        ):
+            parse_server_address(text)
+
+
 @given(st.text(max_size=30).map(lambda text: f"http://{text}") | st.text(max_size=30))
 def test_any_text_is_an_address_or_an_expectation(text: str) -> None:
     address, expectation = _parse(text)
