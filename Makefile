@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Tools that start other tools (cython-lint does) find those of the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-SOURCES := setup.py pyproject.toml $(wildcard ext/trio_lb/*.pyx ext/trio_lb/*.pxd ext/trio_lb/*.h)
+SOURCES := setup.py pyproject.toml $(shell find ext -name "*.pyx" -o -name "*.pxd" -o -name "*.h")
 
 .PHONY: help demo test lint types unit coverage sanitize portable fuzz bench bench-rates bench-micro bench-instructions \
 	soak chaos idle wheel clean
@@ -40,7 +40,7 @@ coverage: $(BUILT) $(TOOLS)  ## all tests, and the lines and branches that they 
 sanitize: $(BUILT) $(TOOLS)  ## tests of the compiled modules under AddressSanitizer and UBSan
 	$(BIN)/python scripts/sanitize.py
 
-portable: $(BUILT) $(TOOLS)  ## tests of the plain road as it is built elsewhere than on Linux
+portable: $(BUILT) $(TOOLS)  ## tests of the fast path as it is built elsewhere than on Linux
 	$(BIN)/python scripts/portable.py
 
 bench: $(BUILT) $(TOOLS)  ## whole process against HAProxy, nginx and others (wrk must be installed); BENCH=options
@@ -51,10 +51,10 @@ bench-rates: $(BUILT) $(TOOLS)  ## offered against achieved rate, in steps (like
 
 bench-micro: $(BUILT) $(TOOLS)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
 	$(BIN)/python -m benchmarks.micro.selection
-	$(BIN)/python -m benchmarks.micro.road
+	$(BIN)/python -m benchmarks.micro.codec
 
 bench-instructions: $(BUILT) $(TOOLS)  ## instructions of the head codec and the framing (valgrind must be installed)
-	$(BIN)/python -m benchmarks.micro.road --callgrind
+	$(BIN)/python -m benchmarks.micro.codec --callgrind
 
 idle: $(BUILT) $(TOOLS)  ## memory of 10,000 idle connections, beside HAProxy and nginx if installed
 	$(BIN)/python -m benchmarks.idle
@@ -72,7 +72,7 @@ wheel: $(BUILT) $(TOOLS)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build
 
 clean:  ## remove what was built, the environment included
-	rm -rf $(VENV) build dist *.egg-info trio_lb/*.so benchmarks/micro/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) build dist *.egg-info trio_lb/fast/*/*.so benchmarks/micro/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"trio-lb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'

@@ -33,26 +33,29 @@ macros = [
     *([("TRIO_LB_LINUX", "1")] if linux else []),
 ]
 
-TABLE = ("_block", "_table", "_recovery", "_select", "_places", "_failures", "_outages")
-CODEC = ("_fields", "_parser", "_writer", "_framing", "_heads")
-WAITING = ("_clock", "_readiness", "_trio_waits", "_sockets", "_pipes", "_buffers", "_upstreams")
-STAGES = ("_exchange", "_request", "_forward", "_upload", "_response", "_client")
-ROAD = ("_flow", "_road", *STAGES)
-LINUX = ("_loop", "_epoll")
+ROOMS = {
+    "table": "block table recovery selection permits failures outages",
+    "http1": "fields parser writer framing heads",
+    "loop": "clock readiness trio_waits sockets pipes buffers upstreams",
+    "exchange": "flow fast_path exchange request forward upload response client_side",
+}
+if linux:
+    ROOMS["loop"] += " trio_loop epoll"
 
 sources = {
-    f"trio_lb.{name}": f"ext/trio_lb/{name}.pyx"
-    for name in (*TABLE, *CODEC, *WAITING, *ROAD, *(LINUX if linux else ()))
+    f"trio_lb.fast.{room}.{name}": f"ext/trio_lb/fast/{room}/{name}.pyx"
+    for room, names in ROOMS.items()
+    for name in names.split()
 }
 if os.environ.get("TRIO_LB_LOOPS") == "1":
-    sources["benchmarks.micro.road_loops"] = "benchmarks/micro/road_loops.pyx"
+    sources["benchmarks.micro.codec_loops"] = "benchmarks/micro/codec_loops.pyx"
 
 extensions = [
     Extension(
         name,
         [source],
-        depends=sorted(map(str, Path("ext/trio_lb").glob("*.h"))),
-        include_dirs=["ext/trio_lb"],
+        depends=sorted(map(str, Path("ext/trio_lb/fast").rglob("*.h"))),
+        include_dirs=["ext/trio_lb/fast"],
         define_macros=macros,
         extra_compile_args=[
             # Compiled for one run that counts lines, or for millions of requests.
@@ -60,7 +63,7 @@ extensions = [
             "-Wall",
             "-ffp-contract=off",
             "-include",
-            "ext/trio_lb/_machine.h",
+            "ext/trio_lb/fast/machine.h",
             *sanitizers,
         ],
         extra_link_args=sanitizers,

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAITING = ["tests/process", "tests/faults", "tests/peers"]
-COMPILED = ["tests/oracle", "tests/unit/balance"]
+COMPILED = ["tests/oracle", "tests/unit/pool"]
 # Hundreds of thousands of picks, which reach no line that the others of those do not.
-REPEATED = "tests/unit/balance/test_response_times.py"
+REPEATED = "tests/unit/pool/test_response_times.py"
 SWITCHES = {"TRIO_LB_TRACE": "1", "COVERAGE_CORE": "ctrace"}
 
 
@@ -42,8 +42,9 @@ def measure_compiled(copy: Path) -> None:
     build = ["setup.py", "--quiet", "build_ext", "--inplace"]
     run(copy, *build, environment=SWITCHES)
     # The plugin learns from the C code which lines there are, and looks for it beside its source.
-    for generated in copy.glob("build/cython-trace/ext/trio_lb/*.c"):
-        shutil.copy2(generated, copy / "ext" / "trio_lb")
+    traced = copy / "build" / "cython-trace"
+    for generated in traced.glob("ext/trio_lb/fast/*/*.c"):
+        shutil.copy2(generated, copy / generated.relative_to(traced))
     measure(copy, ".coverage", *COMPILED, f"--ignore={REPEATED}", examples="traced")
 
 

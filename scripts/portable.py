@@ -1,9 +1,9 @@
-"""Run tests of the plain road as it is compiled elsewhere than on Linux.
+"""Run tests of the fast path as it is compiled elsewhere than on Linux.
 
     python scripts/portable.py [tests]
 
 The build is one of its own, build/portable: without epoll and splice, and with the least that a
-system may tell of a socket. It runs on this system's kernel, so what it shows is that the road
+system may tell of a socket. It runs on this system's kernel, so what it shows is that the fast path
 needs no more than that; not that another kernel behaves like this one.
 """
 
@@ -13,7 +13,13 @@ import sys
 
 from copies import copy_tree, run
 
-TESTS = ["tests/plain", "tests/unit/net", "tests/oracle", "tests/gateway", "tests/test_stubs.py"]
+TESTS = [
+    "tests/fast_path",
+    "tests/unit/net",
+    "tests/oracle",
+    "tests/gateway",
+    "tests/test_stubs.py",
+]
 
 SWITCHES = {"TRIO_LB_PORTABLE": "1"}
 

@@ -12,7 +12,7 @@ import sys
 
 from copies import copy_tree, run
 
-COMPILED = ["tests/oracle", "tests/unit/balance", "tests/unit/net", "tests/plain", "tests/fuzz"]
+COMPILED = ["tests/oracle", "tests/unit/pool", "tests/unit/net", "tests/fast_path", "tests/fuzz"]
 
 SWITCHES = {
     "CC": "gcc",

@@ -13,7 +13,7 @@ import yaml
 from msgspec.structs import replace
 
 from trio_lb import cli
-from trio_lb.profile import Profile, json_schema, load_profile, parse_profile
+from trio_lb.config import Profile, json_schema, load_profile, parse_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

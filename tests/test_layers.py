@@ -43,36 +43,38 @@ class Row:
 
 
 SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
-OUR_PYTHON = "errors profile wire balance net proxy health report service supervise cli"
-TABLES = "_block _recovery _times _table _select _places _failures _outages"
-CODEC = "_scan _wire _fields _parser _writer _framing _heads"
-COMPILED = f"{TABLES} {CODEC}"
-WAITING = "_clock _readiness _loop _epoll _trio_waits _pipes _buffers _sockets _upstreams"
-PLAIN_ROAD = "_flow _pace _road _exchange _request _forward _upload _response _client"
+OUR_PYTHON = (
+    "errors config http http1 pool net upstream downstream proxy health observe runtime "
+    "supervise cli"
+)
+TABLE_AND_CODEC = "fast.table fast.http1"
 
 TABLE = [
-    Row(0, "errors garbage logs"),
-    Row(0, "profile", beside="errors", outside="yaml msgspec"),
-    Row(1, COMPILED, beside=COMPILED, never=OUR_PYTHON),
-    Row(2, "wire", never=f"{TABLES} {SANS_IO}", outside="h11"),
-    Row(2, "balance", never=f"{CODEC} {SANS_IO}"),
-    Row(3, WAITING, beside=WAITING, never=f"{OUR_PYTHON} {COMPILED}", outside="trio"),
-    Row(3, "net", beside=WAITING, never=f"balance wire {COMPILED}", outside="trio"),
-    Row(4, PLAIN_ROAD, beside=PLAIN_ROAD, never=OUR_PYTHON, outside="trio"),
-    Row(4, "proxy", beside=PLAIN_ROAD, outside="trio h11"),
-    Row(4, "health", never=PLAIN_ROAD, outside="trio h11"),
-    Row(4, "report", never=PLAIN_ROAD, outside="trio rich msgspec"),
-    Row(5, "service load_balancer", beside="service", outside="trio"),
-    Row(6, "supervise", outside="trio msgspec"),
-    Row(6, "__init__"),
-    Row(7, "cli __main__", beside="cli", outside="trio h11 rich yaml argparse_addons"),
+    Row(0, "errors logs"),
+    Row(0, "config", beside="errors", outside="yaml msgspec"),
+    Row(1, "fast"),
+    Row(1, TABLE_AND_CODEC, never=OUR_PYTHON),
+    Row(2, "http", never=f"fast.table {SANS_IO}"),
+    Row(2, "pool", never=f"fast.http1 {SANS_IO}"),
+    Row(3, "http1", never=f"fast.table pool {SANS_IO}", outside="h11"),
+    Row(3, "fast.loop", never=f"{OUR_PYTHON} {TABLE_AND_CODEC}", outside="trio"),
+    Row(3, "net", beside="fast.loop", never=f"pool http {TABLE_AND_CODEC}", outside="trio"),
+    Row(4, "upstream downstream", outside="trio"),
+    Row(4, "observe", outside="trio rich msgspec"),
+    Row(4, "fast.exchange", never=OUR_PYTHON, outside="trio"),
+    Row(5, "proxy", outside="trio h11"),
+    Row(5, "health", never="fast.exchange", outside="trio h11"),
+    Row(6, "runtime", outside="trio"),
+    Row(7, "supervise", outside="trio msgspec"),
+    Row(7, "__init__"),
+    Row(8, "cli __main__", beside="cli", outside="trio h11 rich yaml argparse_addons"),
 ]
 ROWS = {part: row for row in TABLE for part in row.parts.split()}
 
 SOURCES = sorted(
     [
         *(ROOT / PACKAGE).rglob("*.py"),
-        *(ROOT / "ext" / PACKAGE).glob("_[!_]*.p[yx][xd]"),
+        *(path for path in (ROOT / "ext" / PACKAGE).rglob("[!_]*.p[yx][xd]")),
     ]
 )
 
@@ -110,14 +112,14 @@ def cython_imports(source: str) -> list[str]:
 
 def part_named(name: str) -> str:
     """Which part an imported name of our package belongs to."""
-    part = [*name.split("."), ""][1]
-    return part if part in ROWS else "__init__"
+    _, first, second, *_ = [*name.split("."), "", ""]
+    return next((part for part in (f"{first}.{second}", first) if part in ROWS), "__init__")
 
 
 def trespasses(part: str, imports: list[str]) -> list[str]:
     """Those of `imports` that a module of `part` has no business with."""
     row = ROWS[part]
-    compiled = part.startswith("_") and not part.startswith("__")
+    compiled = part.startswith("fast.")
 
     def fine(name: str) -> bool:
         top = name.split(".")[0]
@@ -138,8 +140,8 @@ def trespasses(part: str, imports: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_come_from_below(path: Path) -> None:
-    part = module_of(path).split(".")[0]
-    assert part in ROWS, f"{part} has no line in the layer table"
+    part = part_named(f"{PACKAGE}.{module_of(path)}")
+    assert part != "__init__" or path.stem == "__init__", f"{path} has no line in the layer table"
     source = path.read_text()
     if path.suffix == ".py":
         imports = list(python_imports(path, ast.parse(source)))
@@ -176,21 +178,24 @@ def test_no_circles() -> None:
 @pytest.mark.parametrize(
     ("part", "name"),
     [
-        ("balance", "trio"),
-        ("balance", "time"),
-        ("balance", "trio_lb.wire.heads"),
-        ("balance", "trio_lb.net"),
-        ("balance", "h11"),
-        ("wire", "trio_lb._table"),
-        ("wire", "trio_lb.balance"),
-        ("profile", "msgspec_extra"),
-        ("errors", "trio_lb.profile"),
-        ("_table", "trio_lb.errors"),
-        ("net", "trio_lb.wire"),
-        ("report", "trio_lb.proxy.forward"),
-        ("proxy", "trio_lb.service"),
+        ("pool", "trio"),
+        ("pool", "time"),
+        ("pool", "trio_lb.http.heads"),
+        ("pool", "trio_lb.net"),
+        ("pool", "h11"),
+        ("http", "trio_lb.fast.table.table"),
+        ("http", "trio_lb.pool"),
+        ("http", "trio_lb.http1.strict"),
+        ("config", "msgspec_extra"),
+        ("errors", "trio_lb.config"),
+        ("fast.table", "trio_lb.errors"),
+        ("fast.loop", "trio_lb.fast.table.table"),
+        ("net", "trio_lb.http"),
+        ("upstream", "trio_lb.downstream.proxy_header"),
+        ("observe", "trio_lb.proxy.forward"),
+        ("proxy", "trio_lb.runtime.service"),
         ("proxy", "trio_lb.Profile"),
-        ("service", "trio_lb.cli"),
+        ("runtime", "trio_lb.cli"),
     ],
 )
 def test_trespasses_are_seen(part: str, name: str) -> None:
@@ -198,11 +203,11 @@ def test_trespasses_are_seen(part: str, name: str) -> None:
 
 
 def test_imports_are_found_wherever_they_are() -> None:
-    path = ROOT / PACKAGE / "balance" / "pool.py"
+    path = ROOT / PACKAGE / "pool" / "pool.py"
     code = "import a.b\nfrom . import c\nfrom .d import e\nfrom ..f import g\ndef h():\n import i\n"
-    expected = ["a.b", "trio_lb.balance.c", "trio_lb.balance.d.e", "trio_lb.f.g", "i"]
+    expected = ["a.b", "trio_lb.pool.c", "trio_lb.pool.d.e", "trio_lb.f.g", "i"]
     assert list(python_imports(path, ast.parse(code))) == expected
     package = path.with_name("__init__.py")
-    assert list(python_imports(package, ast.parse("from .d import e"))) == ["trio_lb.balance.d.e"]
-    code = "cimport cython\nfrom trio_lb._table cimport (\n    Server,\n)\n\n    import x.y\n"
-    assert cython_imports(code) == ["cython", "trio_lb._table", "x.y"]
+    assert list(python_imports(package, ast.parse("from .d import e"))) == ["trio_lb.pool.d.e"]
+    code = "cimport cython\nfrom trio_lb.fast.table cimport (\n    a,\n)\n\n    import x.y\n"
+    assert cython_imports(code) == ["cython", "trio_lb.fast.table", "x.y"]

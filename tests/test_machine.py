@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEADER = "ext/trio_lb/_machine.h"
+HEADER = "ext/trio_lb/fast/machine.h"
 COMPILER = (sysconfig.get_config_var("CC") or "cc").split()[0]
 
 

@@ -15,9 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .errors import ListenError, TrioLBError
-    from .load_balancer import LoadBalancer, open_load_balancer
-    from .profile import (
+    from .config import (
         Address,
         HealthCheck,
         Profile,
@@ -26,7 +24,9 @@ if TYPE_CHECKING:
         load_profile,
         parse_profile,
     )
-    from .report.statistics import ServerStatistics, Statistics, WorkerStatistics
+    from .errors import ListenError, TrioLBError
+    from .observe.statistics import ServerStatistics, Statistics, WorkerStatistics
+    from .runtime.load_balancer import LoadBalancer, open_load_balancer
 
 __all__ = [
     "Address",
@@ -47,20 +47,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Address": "profile",
-    "HealthCheck": "profile",
+    "Address": "config",
+    "HealthCheck": "config",
     "ListenError": "errors",
-    "LoadBalancer": "load_balancer",
-    "Profile": "profile",
-    "ProfileError": "profile",
-    "Server": "profile",
-    "ServerStatistics": "report.statistics",
-    "Statistics": "report.statistics",
+    "LoadBalancer": "runtime.load_balancer",
+    "Profile": "config",
+    "ProfileError": "config",
+    "Server": "config",
+    "ServerStatistics": "observe.statistics",
+    "Statistics": "observe.statistics",
     "TrioLBError": "errors",
-    "WorkerStatistics": "report.statistics",
-    "load_profile": "profile",
-    "open_load_balancer": "load_balancer",
-    "parse_profile": "profile",
+    "WorkerStatistics": "observe.statistics",
+    "load_profile": "config",
+    "open_load_balancer": "runtime.load_balancer",
+    "parse_profile": "config",
 }
 
 

@@ -15,11 +15,11 @@ from itertools import cycle, repeat
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from trio_lb._block import format_table, table_size
-from trio_lb._table import Table
-from trio_lb.balance import ServerPool, SharedTable, attach
-from trio_lb.balance.algorithms import ALGORITHMS
-from trio_lb.profile import Address, Algorithm, Server
+from trio_lb.config import Address, Algorithm, Server
+from trio_lb.fast.table.block import format_table, table_size
+from trio_lb.fast.table.table import Table
+from trio_lb.pool import ServerPool, SharedTable, attach
+from trio_lb.pool.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

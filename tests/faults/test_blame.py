@@ -1,6 +1,6 @@
 """Whose fault a failure is: one client takes no server from the others (RELIABILITY row 36).
 
-On both roads; clients are told apart by where they come from.
+On both paths; clients are told apart by where they come from.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ONE, OTHER, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 @pytest.fixture(params=["plain", "h11"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """Each of the two roads."""
+    """Each of the two paths."""
     kind: str = request.param
     return kind
 

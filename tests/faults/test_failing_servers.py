@@ -1,7 +1,7 @@
 """Servers that fail quickly draw no more requests for it (RELIABILITY row 37).
 
 Answers with 5xx, answers that are cut, and connections that are closed without an answer; under
-all algorithms that go by load or time, on both roads.
+all algorithms that go by load or time, on both paths.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from trio_lb.config import Address
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.net.transport import SocketTransport
-    from trio_lb.profile import Address
 
 CODES = {
     errno.EMFILE: "out of file descriptors: ",
@@ -40,7 +40,7 @@ CODES = {
 def lacking(
     monkeypatch: pytest.MonkeyPatch, code: int, port: int | None = None, times: int = 1 << 30
 ) -> None:
-    """Connecting fails for want of something, from both roads: to one port, or to all."""
+    """Connecting fails for want of something, from both paths: to one port, or to all."""
     left = times
 
     def fails(address: Address) -> bool:
@@ -58,8 +58,8 @@ def lacking(
             raise connect_failed(OSError(code, os.strerror(code)))
         return await dial(address, seconds, deadlines, vanished_after)
 
-    monkeypatch.setattr("trio_lb.service.dial", dial_short)
-    monkeypatch.setattr("trio_lb.proxy.road.dial_at_once", lambda *_: None)
+    monkeypatch.setattr("trio_lb.runtime.service.dial", dial_short)
+    monkeypatch.setattr("trio_lb.proxy.build_fast_path.dial_at_once", lambda *_: None)
 
 
 @pytest.mark.parametrize("engine", ["plain", "h11"])
@@ -255,13 +255,13 @@ async def test_row_38_a_listening_socket_is_waited_for_again(
     assert [text for text in caplog.messages if text.endswith(": accepting again")]
 
 
-async def test_row_38_clients_that_the_plain_road_can_not_watch_take_the_other(
+async def test_row_38_clients_that_the_fast_path_can_not_watch_take_the_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def no_watch(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("trio_lb.proxy.plain.PlainClient", no_watch)
+    monkeypatch.setattr("trio_lb.proxy.fast_path.ClientSide", no_watch)
     async with (
         open_backend(scripts.answer()) as backend,
         open_balancer(backend.url, health_check="off") as balancer,

@@ -24,10 +24,10 @@ from tests.support.net import listen_tcp
 from tests.support.rig import get
 from tests.support.standstills import LENGTH, STATES, State, stops_after, write
 from tests.support.tunnels import enter
+from trio_lb.config.address import parse_server_address
 from trio_lb.net.deadlines import Deadline, Deadlines, loop_clock
 from trio_lb.net.dial import dial
 from trio_lb.net.resolver import Target, resolver
-from trio_lb.profile.address import parse_server_address
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

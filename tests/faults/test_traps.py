@@ -1,6 +1,6 @@
 """Traps that other balancers fell into (FEATURES 6.3) and that no other test is about.
 
-1 and 14 are in tests/unit/balance, 3 and 4 in tests/service, 13 beside this file.
+1 and 14 are in tests/unit/pool, 3 and 4 in tests/service, 13 beside this file.
 """
 
 from __future__ import annotations

@@ -13,24 +13,19 @@ from typing import TYPE_CHECKING, Final
 
 from tests.oracle import test_framing, test_wire_requests, test_wire_responses
 from tests.support.strict_http import Fields, read_requests, read_response
+from trio_lb.config import ForwardedField
 from trio_lb.errors import ClientError, ClientGone, RequestError, ResponseBroken
-from trio_lb.profile import ForwardedField
-from trio_lb.wire.admission import AdmittedRequest, admit
-from trio_lb.wire.forwarding import (
-    request_lines,
-    request_target,
-    response_lines,
-    trailer_lines,
-)
-from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide, ServerSide, Signal
-from trio_lb.wire.heads import RequestHead, ResponseHead
-from trio_lb.wire.identity import Identification
-from trio_lb.wire.proxy_protocol import parse, write_v1, write_v2
+from trio_lb.http.admission import AdmittedRequest, admit
+from trio_lb.http.forwarding import request_lines, request_target, response_lines, trailer_lines
+from trio_lb.http.heads import RequestHead, ResponseHead
+from trio_lb.http.identity import Identification
+from trio_lb.http.proxy_protocol import parse, write_v1, write_v2
+from trio_lb.http1.h11_codec import END, NEED_DATA, ClientCodec, ServerCodec, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from trio_lb.wire.heads import FieldLine
+    from trio_lb.http.heads import FieldLine
 
 HEAD_LIMIT: Final = 2048
 TARGET_LIMIT: Final = 512
@@ -129,8 +124,8 @@ def _proxy_header(data: bytes) -> object:
         return str(exc)
 
 
-def plain_requests(data: bytes) -> None:
-    """The compiled codec: what it calls a request's head, the general road reads the same."""
+def ordinary_requests(data: bytes) -> None:
+    """The compiled codec: what it calls a request's head, the slow path reads the same."""
     head = test_wire_requests.check(data)
     for size in range(0, len(data), max(1, len(data) // 8)):
         part = test_wire_requests.check(data[:size])
@@ -139,13 +134,13 @@ def plain_requests(data: bytes) -> None:
             assert part.length == head.length
 
 
-def plain_responses(data: bytes) -> None:
+def ordinary_responses(data: bytes) -> None:
     """The same for the heads of responses, to GET and to HEAD."""
     for method in (b"GET", b"HEAD"):
         test_wire_responses.check(data, method)
 
 
-def plain_chunks(data: bytes) -> None:
+def ordinary_chunks(data: bytes) -> None:
     """The compiled framing: what it lets pass of a chunked body, others read the same."""
     test_framing.check(data)
 
@@ -154,9 +149,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "requests": requests,
     "responses": responses,
     "proxy_headers": proxy_headers,
-    "plain_requests": plain_requests,
-    "plain_responses": plain_responses,
-    "plain_chunks": plain_chunks,
+    "ordinary_requests": ordinary_requests,
+    "ordinary_responses": ordinary_responses,
+    "ordinary_chunks": ordinary_chunks,
 }
 
 
@@ -176,7 +171,7 @@ def _messages(verdicts: list[Verdict]) -> Iterator[Message]:
 class _Feed:
     """Pieces for a codec, then the end of the stream."""
 
-    def __init__(self, side: ClientSide | ServerSide, pieces: Iterable[bytes]) -> None:
+    def __init__(self, side: ClientCodec | ServerCodec, pieces: Iterable[bytes]) -> None:
         self._side = side
         self._pieces: Iterator[bytes] = (piece for piece in pieces if piece)
         self.ended = False
@@ -189,7 +184,7 @@ class _Feed:
 
 def _read_requests(pieces: Iterable[bytes]) -> Verdict:
     verdict = Verdict()
-    side = ClientSide(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
+    side = ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     feed = _Feed(side, pieces)
     try:
         while side is not None:
@@ -214,9 +209,9 @@ def _read_requests(pieces: Iterable[bytes]) -> Verdict:
     return verdict
 
 
-def _read_request(side: ClientSide, feed: _Feed, head: RequestHead) -> Message:
+def _read_request(side: ClientCodec, feed: _Feed, head: RequestHead) -> Message:
     admitted = admit(head)
-    server = ServerSide()
+    server = ServerCodec()
     target = request_target(admitted.target, b"")
     identity = _IDENTIFICATION.identify(_PEER, head.fields, admitted.host)
     lines = request_lines(admitted, identity, b"id", b"server:80")
@@ -236,11 +231,11 @@ def _read_request(side: ClientSide, feed: _Feed, head: RequestHead) -> Message:
 
 def _read_responses(method: bytes, pieces: Iterable[bytes]) -> Verdict:
     verdict = Verdict()
-    side = ServerSide()
+    side = ServerCodec()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     feed = _Feed(side, pieces)
-    client = ClientSide(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
+    client = ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     client.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
     client.read_head()
     client.read_body()
@@ -262,7 +257,7 @@ def _read_responses(method: bytes, pieces: Iterable[bytes]) -> Verdict:
 
 
 def _read_response(
-    side: ServerSide, client: ClientSide, feed: _Feed, head: ResponseHead, passed_on: bytes
+    side: ServerCodec, client: ClientCodec, feed: _Feed, head: ResponseHead, passed_on: bytes
 ) -> Message:
     body = b""
     passed_on += client.response(head.status, head.reason, response_lines(head))

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from tests.gateway.verdicts import OpenGateway
     from trio_lb import LoadBalancer
 
-#: The roads that a request can take, and the settings that make it take them.
-ROADS: dict[str, dict[str, object]] = {
+#: The paths that a request can take, and the settings that make it take them.
+PATHS: dict[str, dict[str, object]] = {
     "plain": {"engine": "plain"},
     "h11": {"engine": "h11"},
 }
 
 
-@pytest.fixture(scope="module", params=ROADS)
+@pytest.fixture(scope="module", params=PATHS)
 def open_gateway(request: pytest.FixtureRequest) -> OpenGateway:
     """A balancer over one server, which is asked once and never checked.
 
     Nothing in these tables is about time, so that a busy machine makes no difference.
     """
-    settings = ROADS[request.param]
+    settings = PATHS[request.param]
     timeouts = {"client_head": "60s", "body": "60s", "connect": "60s"}
 
     def open_one(url: str) -> AbstractAsyncContextManager[LoadBalancer]:

@@ -36,7 +36,7 @@ class Way(Enum):
 
 
 class OpenGateway(Protocol):
-    """Opens a load balancer over one server; which road its requests take is decided there."""
+    """Opens a load balancer over one server; which path its requests take is decided there."""
 
     def __call__(self, url: str) -> AbstractAsyncContextManager[LoadBalancer]: ...
 

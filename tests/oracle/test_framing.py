@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.http_bytes import chunked_bodies, cut, odd_chunked_bodies
-from trio_lb._framing import BROKEN, END, MORE, ODD, BodyFraming
-from trio_lb.wire.h11_codec import ClientSide, Signal
-from trio_lb.wire.heads import RequestHead
+from trio_lb.fast.http1.framing import BROKEN, END, MORE, ODD, BodyFraming
+from trio_lb.http.heads import RequestHead
+from trio_lb.http1.h11_codec import ClientCodec, Signal
 
 MAX_HELD = 8
 
@@ -52,8 +52,8 @@ def by_h11(data: bytes) -> tuple[bytes, h11.EndOfMessage | None, bytes]:
 
 
 def by_general(data: bytes) -> tuple[bytes, bool]:
-    """The same by the general road: the body, and whether that was all."""
-    side = ClientSide(16384, 8192, 100)
+    """The same by the slow path: the body, and whether that was all."""
+    side = ClientCodec(16384, 8192, 100)
     side.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
     assert isinstance(side.read_head(), RequestHead)
     payload = b""
@@ -63,7 +63,7 @@ def by_general(data: bytes) -> tuple[bytes, bool]:
 
 
 def check(data: bytes) -> BodyFraming:
-    """Hold what the framing says about a chunked body against h11 and the general road."""
+    """Hold what the framing says about a chunked body against h11 and the slow path."""
     framing = BodyFraming(chunked=True)
     relayed = relay(framing, [data])
     assert data.startswith(relayed)

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from tests.support import selection_models as models
 from tests.support.effort import effort
 from tests.support.tables import table_of
-from trio_lb._table import ALIVE, DEAD, DRAINING
-from trio_lb.balance.algorithms import ALGORITHMS
-from trio_lb.profile import Algorithm
+from trio_lb.config import Algorithm
+from trio_lb.fast.table.table import ALIVE, DEAD, DRAINING
+from trio_lb.pool.algorithms import ALGORITHMS
 
 MODELS: dict[Algorithm, type[models.RoundRobinModel]] = {
     Algorithm.ROUND_ROBIN: models.RoundRobinModel,

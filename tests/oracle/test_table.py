@@ -19,9 +19,9 @@ from hypothesis.stateful import (
 
 from tests.support.effort import effort
 from tests.support.table_model import LARGEST, LINE, SteppedRow, run
-from trio_lb._table import ALIVE, DEAD, Table
-from trio_lb.balance import NoRoom, SharedTable, attach
-from trio_lb.profile import Address, Server
+from trio_lb.config import Address, Server
+from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.pool import NoRoom, SharedTable, attach
 
 if TYPE_CHECKING:
     from tests.support.table_model import Steps
@@ -67,7 +67,7 @@ class Processes(RuleBasedStateMachine):
         self.memory = mmap.mmap(self.shared.fd, 0)
         self.workers: dict[int, Worker] = {}
         self.figures: dict[int, Figures] = {}
-        self.places: dict[int, int] = {}  # port -> slot
+        self.permits: dict[int, int] = {}  # port -> slot
         self.known: set[int] = set()  # to some worker that was not retired
         self.clients = 0
         self.assign(ports, most)
@@ -79,7 +79,7 @@ class Processes(RuleBasedStateMachine):
         for row in list(self.workers):
             self.bury(row)
         assert [self.owner.connections(slot) for slot in self.owner.slots()] == [0] * len(
-            self.places
+            self.permits
         )
         assert self.owner.clients()[:2] == (0, self.clients)
         self.shared.close()
@@ -90,8 +90,8 @@ class Processes(RuleBasedStateMachine):
     def assign(self, ports: list[int], most: int) -> None:
         """A reload; also the maximum of servers that stay changes."""
         servers = [server(port, most) for port in ports]
-        new = [port for port in ports if port not in self.places]
-        if len(new) > SLOTS - len(self.places):
+        new = [port for port in ports if port not in self.permits]
+        if len(new) > SLOTS - len(self.permits):
             with pytest.raises(NoRoom):
                 self.shared.assign(servers)
             return
@@ -101,16 +101,16 @@ class Processes(RuleBasedStateMachine):
             worker.overtaken = worker.steps is not None
         for port, slot in zip(ports, slots, strict=True):
             if port in new:
-                assert slot not in self.places.values()
-                self.places[port] = slot
+                assert slot not in self.permits.values()
+                self.permits[port] = slot
                 self.figures[slot] = Figures()
-            assert self.places[port] == slot
+            assert self.permits[port] == slot
             assert self.owner.read(slot)[8] == most
 
     @rule(data=st.data())
     def free(self, data: st.DataObject) -> None:
-        port = data.draw(st.sampled_from(sorted(self.places)))
-        slot = self.places[port]
+        port = data.draw(st.sampled_from(sorted(self.permits)))
+        slot = self.permits[port]
         if slot in self.known:
             if self.true_total(slot):
                 with pytest.raises(RuntimeError):
@@ -120,11 +120,11 @@ class Processes(RuleBasedStateMachine):
         self.shared.free(slot)
         with pytest.raises(IndexError):
             self.owner.read(slot)
-        del self.places[port], self.figures[slot]
-        if not self.places:
+        del self.permits[port], self.figures[slot]
+        if not self.permits:
             self.assign([port], 1)
-            assert self.owner.generation(self.places[port]) >= 1
-        if slot in self.places.values():
+            assert self.owner.generation(self.permits[port]) >= 1
+        if slot in self.permits.values():
             assert self.owner.generation(slot) == generation + 1
 
     @rule()
@@ -156,8 +156,8 @@ class Processes(RuleBasedStateMachine):
             self.known.clear()
 
     @rule(data=st.data())
-    def take_out_and_bring_back(self, data: st.DataObject) -> None:
-        slot = data.draw(st.sampled_from(sorted(self.places.values())))
+    def mark_down_and_up(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.permits.values())))
         assert self.owner.move(slot, ALIVE, DEAD)
         assert self.owner.move(slot, DEAD, ALIVE)
 
@@ -169,7 +169,7 @@ class Processes(RuleBasedStateMachine):
         if not living:
             return None
         worker = self.workers[data.draw(st.sampled_from(living))]
-        slot = data.draw(st.sampled_from(sorted(self.places.values())))
+        slot = data.draw(st.sampled_from(sorted(self.permits.values())))
         self.known.add(slot)
         return worker, slot
 
@@ -232,7 +232,7 @@ class Processes(RuleBasedStateMachine):
         self.clients += 1
 
     def totals(self) -> dict[int, int]:
-        return {slot: self.owner.connections(slot) for slot in self.places.values()}
+        return {slot: self.owner.connections(slot) for slot in self.permits.values()}
 
     def true_total(self, slot: int) -> int:
         return sum(worker.held[slot] for worker in self.workers.values())
@@ -241,7 +241,7 @@ class Processes(RuleBasedStateMachine):
     def sums_are_right(self) -> None:
         if not hasattr(self, "shared"):
             return
-        assert self.owner.alive == len(self.places) == len(self.owner)
+        assert self.owner.alive == len(self.permits) == len(self.owner)
         for slot, figures in self.figures.items():
             assert self.owner.connections(slot) == self.true_total(slot)
             _, _, served, failed, received, *_ = self.owner.read(slot)

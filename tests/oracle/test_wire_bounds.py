@@ -17,19 +17,21 @@ from tests.support.http_bytes import (
     chunked_bodies,
     mutated,
     odd_chunked_bodies,
-    plain_requests,
-    plain_responses,
+    ordinary_requests,
+    ordinary_responses,
 )
-from trio_lb import _framing, _parser, _writer
-from trio_lb._framing import BodyFraming
-from trio_lb._heads import Request, Response, read_request, read_response
-from trio_lb._writer import ClientLines
+from trio_lb.fast.http1 import framing as _framing
+from trio_lb.fast.http1 import parser as _parser
+from trio_lb.fast.http1 import writer as _writer
+from trio_lb.fast.http1.framing import BodyFraming
+from trio_lb.fast.http1.heads import Request, Response, read_request, read_response
+from trio_lb.fast.http1.writer import ClientLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-NEED_MORE, HEAD, NOT_PLAIN = range(3)  # Verdict in _parser.pxd
+NEED_MORE, HEAD, FALLBACK = range(3)  # Verdict in _parser.pxd
 
 
 class Limits(ctypes.Structure):
@@ -123,10 +125,10 @@ def at_the_end(data: bytes) -> int:
 
 
 def verdict(answer: Request | Response | bool | None) -> int:
-    return NEED_MORE if answer is None else NOT_PLAIN if answer is False else HEAD
+    return NEED_MORE if answer is None else FALLBACK if answer is False else HEAD
 
 
-@given(st.one_of(plain_requests(), mutated(plain_requests())))
+@given(st.one_of(ordinary_requests(), mutated(ordinary_requests())))
 def test_requests(head: bytes) -> None:
     for length in range(len(head) + 1):
         data = head[:length]
@@ -135,7 +137,7 @@ def test_requests(head: bytes) -> None:
         assert came == verdict(expected)
 
 
-@given(st.one_of(plain_responses(), mutated(plain_responses())))
+@given(st.one_of(ordinary_responses(), mutated(ordinary_responses())))
 def test_responses(head: bytes) -> None:
     for length in range(len(head) + 1):
         data = head[:length]
@@ -151,7 +153,7 @@ def parsed_request(head: bytes) -> Request:
     return request
 
 
-@given(plain_requests(), st.lists(st.binary(max_size=300), min_size=1, max_size=4), st.binary())
+@given(ordinary_requests(), st.lists(st.binary(max_size=300), min_size=1, max_size=4), st.binary())
 def test_written_requests(head: bytes, pieces: list[bytes], prefix: bytes) -> None:
     expected = parsed_request(head).write(ClientLines(*pieces), b"id", prefix)
     array = (Slice * len(pieces))(*[Slice(piece, len(piece)) for piece in pieces])
@@ -195,7 +197,7 @@ def test_the_bound_of_a_written_request(head: bytes, size: int) -> None:
 DATE = b"Date: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
 
 
-@given(plain_responses(), st.booleans())
+@given(ordinary_responses(), st.booleans())
 def test_written_responses(head: bytes, close: bool) -> None:
     response = read_response(head)
     assert response

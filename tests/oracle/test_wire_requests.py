@@ -1,4 +1,4 @@
-"""The compiled codec against the general road: request heads.
+"""The compiled codec against the slow path: request heads.
 
 The relation goes one way. Whatever the codec calls a head, h11 and `admit` accept and read the
 same; what it calls not plain is theirs to judge. That plain heads are called heads is tested too.
@@ -15,25 +15,25 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.http_bytes import (
+    SLOW_PATH_FIELDS,
+    SLOW_PATH_HOSTS,
     STRANGE_FIELDS,
-    UNPLAIN_FIELDS,
-    UNPLAIN_HOSTS,
     cut,
     mutated,
-    plain_requests,
+    ordinary_requests,
 )
-from trio_lb._heads import Request, read_request
-from trio_lb._writer import ClientLines
+from trio_lb.config import ForwardedField
 from trio_lb.errors import ClientError
-from trio_lb.profile import ForwardedField
-from trio_lb.wire import serialise
-from trio_lb.wire.admission import AdmittedRequest, admit
-from trio_lb.wire.forwarding import request_lines, request_target
-from trio_lb.wire.h11_codec import ClientSide
-from trio_lb.wire.heads import RequestHead
-from trio_lb.wire.identity import Identification
-from trio_lb.wire.personal import makes_personal
-from trio_lb.wire.plain import client_lines
+from trio_lb.fast.http1.heads import Request, read_request
+from trio_lb.fast.http1.writer import ClientLines
+from trio_lb.http.admission import AdmittedRequest, admit
+from trio_lb.http.client_lines import client_lines
+from trio_lb.http.forwarding import request_lines, request_target
+from trio_lb.http.heads import RequestHead
+from trio_lb.http.identity import Identification
+from trio_lb.http.personal import makes_personal
+from trio_lb.http1 import serialise
+from trio_lb.http1.h11_codec import ClientCodec
 
 TOLD = Identification((), ForwardedField.OFF)
 PEER = TOLD.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
@@ -67,8 +67,8 @@ def read(
 def general(
     data: bytes, head: int = 16384, target: int = 8192, fields: int = 100
 ) -> RequestHead | None:
-    """The head as the general road's parser reads it; None if there is none, or none yet."""
-    side = ClientSide(head, target, fields)
+    """The head as the slow path's parser reads it; None if there is none, or none yet."""
+    side = ClientCodec(head, target, fields)
     side.feed(data)
     try:
         part = side.read_head()
@@ -78,14 +78,14 @@ def general(
 
 
 def written(head: RequestHead, request: AdmittedRequest, prefix: bytes) -> bytes:
-    """The head that the general road sends."""
+    """The head that the slow path sends."""
     client = TOLD.identify(PEER, head.fields, request.host)
     lines = request_lines(request, client, request.request_id or b"ours-1", b"unused")
     return serialise.request_head(request.method, request_target(request.target, prefix), lines)
 
 
 def check(data: bytes) -> Request | Literal[False] | None:
-    """What the codec says about `data`, after that was held against the general road."""
+    """What the codec says about `data`, after that was held against the slow path."""
     request = read(data)
     if request is None:
         assert general(data) is None
@@ -124,15 +124,15 @@ def check_connection(data: bytes, request: Request) -> None:
         assert request.close == (connection.their_state is h11.MUST_CLOSE)
 
 
-@given(plain_requests(), st.sampled_from([b"", b"GET", SMALL, b"\r\n", b"\x00\xff"]))
+@given(ordinary_requests(), st.sampled_from([b"", b"GET", SMALL, b"\r\n", b"\x00\xff"]))
 @example(SMALL, b"")
-def test_plain_heads_are_read_like_the_general_road_does(head: bytes, behind: bytes) -> None:
+def test_plain_heads_are_read_like_the_slow_path_does(head: bytes, behind: bytes) -> None:
     request = check(head + behind)
     assert request
     assert request.length == len(head)
 
 
-@given(plain_requests(), st.lists(st.integers(0, 600), max_size=4))
+@given(ordinary_requests(), st.lists(st.integers(0, 600), max_size=4))
 def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
     head: bytes, places: list[int]
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
 
 
 @effort(400)
-@given(mutated(plain_requests()))
+@given(mutated(ordinary_requests()))
 @example(b"GET / HTTP/1.1\r\nHost: a\r\n X: b\r\n\r\n")
 @example(b"GET / HTTP/1.1\nHost: a\n\n")
 @example(b"GET / HTTP/1.1\r\nHost: a\r\nX: b\n\r\n")
@@ -161,12 +161,12 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
 @example(b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n")
 @example(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n")
 @example(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
-def test_whatever_is_called_a_head_the_general_road_reads_the_same(data: bytes) -> None:
+def test_whatever_is_called_a_head_the_slow_path_reads_the_same(data: bytes) -> None:
     check(data)
 
 
 @effort(200)
-@given(mutated(plain_requests()), st.lists(st.integers(0, 600), max_size=4))
+@given(mutated(ordinary_requests()), st.lists(st.integers(0, 600), max_size=4))
 def test_pieces_lead_to_the_same_verdict(data: bytes, places: list[int]) -> None:
     whole = read(data)
     seen = 0
@@ -192,7 +192,7 @@ def test_a_cr_that_ends_no_line_is_noticed_at_once() -> None:
     assert read(head + b"\r", len(head) - 2) is False
 
 
-NOT_PLAIN = [
+FALLBACK = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
@@ -218,18 +218,18 @@ NOT_PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("data", NOT_PLAIN)
+@pytest.mark.parametrize("data", FALLBACK)
 def test_not_plain(data: bytes) -> None:
     assert read(data) is False
 
 
-@pytest.mark.parametrize("field", UNPLAIN_FIELDS)
+@pytest.mark.parametrize("field", SLOW_PATH_FIELDS)
 @pytest.mark.parametrize("before", [b"", b"Accept: x\r\n"])
 def test_fields_that_are_not_plain(field: bytes, before: bytes) -> None:
     assert read(b"GET / HTTP/1.1\r\nHost: a\r\n%b%b\r\n\r\n" % (before, field)) is False
 
 
-@pytest.mark.parametrize("host", UNPLAIN_HOSTS)
+@pytest.mark.parametrize("host", SLOW_PATH_HOSTS)
 def test_hosts_that_are_not_plain(host: bytes) -> None:
     assert read(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host) is False
 
@@ -267,7 +267,7 @@ def test_every_byte_wherever_it_is(before: bytes, behind: bytes, allowed: set[in
             assert bool(read(before + run + behind)) == (byte in allowed)
 
 
-@given(plain_requests(), st.integers(20, 400), st.integers(1, 70), st.integers(1, 12))
+@given(ordinary_requests(), st.integers(20, 400), st.integers(1, 70), st.integers(1, 12))
 def test_limits_are_at_least_as_strict(head: bytes, size: int, target: int, fields: int) -> None:
     request = read(head, head=size, target=target, fields=fields)
     assert request is not None
@@ -346,6 +346,6 @@ def test_what_makes_a_connection_personal_is_not_plain(name: bytes, pieces: list
 
 
 @pytest.mark.parametrize("value", [b"true", b"false", b""])
-def test_persistent_auth_is_left_to_the_general_road(value: bytes) -> None:
+def test_persistent_auth_is_left_to_the_slow_path(value: bytes) -> None:
     assert not read(b"GET / HTTP/1.1\r\nHost: a\r\nPersistent-Auth: %b\r\n\r\n" % value)
     assert makes_personal([(b"Persistent-Auth", value)]) == (value != b"false")

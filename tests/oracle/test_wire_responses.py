@@ -1,6 +1,6 @@
-"""The compiled codec against the general road: response heads.
+"""The compiled codec against the slow path: response heads.
 
-As with requests: what the codec calls a head, the general road reads and writes the same.
+As with requests: what the codec calls a head, the slow path reads and writes the same.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.effort import effort
-from tests.support.http_bytes import cut, mutated, plain_responses
-from trio_lb._heads import Response, read_response
+from tests.support.http_bytes import cut, mutated, ordinary_responses
 from trio_lb.errors import ResponseBroken
-from trio_lb.wire.dates import http_date
-from trio_lb.wire.forwarding import response_lines
-from trio_lb.wire.h11_codec import END, ClientSide, ServerSide
-from trio_lb.wire.heads import ResponseHead
-from trio_lb.wire.personal import makes_personal
+from trio_lb.fast.http1.heads import Response, read_response
+from trio_lb.http.dates import http_date
+from trio_lb.http.forwarding import response_lines
+from trio_lb.http.heads import ResponseHead
+from trio_lb.http.personal import makes_personal
+from trio_lb.http1.h11_codec import END, ClientCodec, ServerCodec
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-def server_side(data: bytes, method: bytes) -> tuple[ServerSide, ResponseHead | None]:
-    """The general road after it has read a head, and that head if it is whole and accepted."""
-    side = ServerSide()
+def server_side(data: bytes, method: bytes) -> tuple[ServerCodec, ResponseHead | None]:
+    """The slow path after it has read a head, and that head if it is whole and accepted."""
+    side = ServerCodec()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     side.feed(data)
@@ -39,8 +39,8 @@ def server_side(data: bytes, method: bytes) -> tuple[ServerSide, ResponseHead | 
 
 
 def written(head: ResponseHead, method: bytes, close: bool, date: int | None) -> bytes:
-    """The head that the general road sends to a client that asked with this method."""
-    side = ClientSide(1000, 100, 10)
+    """The head that the slow path sends to a client that asked with this method."""
+    side = ClientCodec(1000, 100, 10)
     side.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
     side.read_head()
     assert side.read_body() is END
@@ -49,7 +49,7 @@ def written(head: ResponseHead, method: bytes, close: bool, date: int | None) ->
 
 
 def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | None:
-    """What the codec says about `data`, after that was held against the general road."""
+    """What the codec says about `data`, after that was held against the slow path."""
     response = read_response(data, to_head=method == b"HEAD")
     if response is None:
         assert server_side(data, method)[1] is None
@@ -66,7 +66,7 @@ def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | No
     return response
 
 
-def check_framing(side: ServerSide, response: Response) -> None:
+def check_framing(side: ServerCodec, response: Response) -> None:
     """`side` has seen the head, and no byte behind it."""
     if response.bodiless:
         assert not response.chunked
@@ -83,11 +83,11 @@ def check_framing(side: ServerSide, response: Response) -> None:
 METHODS = st.sampled_from([b"GET", b"HEAD", b"POST"])
 
 
-@given(plain_responses(), METHODS, st.sampled_from([b"", b"x", OK, b"\r\n", b"\x00\xff"]))
+@given(ordinary_responses(), METHODS, st.sampled_from([b"", b"x", OK, b"\r\n", b"\x00\xff"]))
 @example(OK, b"GET", b"")
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"HEAD", b"")
 @example(b"HTTP/1.1 200 OK\r\n\r\n", b"HEAD", b"")
-def test_plain_heads_are_read_like_the_general_road_does(
+def test_plain_heads_are_read_like_the_slow_path_does(
     head: bytes, method: bytes, behind: bytes
 ) -> None:
     response = check(head, method)
@@ -99,7 +99,7 @@ def test_plain_heads_are_read_like_the_general_road_does(
     assert again.length == len(head)
 
 
-@given(plain_responses(), st.lists(st.integers(0, 600), max_size=4))
+@given(ordinary_responses(), st.lists(st.integers(0, 600), max_size=4))
 def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
     head: bytes, places: list[int]
 ) -> None:
@@ -116,17 +116,15 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
 
 
 @effort(400)
-@given(mutated(plain_responses()), METHODS)
+@given(mutated(ordinary_responses()), METHODS)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n X: b\r\n\r\n", b"GET")
 @example(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"GET")
 @example(b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", b"GET")
-def test_whatever_is_called_a_head_the_general_road_reads_the_same(
-    data: bytes, method: bytes
-) -> None:
+def test_whatever_is_called_a_head_the_slow_path_reads_the_same(data: bytes, method: bytes) -> None:
     check(data, method)
 
 
-NOT_PLAIN = [
+FALLBACK = [
     b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n",
@@ -156,7 +154,7 @@ NOT_PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("data", NOT_PLAIN)
+@pytest.mark.parametrize("data", FALLBACK)
 def test_not_plain(data: bytes) -> None:
     assert read_response(data) is False
 

@@ -31,9 +31,9 @@ from tests.support.supervised import (
     workers_of,
     write_profile,
 )
-from trio_lb.supervise import keeper as keeper_module
+from trio_lb.supervise import monitor as monitor_module
 from trio_lb.supervise import supervisor as supervisor_module
-from trio_lb.supervise.keeper import WorkersKeepDying
+from trio_lb.supervise.monitor import WorkersKeepDying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +77,8 @@ async def test_workers_that_hang_before_they_are_ready_end_the_start(
 ) -> None:
     """Scale: 1 s for each to become ready (30 s), 2 s for all (60 s)."""
     spoil.setenv("SPOILED", HANG)
-    spoil.setattr(keeper_module, "START", 1.0)
-    spoil.setattr(keeper_module, "_PATIENCE", 2.0)
+    spoil.setattr(monitor_module, "START", 1.0)
+    spoil.setattr(monitor_module, "_PATIENCE", 2.0)
     async with open_backend(OK) as backend:
         supervisor = Supervised(supervised_profile(backend.url)).supervisor
         await supervisor.bind()
@@ -129,7 +129,7 @@ async def test_a_refused_reload_has_met_nobody(
     spoil: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also while it was tried: one of its workers was ready, with another profile and weight."""
-    spoil.setattr(keeper_module, "_PAUSES", (0.0, 0.1))
+    spoil.setattr(monitor_module, "_PAUSES", (0.0, 0.1))
     listen = "http://127.0.0.1:0"
     async with (
         open_backend(OK) as backend,

@@ -23,7 +23,7 @@ from tests.support.supervised import (
     until,
     write_profile,
 )
-from trio_lb.supervise import keeper as keeper_module
+from trio_lb.supervise import monitor as monitor_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ async def test_row_17_a_stuck_worker_is_replaced(
 
     Scale: 8 clients and 12 that come while it is stuck; 1.5 s without a sign of life (4 s).
     """
-    monkeypatch.setattr(keeper_module, "SILENCE", 1.5)
+    monkeypatch.setattr(monitor_module, "SILENCE", 1.5)
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=2) as balancer:
         load = Load(balancer.url, clients=8, pause=0.01)
         async with trio.open_nursery() as nursery:
@@ -128,7 +128,7 @@ async def test_row_17_a_stuck_worker_is_replaced(
             for event in late:
                 nursery.start_soon(come, balancer.url, event)
             await until(lambda: is_gone(stuck))
-            assert trio.current_time() - stopped < 2 * keeper_module.SILENCE
+            assert trio.current_time() - stopped < 2 * monitor_module.SILENCE
             await until(lambda: len(balancer.at_work) == 2)
             with trio.fail_after(20):
                 for event in late:
@@ -142,7 +142,7 @@ async def test_row_17_a_stuck_worker_is_replaced(
 
 async def test_row_17_a_stalled_supervisor_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen container, say: all stood still, and the supervisor looks first."""
-    monkeypatch.setattr(keeper_module, "SILENCE", 1.5)
+    monkeypatch.setattr(monitor_module, "SILENCE", 1.5)
     async with open_backend(OK) as backend, open_supervisor(backend.url) as balancer:
         pids = balancer.pids
         for pid in pids:
@@ -161,7 +161,7 @@ async def test_row_18_one_that_keeps_dying_is_started_after_growing_pauses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Scale: pauses of up to 2 s; the real ones, up to 30 s, are in test_keeper.py."""
-    monkeypatch.setattr(keeper_module, "_PAUSES", (0.0, 0.1, 0.2, 2.0))
+    monkeypatch.setattr(monitor_module, "_PAUSES", (0.0, 0.1, 0.2, 2.0))
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=2) as balancer:
         steady = balancer.pids[0]
 

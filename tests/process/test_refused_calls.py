@@ -112,20 +112,20 @@ async def main():
         open_client(balancer.addresses[0]) as slow,
         open_client(balancer.addresses[0]) as quick,
     ):
-        road = balancer._service._plain.road
+        fast_path = balancer._service._plain.fast_path
         await slow.send(get())
-        while not road.borrowed:        # a pipe is full, since this client takes nothing
+        while not fast_path.borrowed:        # a pipe is full, since this client takes nothing
             await trio.sleep(0.01)
         await trio.sleep(0.5)
-        assert not road.pipe_problem
+        assert not fast_path.pipe_problem
         refuse(getattr(errno, sys.argv[1]), "splice")
         await quick.send(get())
         for client in (quick, slow):
             response = await client.read_response()
             assert response.complete and response.body == DATA, response.end
-        assert road.pipe_problem == getattr(errno, sys.argv[1])
+        assert fast_path.pipe_problem == getattr(errno, sys.argv[1])
         await trio.sleep(0.1)
-        assert not road.borrowed
+        assert not fast_path.borrowed
         [server] = balancer.statistics().servers
         assert (server.state, server.failed) == ("alive", 0)
 
@@ -142,8 +142,8 @@ async def test_what_no_longer_works_loses_nothing_that_is_in_a_pipe(code: str) -
 
 def test_a_system_that_does_not_tell_what_watches_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc our epoll is waited for in Trio's loop each time."""
-    from trio_lb import _loop
-    from trio_lb._epoll import Epoll
+    from trio_lb.fast.loop import trio_loop as _loop
+    from trio_lb.fast.loop.epoll import Epoll
 
     class Nowhere:
         def __init__(self, _: str) -> None: ...

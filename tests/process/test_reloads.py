@@ -29,7 +29,7 @@ from tests.support.supervised import (
     supervised_profile,
     until,
 )
-from trio_lb.supervise import keeper
+from trio_lb.supervise import monitor as monitor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -248,7 +248,7 @@ async def test_row_23_an_address_in_use_changes_nothing(caplog: pytest.LogCaptur
 async def test_row_23_workers_that_do_not_start_change_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(keeper, "_PAUSES", (0.0, 0.1))
+    monkeypatch.setattr(monitor, "_PAUSES", (0.0, 0.1))
     async with open_backend(OK) as backend, open_supervisor(backend.url) as balancer:
         pids, before = balancer.pids, balancer.url
         with monkeypatch.context() as patch:

@@ -14,7 +14,7 @@ from tests.support.balancer import CHECK_PATH
 from tests.support.client import open_client
 from tests.support.standstills import STATES
 from tests.support.supervised import Program, open_supervisor, run_supervisor, until
-from trio_lb.supervise import keeper as keeper_module
+from trio_lb.supervise import monitor as monitor_module
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ async def test_row_43_a_worker_that_was_stopped_serves_what_came_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Scale: 20 clients in ten states, stopped for 3 times all timeouts."""
-    monkeypatch.setattr(keeper_module, "SILENCE", 30.0)
+    monkeypatch.setattr(monitor_module, "SILENCE", 30.0)
     keys = ("connect", "client_head", "body", "keep_alive")
     settings = {
         "timeout": TIMEOUT,

@@ -99,8 +99,8 @@ async def test_every_request_is_told_of_when_it_ends() -> None:
         assert (third.status, third.exchange.tries) == (417, [])
         assert third.exchange.bytes_sent > 0
         assert [each.end for each in rig.ended] == [End.OK, End.SERVER_BROKEN, End.REFUSED]
-        assert rig.servers.tally.read().requests == 3
-        assert rig.servers.tally.read().classes == (0, 0, 1, 0, 1, 1)
+        assert rig.servers.counters.read().requests == 3
+        assert rig.servers.counters.read().classes == (0, 0, 1, 0, 1, 1)
 
 
 async def test_a_client_on_a_unix_socket_has_no_address() -> None:

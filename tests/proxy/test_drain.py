@@ -12,9 +12,9 @@ from tests.support import scripts
 from tests.support.client import End
 from tests.support.net import dial
 from tests.support.rig import get, open_rig, open_socket_bed, post
+from trio_lb.config import Timeouts
 from trio_lb.errors import End as Ending
 from trio_lb.net.deadlines import TICK
-from trio_lb.profile import Timeouts
 
 if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange

@@ -11,14 +11,8 @@ import trio
 
 from tests.support import scripts
 from tests.support.rig import get, open_rig, post
-from trio_lb.profile import ForwardedField, Timeouts, Upstream
-from trio_lb.wire.proxy_protocol import (
-    LOCAL,
-    Endpoint,
-    ProxyHeader,
-    write_v1,
-    write_v2,
-)
+from trio_lb.config import ForwardedField, Timeouts, Upstream
+from trio_lb.http.proxy_protocol import LOCAL, Endpoint, ProxyHeader, write_v1, write_v2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +20,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from tests.support.client import Client
-    from trio_lb.profile import TrustedNetwork
+    from trio_lb.config import TrustedNetwork
 
 PROXY = "10.0.0.1"
 TRUSTED: tuple[TrustedNetwork, ...] = (ipaddress.ip_network("10.0.0.0/8"),)

@@ -9,7 +9,7 @@ import pytest
 from tests.support import scripts
 from tests.support.client import Client, End, Response
 from tests.support.rig import Rig, get, open_rig, post
-from trio_lb.profile import Limits
+from trio_lb.config import Limits
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -11,8 +11,8 @@ import trio
 from tests.support import scripts
 from tests.support.client import Client, End
 from tests.support.rig import Rig, get, open_rig, post
+from trio_lb.config import Limits
 from trio_lb.errors import End as Ending
-from trio_lb.profile import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

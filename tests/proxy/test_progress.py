@@ -255,7 +255,7 @@ async def test_an_upload_that_its_server_takes_slowly_from_our_system(
 
 
 @pytest.mark.parametrize("way", ["general", "plain"])
-async def test_what_waits_for_a_server_is_looked_at_on_both_roads(
+async def test_what_waits_for_a_server_is_looked_at_on_both_paths(
     way: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How fast it gets less is the kernel's, by the machine's clock, so that it is told here."""

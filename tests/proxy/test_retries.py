@@ -287,7 +287,7 @@ async def test_a_refused_connection_takes_even_the_last_server_out() -> None:
         assert rig.states == ["dead"]
 
 
-# Whose fault it was (more of it, on both roads: tests/faults/test_blame.py)
+# Whose fault it was (more of it, on both paths: tests/faults/test_blame.py)
 
 
 async def test_a_network_of_ipv6_addresses_is_one_client() -> None:
@@ -323,7 +323,7 @@ async def test_a_failure_before_a_server_came_back_is_not_counted(
             for _ in range(6):
                 nursery.start_soon(ask)
             await trio.sleep(12)  # three are late at the first one, and asked again
-            rig.servers.take_out(0, "for the test")
-            rig.servers.bring_back(0, "for the test")
+            rig.servers.mark_down(0, "for the test")
+            rig.servers.mark_up(0, "for the test")
         assert rig.failed == [3, 0]
         assert rig.states == ["alive", "alive"]

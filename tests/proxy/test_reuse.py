@@ -10,7 +10,7 @@ import trio
 from tests.support import scripts
 from tests.support.backend import End, Script
 from tests.support.rig import get, open_bed, open_rig, post
-from trio_lb.profile import Upstream
+from trio_lb.config import Upstream
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

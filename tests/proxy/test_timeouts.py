@@ -10,8 +10,8 @@ import trio
 from tests.support import scripts
 from tests.support.client import End
 from tests.support.rig import get, open_rig, post
+from trio_lb.config import Limits, Timeouts
 from trio_lb.errors import End as Ending
-from trio_lb.profile import Limits, Timeouts
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -17,9 +17,9 @@ from tests.support.client import End
 from tests.support.rig import get, open_bed, open_rig, open_socket_bed, post, unreachable
 from tests.support.scripts import mirror, switching
 from tests.support.tunnels import OFFER, enter
+from trio_lb.config import Timeouts
 from trio_lb.net.deadlines import TICK
 from trio_lb.net.transport import RECEIVE_SIZE
-from trio_lb.profile import Timeouts
 
 if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange, Script
@@ -95,7 +95,7 @@ async def test_a_tunnel_is_counted_as_a_request_and_its_bytes_too(
         (counters,) = rig.servers.snapshot()
         assert (counters.served, counters.failed) == (1, 0)
         assert (counters.bytes_received, counters.bytes_sent) == (10, 5)
-        assert rig.servers.tally.read().classes[1] == 1
+        assert rig.servers.counters.read().classes[1] == 1
         assert len(rig.upstreams) == 0
 
 

@@ -14,9 +14,9 @@ from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, profile_of
 from tests.support.client import End, Response, open_client, request
 from tests.support.leaks import nothing_left
-from trio_lb.balance import ServerPool
 from trio_lb.net.listen import open_listeners
-from trio_lb.service import open_service
+from trio_lb.pool import ServerPool
+from trio_lb.runtime.service import open_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable

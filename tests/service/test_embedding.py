@@ -18,7 +18,7 @@ from tests.support.balancer import asked, besides_checks, open_balancer, profile
 from tests.support.client import End, open_client, request
 from tests.support.leaks import nothing_left
 from tests.support.net import free_port, http_url
-from trio_lb.service import Service
+from trio_lb.runtime.service import Service
 
 if TYPE_CHECKING:
     from pathlib import Path

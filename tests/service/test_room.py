@@ -14,9 +14,9 @@ from tests.support.balancer import besides_checks, open_balancer
 from tests.support.client import Client, End, open_client, request
 from tests.support.leaks import nothing_left
 from tests.support.supervised import GET, until
+from trio_lb.downstream.address_limit import address_number
 from trio_lb.errors import OutOfDescriptors
 from trio_lb.net.dial import dial
-from trio_lb.proxy.address_limit import address_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     import trio_lb
+    from trio_lb.config import Address
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.net.transport import SocketTransport
-    from trio_lb.profile import Address
 
 
 @asynccontextmanager
@@ -254,9 +254,9 @@ def test_addresses_that_count_as_one(one: str, other: str, same: bool) -> None:
     assert (address_number(one) == address_number(other)) is same
 
 
-def leave_dialling_to_the_general_road(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the plain road does itself where it meets a want of descriptors."""
-    monkeypatch.setattr("trio_lb.proxy.road.dial_at_once", lambda *_: None)
+def leave_dialling_to_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the fast path does itself where it meets a want of descriptors."""
+    monkeypatch.setattr("trio_lb.proxy.build_fast_path.dial_at_once", lambda *_: None)
 
 
 async def test_idle_connections_to_servers_go_for_descriptors(
@@ -273,7 +273,7 @@ async def test_idle_connections_to_servers_go_for_descriptors(
             raise OutOfDescriptors("connect: Too many open files")
         return await dial(address, seconds, deadlines)
 
-    leave_dialling_to_the_general_road(monkeypatch)
+    leave_dialling_to_the_slow_path(monkeypatch)
     async with (
         open_backend(scripts.answer(b"one")) as one,
         open_backend(scripts.answer(b"two")) as two,
@@ -283,7 +283,7 @@ async def test_idle_connections_to_servers_go_for_descriptors(
     ):
         await client.send(GET)
         assert (await client.read_response()).body == b"one"
-        monkeypatch.setattr("trio_lb.service.dial", dial_short)
+        monkeypatch.setattr("trio_lb.runtime.service.dial", dial_short)
         await other.send(GET)
         assert (await other.read_response()).body == b"two"
         assert dialled == [1, 0]
@@ -295,8 +295,8 @@ async def test_without_anything_idle_want_of_descriptors_is_a_503(
     async def dial_never(*_: object) -> SocketTransport:
         raise OutOfDescriptors("connect: Too many open files")
 
-    leave_dialling_to_the_general_road(monkeypatch)
-    monkeypatch.setattr("trio_lb.service.dial", dial_never)
+    leave_dialling_to_the_slow_path(monkeypatch)
+    monkeypatch.setattr("trio_lb.runtime.service.dial", dial_never)
     async with (
         open_backend(scripts.answer()) as backend,
         open_balancer(backend.url, health_check="off") as balancer,

@@ -25,7 +25,7 @@ def state_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
     return [
         (record.levelno, record.getMessage())
         for record in caplog.records
-        if record.name == "trio_lb.service" and record.getMessage().startswith("server ")
+        if record.name == "trio_lb.runtime.service" and record.getMessage().startswith("server ")
     ]
 
 

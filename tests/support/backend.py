@@ -31,13 +31,13 @@ from tests.support.net import (
     listen_unix,
     reset_on_close,
 )
-from trio_lb.wire import proxy_protocol
+from trio_lb.http import proxy_protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from trio_lb.wire.proxy_protocol import ProxyHeader
+    from trio_lb.http.proxy_protocol import ProxyHeader
 
 Headers = Sequence[tuple[str, str]]
 Script = Callable[["Exchange"], Awaitable[None]]

@@ -46,7 +46,7 @@ HOSTS = st.sampled_from(
 )
 
 #: Lines that no plain request has, not beside `Host: a` at least.
-UNPLAIN_FIELDS = rb"""
+SLOW_PATH_FIELDS = rb"""
 Host: other
 Host:
 Host: a b
@@ -100,9 +100,9 @@ Na me: x
 Name : x
 X-Dot.ted: x
 X!: x""".split(b"\n")[1:]
-UNPLAIN_FIELDS += [b"\tfolded", b"X-Request-ID: b\xe4d", b"X-Request-ID: " + b"a" * 129, b"\r"]
-UNPLAIN_FIELDS += [b"N\xe4me: x", b"N\x00me: x", b"Name: \x00", b"Name: a\rb", b"Name: \x7f"]
-UNPLAIN_FIELDS += [b"Name: a\x01b", b"Name: \x0b", b"Name: a\nb"]
+SLOW_PATH_FIELDS += [b"\tfolded", b"X-Request-ID: b\xe4d", b"X-Request-ID: " + b"a" * 129, b"\r"]
+SLOW_PATH_FIELDS += [b"N\xe4me: x", b"N\x00me: x", b"Name: \x00", b"Name: a\rb", b"Name: \x7f"]
+SLOW_PATH_FIELDS += [b"Name: a\x01b", b"Name: \x0b", b"Name: a\nb"]
 
 #: Lines that are only spelled strangely, or that must not come twice, or not with each other.
 STRANGE_FIELDS = [b"Name:\tx\t", b"Name:", b"Name: ", b"Name:x", b"Name:  x  ", b"N" * 300 + b": x"]
@@ -111,7 +111,7 @@ STRANGE_FIELDS += [b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Connec
 STRANGE_FIELDS += [b"X-Request-ID: second", b"Via:"]
 
 #: Values of Host, none of which is plain.
-UNPLAIN_HOSTS = [
+SLOW_PATH_HOSTS = [
     b"",
     b"a:65536",
     b"a:99999",
@@ -122,7 +122,17 @@ UNPLAIN_HOSTS = [
     b":80",
     b"[::1]",
 ]
-UNPLAIN_HOSTS += [b"[::1]", b"u@a", b"a,b", b"a%41", b"a:b", b"a:1:2", b"a/b", b"a" * 256, b"\xe4"]
+SLOW_PATH_HOSTS += [
+    b"[::1]",
+    b"u@a",
+    b"a,b",
+    b"a%41",
+    b"a:b",
+    b"a:1:2",
+    b"a/b",
+    b"a" * 256,
+    b"\xe4",
+]
 
 
 def line(field: tuple[bytes, bytes]) -> bytes:
@@ -143,7 +153,7 @@ def some(strategy: st.SearchStrategy[tuple[bytes, bytes]]) -> st.SearchStrategy[
 
 
 @st.composite
-def plain_requests(draw: st.DrawFn) -> bytes:
+def ordinary_requests(draw: st.DrawFn) -> bytes:
     """Heads that are plain, in all that may be in one."""
     method = draw(st.sampled_from(METHODS))
     target_bytes = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
@@ -158,7 +168,7 @@ def plain_requests(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def plain_responses(draw: st.DrawFn) -> bytes:
+def ordinary_responses(draw: st.DrawFn) -> bytes:
     """Heads that are plain, unless they answer HEAD, to which no 204 need be."""
     status = draw(st.one_of(st.sampled_from([200, 200, 304, 404, 503]), st.integers(200, 599)))
     reason = draw(st.sampled_from([b" OK", b"", b" ", b" Not Found", b" \t\xfc ", b" a  b"]))
@@ -193,7 +203,7 @@ def mutated(draw: st.DrawFn, heads: st.SearchStrategy[bytes]) -> bytes:
             lines = data.split(b"\r\n")
             number = draw(st.integers(0, len(lines) - 1))
             if kind == "line":
-                lines.insert(number, draw(st.sampled_from(UNPLAIN_FIELDS + STRANGE_FIELDS)))
+                lines.insert(number, draw(st.sampled_from(SLOW_PATH_FIELDS + STRANGE_FIELDS)))
             elif kind == "repeat":
                 lines.insert(number, lines[draw(st.integers(0, len(lines) - 1))])
             else:

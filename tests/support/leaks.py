@@ -56,5 +56,5 @@ def assert_even(balancer: trio_lb.LoadBalancer) -> None:
     assert balancer.statistics().total_active == 0
     if plain := balancer._service._plain:
         assert plain.readiness.under_way == 0
-        assert plain.road.borrowed == 0
+        assert plain.fast_path.borrowed == 0
         assert len(plain.readiness) == len(plain.upstreams)

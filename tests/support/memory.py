@@ -18,7 +18,7 @@ from trio_lb.net.deadlines import NEVER, Deadlines
 from trio_lb.net.transport import Buffer, End, Peer, TimedOut, TransportBroken, receive, send
 
 if TYPE_CHECKING:
-    from trio_lb.profile import Address
+    from trio_lb.config import Address
 
 CAPACITY = 64 * 1024
 

@@ -16,11 +16,11 @@ from tests.support.backend import Backend, Exchange, Script, open_backend
 from tests.support.client import Client, Response, open_client
 from tests.support.leaks import assert_even
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
-from trio_lb.balance import ServerPool, StateChange
-from trio_lb.net.upstream_pool import UpstreamPool
-from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server, read_pages
-from trio_lb.profile.address import parse_server_address
+from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, read_pages
+from trio_lb.config.address import parse_server_address
+from trio_lb.pool import ServerPool, StateChange
 from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.upstream.idle_pool import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,7 +161,7 @@ class Rig:
         """Waits for the clients' ends; then no slot, connection or count may be taken."""
         with trio.fail_after(60):
             await self.idle()
-        assert self.servers.tally.connections == 0
+        assert self.servers.counters.connections == 0
         assert [counters.active for counters in self.servers.snapshot()] == [0] * len(self.backends)
         assert self.network.open == len(self.upstreams), "a connection is left open"
         self.upstreams.close()

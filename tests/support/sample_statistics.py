@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from trio_lb.report.statistics import ServerStatistics, Statistics, WorkerStatistics
+from trio_lb.observe.statistics import ServerStatistics, Statistics, WorkerStatistics
 
 _SERVER = ServerStatistics(
     name="http://127.0.0.1:3001",

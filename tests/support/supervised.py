@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.support.process import Child
     from trio_lb import Profile
-    from trio_lb.report.statistics import Statistics
+    from trio_lb.observe.statistics import Statistics
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -100,7 +100,7 @@ class Supervised:
 
     def served_by(self, row: int) -> int:
         """How many requests a worker has served, by its row."""
-        return sum(self.supervisor._pool.tally.read(row).classes)
+        return sum(self.supervisor._pool.counters.read(row).classes)
 
     def statistics(self) -> Statistics:
         """Totals over all workers."""

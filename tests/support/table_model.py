@@ -1,7 +1,8 @@
 """How a connection slot is taken and given back, one store at a time, in plain Python.
 
-The steps are those of `ext/trio_lb/_block.pxd`. A generator stops after every one of them, so that
-other processes can be put in between, or the process that it stands for can die there.
+The steps are those of `ext/trio_lb/fast/table/block.pxd`. A generator stops after every one of
+them, so that other processes can be put in between, or the process that it stands for can die
+there.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
-from trio_lb._block import format_table, table_size
-from trio_lb._table import Table
+from trio_lb.fast.table.block import format_table, table_size
+from trio_lb.fast.table.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

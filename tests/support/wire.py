@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
-from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide, ServerSide
-from trio_lb.wire.heads import FieldLine, RequestHead, ResponseHead
+from trio_lb.http.heads import FieldLine, RequestHead, ResponseHead
+from trio_lb.http1.h11_codec import END, NEED_DATA, ClientCodec, ServerCodec
 
 
 class Whole(NamedTuple):
@@ -40,7 +40,7 @@ def read_requests(pieces: list[bytes], **limits: int) -> tuple[list[Whole], int 
         The whole requests; `end` between two, `gone` in the middle of a body, or the status of
         the refusal.
     """
-    side = ClientSide(
+    side = ClientCodec(
         limits.get("head", 16384), limits.get("target", 8192), limits.get("fields", 100)
     )
     left = [*pieces, b""]
@@ -66,7 +66,7 @@ def read_responses(pieces: list[bytes], method: bytes = b"GET") -> tuple[list[Wh
     Returns:
         The heads that came, the last one with its body; `reusable`, `closed` or `broken`.
     """
-    side = ServerSide()
+    side = ServerCodec()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     left = [*pieces, b""]
@@ -86,7 +86,7 @@ def read_responses(pieces: list[bytes], method: bytes = b"GET") -> tuple[list[Wh
     return responses, "reusable" if side.reusable else "closed"
 
 
-def _next_head(side: ClientSide, left: list[bytes]) -> RequestHead | None:
+def _next_head(side: ClientCodec, left: list[bytes]) -> RequestHead | None:
     while (part := side.read_head()) is NEED_DATA:
         side.feed(left.pop(0))
     if isinstance(part, RequestHead):
@@ -95,7 +95,7 @@ def _next_head(side: ClientSide, left: list[bytes]) -> RequestHead | None:
     return None
 
 
-def _rest(side: ClientSide | ServerSide, left: list[bytes]) -> bytes:
+def _rest(side: ClientCodec | ServerCodec, left: list[bytes]) -> bytes:
     body = b""
     while (part := side.read_body()) is not END:
         if part is NEED_DATA:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from trio_lb.cli.common import Commands
-    from trio_lb.profile import Problem
+    from trio_lb.config import Problem
 
 
 def add_to(commands: Commands) -> None:
@@ -46,7 +46,7 @@ def add_to(commands: Commands) -> None:
 def check(arguments: argparse.Namespace) -> int:
     """Check a profile, or print the schema."""
     from trio_lb.cli.usable import for_check
-    from trio_lb.profile import dump_profile, json_schema
+    from trio_lb.config import dump_profile, json_schema
 
     if arguments.schema:
         import json

@@ -16,8 +16,8 @@ from trio_lb.errors import TrioLBError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_lb.profile import Address, Algorithm, Problem, Profile
-    from trio_lb.profile.reading import Review
+    from trio_lb.config import Address, Algorithm, Problem, Profile
+    from trio_lb.config.reading import Review
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -120,7 +120,7 @@ def log_levels(text: str) -> list[tuple[str | None, str]]:
 
 def listen_address(text: str) -> Address:
     """Read `--address`."""
-    from trio_lb.profile import parse_listen_address
+    from trio_lb.config import parse_listen_address
 
     try:
         return parse_listen_address(text)
@@ -130,7 +130,7 @@ def listen_address(text: str) -> Address:
 
 def algorithm(text: str) -> Algorithm:
     """Read `--algorithm`."""
-    from trio_lb.profile import parse_algorithm
+    from trio_lb.config import parse_algorithm
 
     try:
         return parse_algorithm(text)
@@ -140,7 +140,7 @@ def algorithm(text: str) -> Algorithm:
 
 def workers(text: str) -> int | str:
     """Read `--workers`."""
-    from trio_lb.profile import parse_workers
+    from trio_lb.config import parse_workers
 
     try:
         return parse_workers(text)
@@ -150,7 +150,7 @@ def workers(text: str) -> int | str:
 
 def duration(text: str) -> float:
     """Read a time to wait; seconds."""
-    from trio_lb.profile.units import parse_duration
+    from trio_lb.config.units import parse_duration
 
     try:
         return parse_duration(text)
@@ -215,7 +215,7 @@ def read_profile(
         UsageError: none was given, and there is none by that name.
         ProfileError: it is wrong.
     """
-    from trio_lb.profile import load_profile
+    from trio_lb.config import load_profile
 
     if path is None and not os.path.exists(DEFAULT_PROFILE):
         raise UsageError(
@@ -233,8 +233,8 @@ def read_standard_input(
     Raises:
         ProfileError: it is wrong.
     """
-    from trio_lb.profile import parse_profile
-    from trio_lb.profile.loading import MAX_BYTES, decode
+    from trio_lb.config import parse_profile
+    from trio_lb.config.loading import MAX_BYTES, decode
 
     source = "<standard input>"
     data = b"" if sys.stdin is None else sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -247,7 +247,7 @@ def print_error(error: TrioLBError | str) -> int:
     Returns:
         The exit code for it.
     """
-    from trio_lb.profile import ProfileError
+    from trio_lb.config import ProfileError
 
     if isinstance(error, ProfileError):
         colours = _has_colours(sys.stderr)

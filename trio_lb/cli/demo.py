@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from trio_lb.cli.common import Commands
     from trio_lb.cli.demo_server import DemoServer
-    from trio_lb.profile import Address, Profile
+    from trio_lb.config import Address, Profile
 
 _NAMES: Final = ("red", "green", "blue")
 _FIRST_PORT: Final = 3001
@@ -73,7 +73,7 @@ async def _demo(log_levels: list[tuple[str | None, str]]) -> int:
 def demo_profile(servers: Sequence[DemoServer]) -> Profile:
     """The profile of a load balancer over these servers, on a port that is free now."""
     from trio_lb.cli.demo_server import free_port
-    from trio_lb.profile import Address, HealthCheck, Listen, Profile, Server
+    from trio_lb.config import Address, HealthCheck, Listen, Profile, Server
 
     return Profile(
         listen=(Listen(address=Address(host="127.0.0.1", port=free_port(_PORT))),),

@@ -6,13 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trio_lb.cli.common import (
-    DEFAULT_PROFILE,
-    add_profile,
-    file_name,
-    profile_name,
-    read_profile,
-)
+from trio_lb.cli.common import DEFAULT_PROFILE, add_profile, file_name, profile_name, read_profile
 from trio_lb.errors import TrioLBError
 
 if TYPE_CHECKING:
@@ -20,7 +14,7 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Iterator
 
-    from trio_lb.profile import Profile
+    from trio_lb.config import Profile
     from trio_lb.supervise.pidfile import Running
 
 
@@ -98,7 +92,7 @@ def _where(
     arguments: argparse.Namespace, wrong_too: bool
 ) -> tuple[list[str], Profile | None, TrioLBError]:
     """Pid files to look for, the profile, and the error if nobody has any of these."""
-    from trio_lb.profile import ProfileError
+    from trio_lb.config import ProfileError
     from trio_lb.supervise.runtime_dir import possible_pid_files
 
     path: str | None = arguments.pid_file

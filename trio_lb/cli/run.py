@@ -16,10 +16,10 @@ import trio
 from trio_lb.cli.common import UsageError
 from trio_lb.errors import TrioLBError
 from trio_lb.net.unix_paths import OURS, Owner
-from trio_lb.report.captured import captured
-from trio_lb.report.save import save_reports
-from trio_lb.report.terminal import can_redraw, show_reports
-from trio_lb.report.units import several
+from trio_lb.observe.captured import captured
+from trio_lb.observe.save import save_reports
+from trio_lb.observe.terminal import can_redraw, show_reports
+from trio_lb.observe.units import several
 from trio_lb.supervise.activation import address_of, passed_sockets
 from trio_lb.supervise.limits import descriptor_warning, raise_descriptor_limit
 from trio_lb.supervise.notify import Notifier
@@ -32,8 +32,8 @@ from trio_lb.supervise.supervisor import Supervisor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from trio_lb.profile import Profile
-    from trio_lb.report.captured import Captured
+    from trio_lb.config import Profile
+    from trio_lb.observe.captured import Captured
 
 log = logging.getLogger("trio_lb")
 

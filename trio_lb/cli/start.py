@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trio_lb.cli.common import Commands
-    from trio_lb.profile import Problem, Profile
-    from trio_lb.profile.reading import Review
+    from trio_lb.config import Problem, Profile
+    from trio_lb.config.reading import Review
 
 
 def add_to(commands: Commands) -> None:
@@ -91,7 +91,7 @@ def start(arguments: argparse.Namespace) -> int:
     """Run the load balancer of a profile."""
     from trio_lb import logs
     from trio_lb.cli.usable import for_reload, for_start, why_not_saved
-    from trio_lb.profile import override
+    from trio_lb.config import override
 
     name = profile_name(arguments)
     if name == "-":

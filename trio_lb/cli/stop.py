@@ -47,7 +47,7 @@ def stop(arguments: argparse.Namespace) -> int:
     """Send TERM, and wait for the end."""
     import signal
 
-    from trio_lb.profile import Timeouts
+    from trio_lb.config import Timeouts
 
     with find_target(arguments, wrong_too=True) as target:
         wait = arguments.wait

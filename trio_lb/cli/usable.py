@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from trio_lb.profile import Profile
+    from trio_lb.config import Profile
     from trio_lb.supervise.privileges import User
 
 _WRITING: Final = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from trio_lb.balance import HealthTracker, ServerPool, State
 from trio_lb.errors import ConnectFailed, HostLimit
 from trio_lb.net.host_limits import tell
+from trio_lb.pool import HealthTracker, ServerPool, State
 
 from .probe import Probe
 from .schedule import Schedule
@@ -23,8 +23,8 @@ from .schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from trio_lb.config import Address, HealthCheck, Profile, Server
     from trio_lb.net.dial import Dial
-    from trio_lb.profile import Address, HealthCheck, Profile, Server
 
     #: All that the check of a server depends on.
     _Settings: TypeAlias = tuple[HealthCheck, Address, str | None]
@@ -196,7 +196,7 @@ class HealthChecker:
                 return
         self._just_checked.add(server.address.url)
         if problem is not None:
-            servers.take_out(place, f"first health check: {problem}")
+            servers.mark_down(place, f"first health check: {problem}")
 
     async def _keep_checking(self, watched: _Watched) -> None:
         with watched.task:
@@ -272,9 +272,9 @@ class HealthChecker:
             watched.held_until = -math.inf
         wanted = watched.tracker.observe(problem is None, state)
         if wanted is State.ALIVE and state is State.DEAD:
-            self._servers.bring_back(watched.place, "health check passed")
+            self._servers.mark_up(watched.place, "health check passed")
         elif wanted is State.DEAD and state is State.ALIVE:
-            self._servers.take_out(watched.place, f"health check: {problem}")
+            self._servers.mark_down(watched.place, f"health check: {problem}")
         elif state is State.DEAD and problem is not None:
             self._servers.explain(watched.place, f"health check: {problem}")
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import ConnectFailed, NameUnresolved, ServerError
+from trio_lb.http.forwarding import request_target
+from trio_lb.http.heads import ResponseHead
+from trio_lb.http.proxy_protocol import LOCAL, write_header
+from trio_lb.http.via import PSEUDONYM
+from trio_lb.http1.h11_codec import NEED_DATA, ServerCodec, Signal
 from trio_lb.net.deadlines import Deadline
 from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
-from trio_lb.wire.forwarding import request_target
-from trio_lb.wire.h11_codec import NEED_DATA, ServerSide, Signal
-from trio_lb.wire.heads import ResponseHead
-from trio_lb.wire.proxy_protocol import LOCAL, write_header
-from trio_lb.wire.via import PSEUDONYM
 
 if TYPE_CHECKING:
+    from trio_lb.config import Profile, Server
+    from trio_lb.http.heads import FieldLine
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
-    from trio_lb.profile import Profile, Server
-    from trio_lb.wire.heads import FieldLine
 
 #: How much of an answer's body is read, and for how long: so that a server whose answer is an
 #: ordinary one meets no reset. The head alone decides. Bytes, seconds.
@@ -110,7 +110,7 @@ class Probe:
         ]
 
     async def _ask(self, server: Server, transport: Transport, deadline: Deadline) -> ResponseHead:
-        codec = ServerSide()
+        codec = ServerCodec()
         path = self._settings.path.encode("ascii")
         target = request_target(path, server.address.path.encode("ascii"))
         method = self._settings.method.encode("ascii")
@@ -127,7 +127,7 @@ class Probe:
                 codec.feed(await receive(transport, deadline.by))
 
 
-async def _read_body(codec: ServerSide, transport: Transport, deadline: Deadline) -> None:
+async def _read_body(codec: ServerCodec, transport: Transport, deadline: Deadline) -> None:
     """Read the body to its end, as far as it is short; whatever is wrong with it is nothing."""
     until = min(deadline.by, trio.current_time() + _BODY_SECONDS)
     left = _BODY_LIMIT

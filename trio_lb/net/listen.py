@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
+from trio_lb.config import ANY_HOST
 from trio_lb.errors import HostLimit, ListenError
-from trio_lb.profile import ANY_HOST
 
 from .host_limits import watch_failed
 from .transport import VANISHED_AFTER, SocketTransport, tune
@@ -25,7 +25,7 @@ from .unix_paths import OURS, remove_stale, rights_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from trio_lb.profile import Address, Listen
+    from trio_lb.config import Address, Listen
 
     from .deadlines import Deadlines
     from .unix_paths import Owner, Rights
@@ -43,7 +43,7 @@ _INHERITED = sys.platform == "linux"
 #: Clients accepted in one go.
 _TURN = 64
 
-#: Out of descriptors, buffers or places: time for other connections to end, seconds; and where
+#: Out of descriptors, buffers or permits: time for other connections to end, seconds; and where
 #: idle ones are about to.
 _PAUSE = 0.1
 _BREATH = 0.01
@@ -58,16 +58,16 @@ _PASSING = (
 )  # fmt: skip
 
 
-class Door(Protocol):
-    """Who has the places for clients."""
+class ConnectionLimiter(Protocol):
+    """Who has the permits for clients."""
 
-    def take_place(self) -> str | None:
+    def try_acquire(self) -> str | None:
         """Keep a place for the next client; if there is none, say why."""
 
-    def give_place_back(self) -> None:
+    def release(self) -> None:
         """Nobody came for the place."""
 
-    def make_room(self, *, descriptors: bool) -> bool:
+    def evict(self, *, descriptors: bool) -> bool:
         """Close what is idle; whether there will be room, or a descriptor, at once."""
 
 
@@ -150,7 +150,10 @@ class Listener:
             return _transport(sock, peer, deadlines)
 
     async def accept_forever(
-        self, handle: Callable[[SocketTransport], None], deadlines: Deadlines, door: Door
+        self,
+        handle: Callable[[SocketTransport], None],
+        deadlines: Deadlines,
+        limiter: ConnectionLimiter,
     ) -> None:
         """Hand every client to `handle`, which must not block, until cancelled.
 
@@ -160,13 +163,13 @@ class Listener:
         Args:
             handle: gets the clients.
             deadlines: of their waits.
-            door: has the places for them.
+            limiter: has the permits for them.
         """
         paused = told = False
         last_told = -math.inf
         while True:
-            want = await self._wait() or self.accept_some(handle, deadlines, door)
-            if want is not None and door.make_room(descriptors=want.descriptors):
+            want = await self._wait() or self.accept_some(handle, deadlines, limiter)
+            if want is not None and limiter.evict(descriptors=want.descriptors):
                 await trio.sleep(_BREATH)
             elif want is not None:
                 if not paused:
@@ -195,7 +198,7 @@ class Listener:
         self,
         handle: Callable[[SocketTransport], None],
         deadlines: Deadlines,
-        door: Door,
+        limiter: ConnectionLimiter,
         most: int = _TURN,
     ) -> Want | None:
         """Hand those who are in the queue to `handle`, up to so many: other tasks want their turn.
@@ -204,17 +207,17 @@ class Listener:
             What kept us from going on; None if nothing did.
         """
         for _ in range(most):
-            if (reason := door.take_place()) is not None:
+            if (reason := limiter.try_acquire()) is not None:
                 return Want(reason, descriptors=False) if self._has_queue() else None
             try:
                 transport = self.accept_nowait(deadlines)
             except OSError as exc:
-                door.give_place_back()
+                limiter.release()
                 if exc.errno not in _EXHAUSTED:
                     raise
                 return Want(os.strerror(exc.errno), descriptors=True)
             if transport is None:
-                door.give_place_back()
+                limiter.release()
                 return None
             handle(transport)
         return None

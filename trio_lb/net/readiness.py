@@ -1,17 +1,17 @@
-"""How the plain road waits for its sockets on this system."""
+"""How the fast path waits for its sockets on this system."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from trio_lb._sockets import HAS_EPOLL
-from trio_lb._trio_waits import TrioWaits
+from trio_lb.fast.loop.sockets import HAS_EPOLL
+from trio_lb.fast.loop.trio_waits import TrioWaits
 
 from .deadlines import loop_clock
 
 if TYPE_CHECKING:
-    from trio_lb._epoll import Epoll
+    from trio_lb.fast.loop.epoll import Epoll
 
 log = logging.getLogger("trio_lb.proxy")
 
@@ -24,7 +24,7 @@ def open_readiness(how: Literal["auto", "trio"]) -> Epoll | TrioWaits:
     """
     if how == "trio" or not HAS_EPOLL:
         return TrioWaits(loop_clock())
-    from trio_lb._epoll import Epoll
+    from trio_lb.fast.loop.epoll import Epoll
 
     try:
         return Epoll(loop_clock())

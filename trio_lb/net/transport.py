@@ -1,6 +1,6 @@
 """A connection's bytes: non-blocking calls, and waits that always have a deadline.
 
-The few calls of `Transport` are all that the roads of a request need, so TCP, unix sockets, the
+The few calls of `Transport` are all that the paths of a request need, so TCP, unix sockets, the
 tests' memory pipes and, later, TLS are interchangeable. What can be received or sent at once costs
 one system call and nothing of Trio's.
 """
@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-from trio_lb._sockets import departed, unsent
+from trio_lb.fast.loop.sockets import departed, unsent
 
 from .deadlines import NEVER, Deadlines, loop_clock
 from .host_limits import watch_failed
@@ -161,8 +161,8 @@ async def send(transport: Transport, data: Buffer, progress: float) -> None:
             raise TimedOut
 
 
-class Turns:
-    """Turns for other tasks while a connection never has to wait: a fast peer must not own all."""
+class YieldBudget:
+    """How long a connection that never has to wait may keep other tasks from their turn."""
 
     __slots__ = ("_left",)
 

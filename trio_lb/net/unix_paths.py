@@ -8,10 +8,10 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trio_lb.profile.owners import group_id, group_of_user, user_id
+from trio_lb.config.owners import group_id, group_of_user, user_id
 
 if TYPE_CHECKING:
-    from trio_lb.profile import Listen
+    from trio_lb.config import Listen
 
 #: Who may connect, unless the profile says otherwise: the owner and the group.
 UNIX_MODE: Final = 0o660

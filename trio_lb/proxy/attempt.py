@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import ResponseBroken, ResponseCut, ResponseTimeout
+from trio_lb.http.dates import http_date
+from trio_lb.http.forwarding import response_lines, trailer_lines
+from trio_lb.http.upgrade import takes_up
+from trio_lb.http1.h11_codec import END, NEED_DATA
 from trio_lb.net.deadlines import NEVER
-from trio_lb.net.transport import Turns
-from trio_lb.wire.dates import http_date
-from trio_lb.wire.forwarding import response_lines, trailer_lines
-from trio_lb.wire.h11_codec import END, NEED_DATA
-from trio_lb.wire.upgrade import takes_up
+from trio_lb.net.transport import YieldBudget
 
 from .duplex import duplex
 
 if TYPE_CHECKING:
-    from trio_lb.balance import Reservation
-    from trio_lb.wire.heads import FieldLine, ResponseHead
+    from trio_lb.http.heads import FieldLine, ResponseHead
+    from trio_lb.pool import Reservation
 
     from .exchange import Exchange
     from .upstream import UpstreamConnection
@@ -97,7 +97,7 @@ async def attempt(
 
 async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
     body = exchange.body
-    turns = Turns()
+    turns = YieldBudget()
     while (data := await body.next()) is not None:
         upstream.body_goes_on()
         await upstream.continue_request([data], None)
@@ -127,7 +127,7 @@ async def _pass_on(exchange: Exchange, upstream: UpstreamConnection, head: Respo
     What has arrived together leaves together: most responses are one send.
     """
     client = exchange.client
-    turns = Turns()
+    turns = YieldBudget()
     try:
         parts, trailers = _available(upstream)
         exchange.status = head.status

@@ -3,7 +3,7 @@
 A failure that has followed a request from server to server is the request's, and speaks against
 none of them. One that another server's answer has put an end to is its server's. If there was
 no other server to tell, it takes failures of several clients' requests to take one out. What is
-enough is in `trio_lb.balance.evidence`.
+enough is in `trio_lb.pool.evidence`.
 
 Where nothing was sent, as with a refused connection, there is nothing to inquire into.
 """
@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from trio_lb.downstream.address_limit import address_number
 from trio_lb.errors import ResponseTimeout
-from trio_lb.wire.identity import UNIX
-
-from .address_limit import address_number
+from trio_lb.http.identity import UNIX
 
 if TYPE_CHECKING:
-    from trio_lb.balance import Reservation, ServerPool
     from trio_lb.errors import ServerError
+    from trio_lb.pool import Reservation, ServerPool
 
 #: Numbers that clients are told apart by: a prime, so that those of all addresses differ.
 _CLIENTS = 65521
@@ -80,7 +79,7 @@ class Inquiry:
         )
         if evidence is not None and evidence.enough:
             reason = f"{evidence.in_a_row} failures in a row, last: {reason}"
-            self._servers.take_out(server, reason, keep_last=True)
+            self._servers.mark_down(server, reason, keep_last=True)
 
 
 def _number(client: str) -> int:

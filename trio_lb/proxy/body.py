@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import ClientError
-from trio_lb.wire.forwarding import trailer_lines
+from trio_lb.http.forwarding import trailer_lines
 
 if TYPE_CHECKING:
-    from trio_lb.wire.heads import FieldLine
+    from trio_lb.http.heads import FieldLine
 
     from .client import ClientConnection
 

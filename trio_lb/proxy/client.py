@@ -14,24 +14,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import ClientError, ClientGivenUp, ClientGone, ClientTooSlow
+from trio_lb.http.dates import http_date
+from trio_lb.http.heads import FieldLine, RequestHead
+from trio_lb.http1.h11_codec import END, NEED_DATA, ClientCodec
 from trio_lb.net.deadlines import AT_ONCE, NEVER, Deadline
-from trio_lb.net.transport import (
-    RECEIVE_SIZE,
-    TimedOut,
-    Transport,
-    TransportBroken,
-    receive,
-)
-from trio_lb.wire.dates import http_date
-from trio_lb.wire.h11_codec import END, NEED_DATA, ClientSide
-from trio_lb.wire.heads import FieldLine, RequestHead
+from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive
 
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from trio_lb._client import PlainClient
-    from trio_lb.profile import Profile
-    from trio_lb.wire.answers import Answer
+    from trio_lb.config import Profile
+    from trio_lb.fast.exchange.client_side import ClientSide
+    from trio_lb.http.answers import Answer
 
     from .personal import PersonalConnection
 
@@ -57,20 +51,32 @@ class ClientConnection:
         draining: the next answer is the last.
         last: the client was told that the answer under way, or the one before, is the last.
         progress: the clock of the exchange under way.
-        plain: where this connection is when it is on the plain road.
+        plain: where this connection is when it is on the fast path.
         personal: a server's connection that serves this client alone; closed with this one.
     """
 
     __slots__ = (
-        "_codec_made", "_idle_since", "_limits", "_most_requests", "_served", "_timeouts",
-        "answering", "began", "draining", "last", "personal", "plain", "progress", "transport",
+        "_codec_made",
+        "_idle_since",
+        "_limits",
+        "_most_requests",
+        "_served",
+        "_timeouts",
+        "answering",
+        "began",
+        "draining",
+        "fast_side",
+        "last",
+        "personal",
+        "progress",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Transport, profile: Profile) -> None:
         self.transport = transport
         limits = profile.limits
         self._limits = limits
-        self._codec_made: ClientSide | None = None
+        self._codec_made: ClientCodec | None = None
         self._timeouts = profile.timeouts
         self.progress = Progress(profile.timeouts.body, limits.min_rate)
         self._most_requests = limits.requests_per_connection or math.inf
@@ -80,7 +86,7 @@ class ClientConnection:
         self.answering = False
         self.draining = False
         self.last = False
-        self.plain: PlainClient | None = None
+        self.fast_side: ClientSide | None = None
         self.personal: PersonalConnection | None = None
 
     def __repr__(self) -> str:
@@ -90,15 +96,15 @@ class ClientConnection:
     @property
     def idle_since(self) -> float:
         """From when on it has been waiting for a request; `NEVER` while it has one."""
-        return min(self._idle_since, NEVER if self.plain is None else self.plain.idle_since)
+        return min(self._idle_since, NEVER if self.fast_side is None else self.fast_side.idle_since)
 
     @property
-    def _codec(self) -> ClientSide:
-        """Made when it is first needed: most connections are served on the plain road alone."""
+    def _codec(self) -> ClientCodec:
+        """Made when it is first needed: most connections are served on the fast path alone."""
         codec = self._codec_made
         if codec is None:
             limits = self._limits
-            codec = self._codec_made = ClientSide(limits.head, limits.target, limits.headers)
+            codec = self._codec_made = ClientCodec(limits.head, limits.target, limits.headers)
         return codec
 
     # Requests
@@ -163,8 +169,8 @@ class ClientConnection:
     def drain(self) -> None:
         """Let the answer under way be the last; if there is none, wait for no other request."""
         self.draining = True
-        if self.plain is not None:
-            self.plain.drain()
+        if self.fast_side is not None:
+            self.fast_side.drain()
         if self._idle_since < NEVER:
             # Not at once: a request may be on its way, and would be met by a reset.
             last = trio.current_time() + _LAST_REQUEST
@@ -172,8 +178,8 @@ class ClientConnection:
 
     def let_go(self) -> None:
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
-        if self.plain is not None:
-            self.plain.let_go()
+        if self.fast_side is not None:
+            self.fast_side.let_go()
         self._idle_since = NEVER
         self.transport.read_by = AT_ONCE
         self.transport.wake()
@@ -248,7 +254,7 @@ class ClientConnection:
             parts: pieces of the body.
             trailers: where the response ends with `parts`, its trailers; None if more is to come.
         """
-        # The plain road may have sent the head already, and a part of the body.
+        # The fast path may have sent the head already, and a part of the body.
         if not self.answering:
             self.last = self.draining or self._last_request
         head = self._codec.response(status, reason, lines, close=self.last)
@@ -291,10 +297,10 @@ class ClientConnection:
         except TimedOut:
             raise ClientGivenUp("the client took its answer too slowly") from None
 
-    # The plain road
+    # The fast path
 
     def leave(self) -> tuple[bytes, int]:
-        """Between two requests, for the plain road: what came of the next, how many were served."""
+        """Between two requests, for the fast path: what came of the next, how many were served."""
         codec = self._codec_made
         return b"" if codec is None else codec.take_unread(), self._served
 
@@ -306,11 +312,11 @@ class ClientConnection:
         patience: float | None,
         chunk: int | None,
     ) -> None:
-        """Go on from the plain road.
+        """Go on from the fast path.
 
         Args:
             unread: bytes from the beginning of a request.
-            served: requests that were served on both roads.
+            served: requests that were served on both paths.
             began: when the first of these bytes came, on Trio's clock; None if there are none.
             patience: seconds for which a body that is under way may be waited for.
             chunk: bytes to come of a chunk that behind the head is gone on with, if any is.
@@ -325,7 +331,7 @@ class ClientConnection:
         self.began = began
 
     def head_again(self) -> RequestHead | None:
-        """The head of a request that was read on the plain road, for who wants to know it."""
+        """The head of a request that was read on the fast path, for who wants to know it."""
         try:
             part = self._codec.read_head()
         except ClientError:
@@ -395,8 +401,8 @@ class ClientConnection:
     def cut(self) -> None:
         """Close at once, so that a response under way is not taken for a whole one."""
         self.close_personal()
-        if self.plain is not None:
-            self.plain.detach()
+        if self.fast_side is not None:
+            self.fast_side.detach()
         if self.answering and self._codec.ends_by_closing:
             self.transport.reset()
         else:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from trio_lb.downstream.address_limit import AddressLimit
+from trio_lb.downstream.proxy_header import ProxyHeaders
 from trio_lb.errors import (
     ClientError,
     ClientGone,
@@ -21,31 +23,29 @@ from trio_lb.errors import (
     RequestError,
     ResponseCut,
 )
-from trio_lb.net.transport import Transport, Turns
-from trio_lb.wire.admission import AdmittedRequest, admit
-from trio_lb.wire.answers import error_answer
-from trio_lb.wire.heads import RequestHead, find
-from trio_lb.wire.identity import Identification, Peer
+from trio_lb.http.admission import AdmittedRequest, admit
+from trio_lb.http.answers import error_answer
+from trio_lb.http.heads import RequestHead, find
+from trio_lb.http.identity import Identification, Peer
+from trio_lb.net.transport import Transport, YieldBudget
 
-from .address_limit import AddressLimit
 from .body import RequestBody
 from .client import ClientConnection
 from .departures import Departures
 from .exchange import CLIENT_GONE, Account, Exchange
+from .fast_path import Plain
 from .forward import Forwarder
-from .plain import Plain
-from .proxy_header import ProxyHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from trio_lb._road import PlainRoad
-    from trio_lb.balance import ServerPool
+    from trio_lb.config import ErrorPage, Profile
+    from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.net.dial import Dial
-    from trio_lb.net.upstream_pool import IdleConnections
-    from trio_lb.profile import ErrorPage, Profile
+    from trio_lb.pool import ServerPool
+    from trio_lb.upstream.idle_pool import IdleConnections
 
-    from .begun import Begun
+    from .resumed import ResumedRequest
 
 log = logging.getLogger("trio_lb.proxy")
 
@@ -88,10 +88,10 @@ class Proxy:
         dial: how to connect to a server.
         pages: the user's own error pages, by status.
         on_ended: told of every request that is over, if anybody wants to know.
-        road: the plain road, if it is to be used.
+        fast_path: the fast path, if it is to be used.
 
     Attributes:
-        tally: the counters.
+        counters: the counters.
         departures: notices clients that leave; somebody's nursery must run its `watch_forever`.
         outage: somebody must run its `watch_forever`.
     """
@@ -104,7 +104,7 @@ class Proxy:
         dial: Dial,
         pages: Mapping[int, ErrorPage],
         on_ended: Callable[[Ended], None] | None = None,
-        road: PlainRoad | None = None,
+        fast_path: FastPath | None = None,
     ) -> None:
         self._profile = profile
         self._confined = any(server.address.path for server in profile.servers)
@@ -113,7 +113,7 @@ class Proxy:
         self.outage = self._forwarder.outage
         self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
         self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
-        self._address_limit = AddressLimit(servers.places, profile.limits.clients_per_address)
+        self._address_limit = AddressLimit(servers.permits, profile.limits.clients_per_address)
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
@@ -121,12 +121,12 @@ class Proxy:
         self._draining = False
         self._run_id = os.urandom(6).hex().encode()
         self._serial = count(1)
-        self.tally = servers.tally
+        self.counters = servers.counters
         self._plain: Plain | None = None
-        if road is not None:
+        if fast_path is not None:
             record = None if on_ended is None else self._record
             self._plain = Plain(
-                road,
+                fast_path,
                 profile,
                 servers,
                 self._identification,
@@ -147,7 +147,7 @@ class Proxy:
         client = ClientConnection(transport, self._profile)
         client.draining = self._draining
         self._clients.add(client)
-        self.tally.opened()
+        self.counters.opened()
         peer: Peer | None = None
         try:
             peer = await self._meet(client, proxy_protocol)
@@ -160,7 +160,7 @@ class Proxy:
         finally:
             client.cut()
             self._clients.discard(client)
-            self.tally.closed()
+            self.counters.closed()
             if peer is not None:
                 self._address_limit.left(peer)
 
@@ -170,7 +170,7 @@ class Proxy:
         for client in self._clients:
             client.drain()
 
-    def let_idle_go(self) -> int:
+    def evict_idle(self) -> int:
         """Close connections of clients that have been idle longest: an eighth, and not too many.
 
         Returns:
@@ -181,7 +181,7 @@ class Proxy:
         number = min(-(-len(idle) // 8), _MOST_LET_GO)
         for client in nsmallest(number, idle, key=attrgetter("idle_since")):
             client.let_go()
-            self.tally.let_go()
+            self.counters.let_go()
         return number
 
     async def _meet(self, client: ClientConnection, proxy_protocol: bool) -> Peer | None:
@@ -196,21 +196,21 @@ class Proxy:
                 client.feed(rest)
         if self._address_limit.let_in(peer):
             return peer
-        self.tally.refused()
+        self.counters.refused()
         return None
 
     async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
-        turns = Turns()
+        turns = YieldBudget()
         if self._plain is not None:
             self._plain.attach(client, peer)
         while await self._serve_some(client, peer):
             await turns.step()
 
     async def _serve_some(self, client: ClientConnection, peer: Peer) -> bool:
-        """Serve all that is plain, and then one request on the general road; False at the end."""
-        begun: Begun | None = None
-        # The plain road knows nothing of connections to servers that are for one client.
-        plain = client.plain if client.personal is None else None
+        """Serve all that is plain, and then one request on the slow path; False at the end."""
+        begun: ResumedRequest | None = None
+        # The fast path knows nothing of connections to servers that are for one client.
+        plain = client.fast_side if client.personal is None else None
         if self._plain is not None and plain is not None:
             handover = await self._plain.serve(client, plain, peer)
             if handover.why == "served":
@@ -243,7 +243,7 @@ class Proxy:
             self._ended(peer.address, None, account, began, exc.status, exc.end, exc.reason)
 
     async def _serve_request(
-        self, client: ClientConnection, peer: Peer, head: RequestHead, begun: Begun | None
+        self, client: ClientConnection, peer: Peer, head: RequestHead, begun: ResumedRequest | None
     ) -> None:
         started = trio.current_time() if begun is None else begun.started
         exchange: Exchange | Account = Account([], 0, 0, 0, b"")
@@ -281,7 +281,7 @@ class Proxy:
         client: ClientConnection,
         request: AdmittedRequest,
         started: float,
-        begun: Begun | None,
+        begun: ResumedRequest | None,
     ) -> Exchange:
         gone = begun.gone if begun is not None else 0
         limits = self._profile.limits
@@ -293,7 +293,7 @@ class Proxy:
             exchange.status, exchange.bytes_sent = begun.status, begun.passed
         return exchange
 
-    async def _collect_small_body(self, exchange: Exchange, begun: Begun | None) -> None:
+    async def _collect_small_body(self, exchange: Exchange, begun: ResumedRequest | None) -> None:
         """Read a small body before a server is chosen.
 
         A slow sender then occupies no server, and the request can be tried again. A body that may
@@ -356,7 +356,7 @@ class Proxy:
         end: End,
         why: str,
     ) -> None:
-        self.tally.ended(status)
+        self.counters.ended(status)
         if self._on_ended is not None:
             self._record(client, head, exchange, began, status, end, why)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from trio_lb.errors import End
 
 if TYPE_CHECKING:
-    from trio_lb.wire.admission import AdmittedRequest
+    from trio_lb.http.admission import AdmittedRequest
 
     from .blame import Inquiry
     from .body import RequestBody
@@ -35,7 +35,7 @@ class Try(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What is known of a request that the plain road has had: see `Exchange`."""
+    """What is known of a request that the fast path has had: see `Exchange`."""
 
     tries: list[Try]
     status: int
@@ -45,7 +45,7 @@ class Account(NamedTuple):
 
 
 class Exchange:
-    """What the parts of the general road share about one request.
+    """What the parts of the slow path share about one request.
 
     Attributes:
         client: whose request it is.

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_lb.balance import State
 from trio_lb.errors import (
     ClientError,
     ClientGone,
@@ -37,8 +36,9 @@ from trio_lb.errors import (
     ResponseTimeout,
     ServerError,
 )
-from trio_lb.wire.forwarding import request_lines, request_target
-from trio_lb.wire.proxy_protocol import write_header
+from trio_lb.http.forwarding import request_lines, request_target
+from trio_lb.http.proxy_protocol import write_header
+from trio_lb.pool import State
 
 from .attempt import attempt
 from .blame import Inquiry
@@ -48,15 +48,15 @@ from .tunnel import switch
 from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
-    from trio_lb.balance import Reservation, ServerPool
+    from trio_lb.config import Profile
+    from trio_lb.http.identity import ClientIdentity
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
-    from trio_lb.net.upstream_pool import IdleConnections
-    from trio_lb.profile import Profile
-    from trio_lb.wire.identity import ClientIdentity
+    from trio_lb.pool import Reservation, ServerPool
+    from trio_lb.upstream.idle_pool import IdleConnections
 
-    from .begun import Begun
     from .exchange import Exchange
+    from .resumed import ResumedRequest
 
 #: A request that can't be sent twice only travels on a connection that was used within this time
 #: (seconds): the longer it was idle, the likelier its server closes it at this very moment.
@@ -88,14 +88,14 @@ class Forwarder:
         self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
 
     async def forward(
-        self, exchange: Exchange, identity: ClientIdentity, begun: Begun | None = None
+        self, exchange: Exchange, identity: ClientIdentity, begun: ResumedRequest | None = None
     ) -> None:
         """Have a request answered by a server, to the last byte.
 
         Args:
             exchange: the request.
             identity: what servers are told about its client.
-            begun: what the plain road has done for it already; counts as the first try.
+            begun: what the fast path has done for it already; counts as the first try.
 
         Raises:
             NoServer: nobody is eligible.
@@ -110,7 +110,7 @@ class Forwarder:
                 exchange.inquiry.close()
 
     async def _try_servers(
-        self, exchange: Exchange, identity: ClientIdentity, begun: Begun | None
+        self, exchange: Exchange, identity: ClientIdentity, begun: ResumedRequest | None
     ) -> None:
         """One server after the other, as far as the rules allow; raises like `forward`."""
         tried: tuple[int, ...] = ()
@@ -179,7 +179,7 @@ class Forwarder:
         identity: ClientIdentity,
         reservation: Reservation,
         now: float,
-        begun: Begun | None,
+        begun: ResumedRequest | None,
     ) -> None:
         """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
         if begun is not None and begun.failure is not None:
@@ -300,10 +300,10 @@ class Forwarder:
             exchange.inquiry.failed(reservation, failure)
         elif not failure.local:
             reservation.failed(trio.current_time())
-            self._servers.take_out(reservation.slot, failure.reason)
+            self._servers.mark_down(reservation.slot, failure.reason)
 
     def blame_for_cut(self, reservation: Reservation, client: str, reason: str) -> None:
-        """A server broke off a response that `client` has seen a part of, on the plain road."""
+        """A server broke off a response that `client` has seen a part of, on the fast path."""
         inquiry = Inquiry(self._servers, client)
         inquiry.failed(reservation, ResponseCut(reason))
         inquiry.close()

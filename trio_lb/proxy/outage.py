@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Never
 import trio
 
 if TYPE_CHECKING:
-    from trio_lb.balance import ServerPool
+    from trio_lb.pool import ServerPool
 
 log = logging.getLogger("trio_lb.proxy")
 

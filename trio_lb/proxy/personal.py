@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from trio_lb.http.proxy_protocol import ProxyHeader
     from trio_lb.net.transport import Transport
-    from trio_lb.wire.proxy_protocol import ProxyHeader
 
 
 class PersonalConnection(NamedTuple):
-    """An idle connection that serves one client alone; see `trio_lb.wire.personal`.
+    """An idle connection that serves one client alone; see `trio_lb.http.personal`.
 
     Attributes:
         server: its slot in the pool.

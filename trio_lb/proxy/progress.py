@@ -3,9 +3,9 @@
 While bytes move either way, nobody is late. When none do, somebody is waited for:
 
 * **The client**, where the rest of its request is to come or its answer waits to be taken. It lives
-  on a credit (`trio_lb.net.pace`) that this time uses up and its bytes earn back, and that is the
-  same for both directions. Time in which the server moves something costs it nothing; a drip of
-  its own bytes earns next to nothing.
+  on a credit (`trio_lb.net.minimum_rate`) that this time uses up and its bytes earn back, and that
+  is the same for both directions. Time in which the server moves something costs it nothing; a
+  drip of its own bytes earns next to nothing.
 * **The server**, where none of that is so: a server that waits for the rest of a request, or for
   room for its answer, is not late. A client that waits for 100 (Continue) is not waited for.
 """
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from trio_lb.net.deadlines import loop_clock
-from trio_lb.net.pace import Pace
+from trio_lb.net.minimum_rate import MinimumRate
 from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Progress:
     def __init__(self, patience: float, rate: int | None) -> None:
         self._clock = loop_clock()
         self._patience = patience
-        self._credit = Pace(patience, rate)
+        self._credit = MinimumRate(patience, rate)
         self._waits = 0  # directions in which the client is waited for
         self._paid = -math.inf  # until then, the client has paid for them
         self._held_back = False

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from trio_lb.errors import End, HostLimit
+from trio_lb.http.forwarding import switching_lines
 from trio_lb.net.deadlines import NEVER, loop_clock
-from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, Turns
-from trio_lb.wire.forwarding import switching_lines
+from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, YieldBudget
 
 from .duplex import duplex
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trio_lb.profile import Timeouts
-    from trio_lb.wire.heads import ResponseHead
+    from trio_lb.config import Timeouts
+    from trio_lb.http.heads import ResponseHead
 
     from .exchange import Exchange
     from .upstream import UpstreamConnection
@@ -185,7 +185,7 @@ class _Relay:
                 transport.write_by = min(transport.write_by, by)
 
     async def _pass_on(self, way: Direction) -> None:
-        turns = Turns()
+        turns = YieldBudget()
         if way.early:
             await self._send(way, way.early)
             way.early = b""

@@ -9,17 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
+from trio_lb.http.heads import FieldLine, ResponseHead
+from trio_lb.http.personal import makes_personal
+from trio_lb.http1.h11_codec import ServerCodec, Signal
 from trio_lb.net.deadlines import NEVER, Deadline, loop_clock
-from trio_lb.net.transport import (
-    RECEIVE_SIZE,
-    Buffer,
-    TimedOut,
-    Transport,
-    TransportBroken,
-)
-from trio_lb.wire.h11_codec import ServerSide, Signal
-from trio_lb.wire.heads import FieldLine, ResponseHead
-from trio_lb.wire.personal import makes_personal
+from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport, TransportBroken
 
 if TYPE_CHECKING:
     from .progress import Progress
@@ -65,7 +59,7 @@ class UpstreamConnection:
         self.reused = reused
         self.announced = announced
         self.personal = personal
-        self._codec = ServerSide()
+        self._codec = ServerCodec()
         self._timeout = timeout
         self._progress = progress
         self._answer: Deadline | None = None  # from when the last byte of the request had left

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trio_lb.profile import dump_profile
+from trio_lb.config import dump_profile
 
-from .keeper import Keeper, WorkersKeepDying
+from .monitor import WorkerMonitor, WorkersKeepDying
 from .orders import ListenOrder, Orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.balance import SharedTable
-    from trio_lb.profile import ErrorPage, Profile
+    from trio_lb.config import ErrorPage, Profile
+    from trio_lb.pool import SharedTable
 
     from .orphans import OrphanReaper
     from .sockets import ListeningSockets
@@ -35,7 +35,7 @@ class Generation:
         reaper: of the supervisor.
 
     Attributes:
-        keepers: one for each worker that has not drained.
+        monitors: one for each worker that has not drained.
         clean: all that had drained finished what they had in hand.
     """
 
@@ -59,8 +59,8 @@ class Generation:
         self._pages = pages
         self._dump = dump_profile(_for_workers(profile))
         self._workers = workers
-        self.keepers = [
-            Keeper(
+        self.monitors = [
+            WorkerMonitor(
                 number,
                 table,
                 sockets,
@@ -80,40 +80,40 @@ class Generation:
         """
         failure: WorkersKeepDying | None = None
 
-        async def keep(keeper: Keeper) -> None:
+        async def keep(monitor: WorkerMonitor) -> None:
             nonlocal failure
             try:
-                self.clean = await keeper.keep() and self.clean
-                self.keepers.remove(keeper)
+                self.clean = await monitor.keep() and self.clean
+                self.monitors.remove(monitor)
             except WorkersKeepDying as exc:
                 failure = exc  # raised below, in no group
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for keeper in self.keepers:
-                nursery.start_soon(keep, keeper)
-            for keeper in tuple(self.keepers):
-                await keeper.ready.wait()
+            for monitor in self.monitors:
+                nursery.start_soon(keep, monitor)
+            for monitor in tuple(self.monitors):
+                await monitor.ready.wait()
             task_status.started()
         if failure is not None:
             raise failure
 
     def accept(self) -> None:
         """Have all workers accept clients; until then nobody knows of them."""
-        for keeper in self.keepers:
-            keeper.accept()
+        for monitor in self.monitors:
+            monitor.accept()
 
     def drain(self) -> None:
         """Have all workers finish what they have in hand and end."""
-        for keeper in self.keepers:
-            keeper.drain()
+        for monitor in self.monitors:
+            monitor.drain()
 
     def _share(self) -> None:
         """Have those that serve stand in for those that do not: nobody waits in a dead queue."""
-        serving = [keeper for keeper in self.keepers if keeper.serving]
-        absent = [keeper.number for keeper in self.keepers if not keeper.serving]
-        for place, keeper in enumerate(serving):
-            keeper.stand_in(absent[place :: len(serving)])
+        serving = [monitor for monitor in self.monitors if monitor.serving]
+        absent = [monitor.number for monitor in self.monitors if not monitor.serving]
+        for place, monitor in enumerate(serving):
+            monitor.cover_for(absent[place :: len(serving)])
 
     def _orders_of(self, number: int) -> Callable[[int], tuple[Orders, list[int]]]:
         def orders(row: int) -> tuple[Orders, list[int]]:

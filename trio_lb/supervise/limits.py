@@ -8,12 +8,12 @@ import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.profile.values import MAX_WORKERS
+from trio_lb.config.values import MAX_WORKERS
 
 from .cpu_quota import cpu_quota
 
 if TYPE_CHECKING:
-    from trio_lb.profile import Profile
+    from trio_lb.config import Profile
 
 #: Descriptors of a worker besides its connections: standard streams, epoll, logs, the table.
 _RESERVE: Final = 64

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from trio_lb.profile import ErrorPage  # noqa: TC001 -- msgspec reads the annotation
+from trio_lb.config import ErrorPage  # noqa: TC001 -- msgspec reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +73,7 @@ class Orders(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self) + b"\n"
 
 
-def stand_in(absent: Iterable[int]) -> bytes:
+def cover_for(absent: Iterable[int]) -> bytes:
     """The line that has a worker accept also from the sockets of these, and of no others."""
     return b"%s %s\n" % (STAND_IN, " ".join(map(str, absent)).encode())
 

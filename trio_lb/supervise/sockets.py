@@ -26,8 +26,8 @@ from trio_lb.net.unix_paths import OURS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from trio_lb.config import Address, Listen
     from trio_lb.net.unix_paths import Owner, Rights
-    from trio_lb.profile import Address, Listen
 
 log = logging.getLogger("trio_lb.supervisor")
 

@@ -2,7 +2,7 @@
 
     supervisor
     ├─ health checks, one task per server       workers see the results in the table
-    ├─ generation: one keeper per worker        old generations drain beside the present one
+    ├─ generation: one monitor per worker        old generations drain beside the present one
     └─ reload, on request                       one after the other
 
 It forwards nothing itself.
@@ -19,26 +19,26 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from trio_lb.balance import NoRoom, ServerPool, SharedTable
+from trio_lb.config import ProfileError, read_pages
 from trio_lb.errors import ListenError, TrioLBError
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
-from trio_lb.profile import ProfileError, read_pages
-from trio_lb.report.statistics import Statistics, statistics_of
-from trio_lb.report.units import several
-from trio_lb.service import log_change
+from trio_lb.observe.statistics import Statistics, statistics_of
+from trio_lb.observe.units import several
+from trio_lb.pool import NoRoom, ServerPool, SharedTable
+from trio_lb.runtime.service import log_change
 
 from .generation import Generation
-from .keeper import MARGIN, WorkersKeepDying
 from .limits import worker_count
+from .monitor import MARGIN, WorkersKeepDying
 from .orphans import OrphanReaper
 from .reload_status import ReloadStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.profile import Address, ErrorPage, Profile
+    from trio_lb.config import Address, ErrorPage, Profile
 
     from .notify import Notifier
     from .sockets import ListeningSockets
@@ -126,7 +126,7 @@ class Supervisor:
     @property
     def workers(self) -> int:
         """How many workers run the present profile."""
-        return len(self._present.keepers)
+        return len(self._present.monitors)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -136,13 +136,13 @@ class Supervisor:
     def statistics(self, *, workers: bool = True) -> Statistics:
         """Totals over all workers, those that are gone included, and if wished each of them."""
         generations = [each for each in self._generations if each is not self._coming]
-        keepers = [keeper for each in generations for keeper in each.keepers]
+        monitors = [monitor for each in generations for monitor in each.monitors]
         return statistics_of(
             self._pool,
             started_at=self._started_at,
             uptime_s=trio.current_time() - self._started,
             algorithm=self.profile.algorithm,
-            workers=[keeper.statistics() for keeper in keepers] if workers else (),
+            workers=[monitor.statistics() for monitor in monitors] if workers else (),
         )
 
     async def bind(self) -> None:

@@ -19,17 +19,17 @@ import msgspec
 import trio
 
 from trio_lb import logs
-from trio_lb.balance import ServerPool, attach
-from trio_lb.garbage import settle
+from trio_lb.config import parse_listen_address, parse_profile
 from trio_lb.net.listen import Listener
-from trio_lb.profile import parse_listen_address, parse_profile
-from trio_lb.service import open_service
+from trio_lb.pool import ServerPool, attach
+from trio_lb.runtime.garbage import freeze_gc
+from trio_lb.runtime.service import open_service
 
 from .orders import ACCEPT, DRAIN, READY, STAND_IN, Lines, Orders, absent_of
 
 if TYPE_CHECKING:
-    from trio_lb._table import Table
-    from trio_lb.service import Service
+    from trio_lb.fast.table.table import Table
+    from trio_lb.runtime.service import Service
 
     from .orders import ListenOrder
 
@@ -86,7 +86,7 @@ async def _work(stream: trio.SocketStream) -> int:
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_beat, table)
-        settle()
+        freeze_gc()
         with suppress(trio.BrokenResourceError):  # it has ended, as the next line will show
             await stream.send_all(READY)
         drained = True

@@ -15,13 +15,13 @@ import yaml
 from trio_lb import logs
 from trio_lb.cli import main
 from trio_lb.cli.common import log_levels
-from trio_lb.profile import json_schema, parse_profile
+from trio_lb.config import json_schema, parse_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from trio_lb.profile import Profile
+    from trio_lb.config import Profile
 
 RIGHT = "servers: [http://127.0.0.1:3001, http://127.0.0.1:3002]\nlog_level: warning\n"
 
@@ -94,7 +94,7 @@ def test_version_and_help_do_not_import_what_they_do_not_need() -> None:
             "-c",
             "import sys; from trio_lb.cli import main\n"
             f"code = main(['{option}'])\n"
-            "heavy = {'trio', 'yaml', 'msgspec', 'h11', 'rich', 'trio_lb.profile'}\n"
+            "heavy = {'trio', 'yaml', 'msgspec', 'h11', 'rich', 'trio_lb.config'}\n"
             "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
             "sys.exit(code)",
         )

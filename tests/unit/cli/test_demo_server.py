@@ -11,7 +11,7 @@ import trio
 
 from trio_lb.cli.demo import demo_profile, what_to_try
 from trio_lb.cli.demo_server import DemoServer, free_port
-from trio_lb.profile import dump_profile, parse_profile
+from trio_lb.config import dump_profile, parse_profile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,13 +16,13 @@ from tests.support import scripts
 from tests.support.backend import End, open_backend
 from tests.support.balancer import profile_of
 from tests.support.net import black_hole, free_port, http_url
-from trio_lb.balance import ServerPool, State, StateChange
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
+from trio_lb.http.proxy_protocol import LOCAL
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.resolver import Target, resolver
-from trio_lb.wire.proxy_protocol import LOCAL
+from trio_lb.pool import ServerPool, State, StateChange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from tests.support.backend import Exchange, Script
+    from trio_lb.config import Address, Profile
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
-    from trio_lb.profile import Address, Profile
 
 ALIVE, DEAD = State.ALIVE, State.DEAD
 
@@ -445,7 +445,7 @@ async def test_off_means_no_first_round_and_no_checks(autojump_clock: MockClock)
 async def test_off_still_brings_a_server_back_by_connecting(autojump_clock: MockClock) -> None:
     async with open_backend(scripts.answer()) as backend:
         async with checking(backend.url, enabled="off", interval="10s") as checked:
-            checked.pool.take_out(0, "refused")
+            checked.pool.mark_down(0, "refused")
             await backend.stop()
             await trio.sleep(25)
             assert checked.pool.state(0) is DEAD
@@ -480,7 +480,7 @@ async def test_a_check_from_before_the_failure_brings_nobody_back(
         checking(backend.url, interval="10s") as checked,
     ):
         await trio.sleep(11)  # the second check has begun
-        checked.pool.take_out(0, "refused")
+        checked.pool.mark_down(0, "refused")
         await trio.sleep(3)  # and has passed
         assert checked.pool.state(0) is DEAD
         await trio.sleep(13)
@@ -528,7 +528,7 @@ async def test_who_fails_requests_and_passes_checks_is_not_back_at_once(
         checking(backend.url, other.url, interval="10s") as checked,
     ):
         await trio.sleep(1)
-        assert checked.pool.take_out(0, "3 failures in a row", keep_last=True)
+        assert checked.pool.mark_down(0, "3 failures in a row", keep_last=True)
         await trio.sleep(9)
         assert checked.pool.state(0) is DEAD
         await trio.sleep(2)
@@ -545,7 +545,7 @@ async def test_a_check_that_fails_shows_that_checks_tell(autojump_clock: MockClo
         checking(backend.url, other.url, interval="10s") as checked,
     ):
         await trio.sleep(1)
-        assert checked.pool.take_out(0, "3 failures in a row", keep_last=True)
+        assert checked.pool.mark_down(0, "3 failures in a row", keep_last=True)
         await trio.sleep(1)
         assert checked.pool.state(0) is ALIVE
 
@@ -557,11 +557,11 @@ async def test_who_is_needed_is_back_at_once(autojump_clock: MockClock) -> None:
         checking(backend.url, other.url, interval="10s") as checked,
     ):
         await trio.sleep(1)
-        assert checked.pool.take_out(0, "3 failures in a row", keep_last=True)
+        assert checked.pool.mark_down(0, "3 failures in a row", keep_last=True)
         await trio.sleep(1)
         assert checked.pool.state(0) is DEAD
         await other.stop()
-        assert checked.pool.take_out(1, "refused")
+        assert checked.pool.mark_down(1, "refused")
         checked.pool.want(trio.current_time())
         await trio.sleep(0.5)
         assert checked.pool.state(0) is ALIVE

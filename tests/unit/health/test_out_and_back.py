@@ -13,15 +13,15 @@ from tests.support.balancer import open_balancer, profile_of
 from tests.support.client import open_client
 from tests.support.rig import get
 from tests.unit.health.test_checker import checking
-from trio_lb.balance import ServerPool, State
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
+from trio_lb.pool import ServerPool, State
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from trio_lb.config import Address, Profile
     from trio_lb.net.transport import Transport
-    from trio_lb.profile import Address, Profile
 
 
 async def times_of_checks(duration: float, *profiles: Profile, every: float = 3.0) -> list[float]:
@@ -56,7 +56,7 @@ async def test_who_is_out_is_asked_soon_and_then_less_often(autojump_clock: Mock
 async def test_who_is_taken_out_by_traffic_is_checked_at_once(autojump_clock: MockClock) -> None:
     async with open_backend(scripts.answer()) as backend, checking(backend.url) as checked:
         await trio.sleep(1)
-        checked.pool.take_out(0, "refused")
+        checked.pool.mark_down(0, "refused")
         assert checked.pool.why_out(0) == "refused"
         await trio.sleep(0.11)
         assert checked.pool.state(0) is State.ALIVE
@@ -68,7 +68,7 @@ async def test_passing_checks_and_failing_requests_come_back_less_and_less_often
     async with open_backend(scripts.answer()) as backend, checking(backend.url) as checked:
         for _ in range(600):
             await trio.sleep(0.1)
-            checked.pool.take_out(0, "no answer")
+            checked.pool.mark_down(0, "no answer")
         returns = sum(change.new is State.ALIVE for _, change in checked.changes)
         assert 6 <= returns <= 12
 

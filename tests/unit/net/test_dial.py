@@ -15,12 +15,12 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.net import black_hole, free_port, http_url
+from trio_lb.config.address import parse_server_address
 from trio_lb.errors import ConnectFailed, NameUnresolved, OutOfDescriptors, OutOfPorts
 from trio_lb.net.deadlines import NEVER, TICK, Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.resolver import Target, resolver
 from trio_lb.net.transport import receive, send
-from trio_lb.profile.address import parse_server_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

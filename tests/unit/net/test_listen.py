@@ -15,12 +15,12 @@ import pytest
 import trio
 
 from tests.support.net import dial, free_port, http_url
+from trio_lb.config import Listen, parse_listen_address
 from trio_lb.errors import ListenError
 from trio_lb.net import listen as listen_module
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.listen import Listener, bind_listeners, open_listeners
 from trio_lb.net.unix_paths import OURS, UNIX_MODE, Owner
-from trio_lb.profile import Listen, parse_listen_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -222,28 +222,28 @@ async def test_connections_are_tuned() -> None:
 
 
 class Room:
-    """A door with so many places, which counts what it is asked."""
+    """A limiter with so many places, which counts what it is asked."""
 
     def __init__(self, places: int = 1_000_000, idle: int = 0) -> None:
-        self.places = places
+        self.permits = places
         self.idle = idle
         self.asked: list[bool] = []
 
-    def take_place(self) -> str | None:
-        if not self.places:
+    def try_acquire(self) -> str | None:
+        if not self.permits:
             return "there is no place"
-        self.places -= 1
+        self.permits -= 1
         return None
 
-    def give_place_back(self) -> None:
-        self.places += 1
+    def release(self) -> None:
+        self.permits += 1
 
-    def make_room(self, *, descriptors: bool) -> bool:
+    def evict(self, *, descriptors: bool) -> bool:
         self.asked.append(descriptors)
         if not self.idle:
             return False
         self.idle -= 1
-        self.places += 1
+        self.permits += 1
         return True
 
 
@@ -370,13 +370,13 @@ async def test_places_are_taken_for_clients_alone() -> None:
     accepted: list[SocketTransport] = []
     async with opened("http://127.0.0.1:0") as [listener]:
         assert listener.accept_some(accepted.append, deadlines, room) is None
-        assert room.places == 5
+        assert room.permits == 5
         clients = [await dial(str(listener.address)) for _ in range(7)]
         assert listener.accept_some(accepted.append, deadlines, room, 2) is None
-        assert (len(accepted), room.places) == (2, 3)
+        assert (len(accepted), room.permits) == (2, 3)
         want = listener.accept_some(accepted.append, deadlines, room)
         assert want == ("there is no place", False)
-        assert (len(accepted), room.places) == (5, 0)
+        assert (len(accepted), room.permits) == (5, 0)
         for transport in accepted:
             transport.close()
         for client in clients:
@@ -395,7 +395,7 @@ async def test_without_places_clients_wait_until_idle_ones_have_gone(
         await trio.sleep(1)
         assert len(accepted) == 2
         assert 10 <= len(room.asked) <= 12  # every 0.1 s, and not in a busy loop
-        room.places = 1
+        room.permits = 1
         await trio.sleep(0.2)
         assert len(accepted) == 3
         for transport in accepted:
@@ -419,4 +419,4 @@ async def test_a_place_is_not_lost_with_a_client_that_could_not_be_accepted() ->
         assert want == ("Too many open files", True)
         with pytest.raises(OSError, match="Bad file descriptor"):
             listener.accept_some(lambda _: None, Deadlines(), room)
-    assert room.places == 5
+    assert room.permits == 5

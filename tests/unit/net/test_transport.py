@@ -18,7 +18,7 @@ from trio_lb.net.transport import (
     TimedOut,
     Transport,
     TransportBroken,
-    Turns,
+    YieldBudget,
     receive,
     send,
     tune,
@@ -404,7 +404,7 @@ async def test_turns_are_given_now_and_then() -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
-        turns = Turns()
+        turns = YieldBudget()
         for _ in range(320):
             await turns.step()
         nursery.cancel_scope.cancel()

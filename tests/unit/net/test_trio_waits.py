@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from tests.support.built import PORTABLE
-from trio_lb._trio_waits import TrioWaits
-from trio_lb._upstreams import Server
+from trio_lb.fast.loop.trio_waits import TrioWaits
+from trio_lb.fast.loop.upstreams import Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.readiness import open_readiness
 from trio_lb.net.transport import SocketTransport

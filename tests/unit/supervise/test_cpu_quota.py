@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_lb.profile import parse_profile
+from trio_lb.config import parse_profile
 from trio_lb.supervise import limits
 from trio_lb.supervise.cpu_quota import cpu_quota
 

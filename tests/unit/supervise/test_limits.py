@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from trio_lb.profile import Limits, override, parse_profile
+from trio_lb.config import Limits, override, parse_profile
 from trio_lb.supervise.limits import descriptor_warning, descriptors_needed, worker_count
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_workers() -> None:
 def test_auto_is_the_cpus_that_may_be_used() -> None:
     said = _run(
         "import os\n"
-        "from trio_lb.profile import parse_profile\n"
+        "from trio_lb.config import parse_profile\n"
         "from trio_lb.supervise.limits import worker_count\n"
         "profile = parse_profile('servers: http://a')\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"

@@ -10,7 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_lb.profile import ErrorPage
+from trio_lb.config import ErrorPage
 from trio_lb.supervise.orders import (
     DRAIN,
     READY,
@@ -19,7 +19,7 @@ from trio_lb.supervise.orders import (
     ListenOrder,
     Orders,
     absent_of,
-    stand_in,
+    cover_for,
 )
 
 ORDERS = Orders(
@@ -45,7 +45,7 @@ def test_orders_are_one_line_and_come_back_as_they_were() -> None:
 
 @given(st.lists(st.integers(0, 1000)))
 def test_the_absent_come_back_as_they_were(absent: list[int]) -> None:
-    line = stand_in(absent)
+    line = cover_for(absent)
     assert line.startswith(STAND_IN)
     assert line.endswith(b"\n")
     assert absent_of(line) == absent
@@ -68,10 +68,10 @@ class Pieces(trio.abc.ReceiveStream):
 
 @given(st.sets(st.integers(1, 20)))
 async def test_lines_come_whole_however_they_are_cut(cuts: set[int]) -> None:
-    sent = READY + stand_in([1, 2]) + DRAIN
+    sent = READY + cover_for([1, 2]) + DRAIN
     bounds = [0, *sorted(cuts), len(sent)]
     lines = Lines(Pieces(*(sent[start:end] for start, end in pairwise(bounds))))
-    assert [await lines.next() for _ in range(4)] == [READY, stand_in([1, 2]), DRAIN, b""]
+    assert [await lines.next() for _ in range(4)] == [READY, cover_for([1, 2]), DRAIN, b""]
 
 
 @pytest.mark.parametrize("breaks", [True, False])

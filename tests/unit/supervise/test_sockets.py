@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.net import free_port
+from trio_lb.config import Listen, parse_listen_address
 from trio_lb.errors import ListenError
 from trio_lb.net.deadlines import Deadlines
-from trio_lb.profile import Listen, parse_listen_address
 from trio_lb.supervise.sockets import ListeningSockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trio_lb.profile import Address
+    from trio_lb.config import Address
 
 ANY = parse_listen_address("http://127.0.0.1:0")
 

@@ -1,9 +1,0 @@
-"""The second stage of a plain request: it goes to a server: C-level interface."""
-
-from trio_lb._exchange cimport PlainExchange
-
-
-# Choose a server, take a connection to it or make one, and send the request.
-cdef void pick(PlainExchange exchange) noexcept
-# Something has happened on a connection that was begun.
-cdef void finish_connecting(PlainExchange exchange) noexcept

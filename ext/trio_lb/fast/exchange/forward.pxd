@@ -1,0 +1,9 @@
+"""The second stage of a plain request: it goes to a server: C-level interface."""
+
+from trio_lb.fast.exchange.exchange cimport Exchange
+
+
+# Choose a server, take a connection to it or make one, and send the request.
+cdef void pick(Exchange exchange) noexcept
+# Something has happened on a connection that was begun.
+cdef void finish_connecting(Exchange exchange) noexcept

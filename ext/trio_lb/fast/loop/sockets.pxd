@@ -1,0 +1,80 @@
+"""Non-blocking receives and sends, between sockets and buffers."""
+
+from libc.errno cimport EAGAIN, EINTR, errno
+
+from trio_lb.fast.loop.buffers cimport Buffer
+
+cdef extern from "loop/system.h" nogil:
+    """
+    static inline ssize_t tlb_send_two(
+            int fd, char *first, size_t first_size, char *second, size_t second_size) {
+        struct iovec parts[2] = {{first, first_size}, {second, second_size}};
+        struct msghdr message = {0};
+        if (!second_size) return send(fd, first, first_size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (!first_size) return send(fd, second, second_size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        message.msg_iov = parts;
+        message.msg_iovlen = 2;
+        return sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    static inline int tlb_socket_error(int fd) {
+        int error = 0;
+        socklen_t size = sizeof(error);
+        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+    }
+    """
+    ssize_t recv(int fd, void *buffer, size_t size, int flags)
+    int MSG_DONTWAIT, MSG_PEEK
+    ssize_t send_two "tlb_send_two"(
+        int fd, char *first, size_t first_size, char *second, size_t second_size)
+    int socket_error "tlb_socket_error"(int fd)
+    int in_queue "tlb_in_queue"(int fd)
+    int peer_state "tlb_peer_state"(int fd)
+
+cdef enum:
+    NOTHING = -1                # no bytes now
+    FAILED = -2
+
+cdef enum:                      # peer_state
+    PEER_ENDED = 1              # it has sent its last byte, which may be unread
+    PEER_BROKEN = 2             # nobody reads any more
+
+
+cdef inline ssize_t receive(int fd, Buffer *buffer, size_t room) noexcept nogil:
+    """Fill so much of the free room behind what is in a buffer.
+
+    How many bytes came, 0 at the end of the stream, NOTHING or FAILED. Less than the room, but
+    not 0, means that there are no more now.
+    """
+    cdef ssize_t count
+    while True:
+        count = recv(fd, buffer.data + buffer.end, room, MSG_DONTWAIT)
+        if count >= 0:
+            buffer.end += count
+            return count
+        if errno != EINTR:
+            return NOTHING if errno == EAGAIN else FAILED
+
+
+cdef inline ssize_t send_both(
+        int fd, char *first, size_t first_size, char *second, size_t second_size) noexcept nogil:
+    """Send two pieces in one go; how many bytes that were, or FAILED."""
+    cdef ssize_t count
+    while True:
+        count = send_two(fd, first, first_size, second, second_size)
+        if count >= 0:
+            return count
+        if errno != EINTR:
+            return 0 if errno == EAGAIN else FAILED
+
+
+cdef inline bint silent(int fd) noexcept nogil:
+    """Neither bytes nor an end have come that were not received."""
+    cdef char unread
+    return recv(fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
+
+
+cdef inline bint at_end(int fd) noexcept nogil:
+    """The stream has ended or is broken, and nothing more is to be received."""
+    cdef char unread
+    cdef ssize_t count = recv(fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT)
+    return count == 0 or count < 0 and errno != EAGAIN

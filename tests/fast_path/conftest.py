@@ -1,0 +1,60 @@
+"""What holds for all tests of the fast path, and a look at which path was taken."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from tests.support.built import linux_only
+from tests.support.leaks import held
+from trio_lb.proxy.build_fast_path import FastPathParts, build_fast_path
+from trio_lb.proxy.connection import Proxy
+from trio_lb.runtime import service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trio_lb.config import Profile
+    from trio_lb.http.heads import RequestHead
+
+
+@pytest.fixture(autouse=True)
+def _no_bug_was_caught_and_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    errors = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not errors, errors[0].exc_info
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_is_left() -> Any:
+    """Every test ends with the tasks and descriptors that it began with."""
+    before = held()
+    yield
+    assert held() == before
+
+
+@pytest.fixture(params=[pytest.param("auto", id="epoll", marks=linux_only), "trio"])
+def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test with each way of waiting, whatever the profile says."""
+
+    def build_fast_path_for(profile: Profile, *more: Any) -> FastPathParts | None:
+        return build_fast_path(msgspec.structs.replace(profile, readiness=request.param), *more)
+
+    monkeypatch.setattr(service, "build_fast_path", build_fast_path_for)
+
+
+@pytest.fixture
+def on_slow_path(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The targets of all requests that the slow path has served, or gone on with."""
+    targets: list[bytes] = []
+    serve = Proxy._serve_request
+
+    async def noted(self: Proxy, client: Any, identity: Any, head: RequestHead, *more: Any) -> None:
+        targets.append(head.target)
+        await serve(self, client, identity, head, *more)
+
+    monkeypatch.setattr(Proxy, "_serve_request", noted)
+    return targets

@@ -1,0 +1,163 @@
+"""Snapshots: joining counters with servers, totals, and rates between two of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.support.sample_statistics import server_statistics, statistics
+from trio_lb.config import parse_profile
+from trio_lb.observe.statistics import Rates, ServerState, Statistics, statistics_from
+from trio_lb.pool import ServerCounters, State
+
+COUNTERS = ServerCounters(
+    slot=0,
+    state=State.ALIVE,
+    active=0,
+    served=0,
+    failed=0,
+    bytes_received=0,
+    bytes_sent=0,
+    response_time_s=None,
+    p50_s=None,
+    p99_s=None,
+    weight=1,
+    max_connections=0,
+)
+
+SERVERS = parse_profile(
+    """
+    servers:
+      - {url: "http://127.0.0.1:1", name: one}
+      - {url: "http://127.0.0.1:2", name: two}
+    """
+).servers
+
+
+def joined(*counters: ServerCounters) -> Statistics:
+    return statistics_from(
+        counters,
+        SERVERS,
+        algorithm="round_robin",
+        started_at=datetime(2026, 7, 1, tzinfo=UTC),
+        uptime_s=5.0,
+        client_connections=1,
+        client_connections_total=2,
+        requests_total=3,
+        responses_by_class={"2xx": 3},
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "active", "most", "shown"),
+    [
+        (State.ALIVE, 5, 0, "alive"),
+        (State.ALIVE, 1, 2, "alive"),
+        (State.ALIVE, 2, 2, "full"),
+        (State.ALIVE, 3, 2, "full"),
+        (State.DEAD, 2, 2, "dead"),
+        (State.DRAINING, 2, 2, "draining"),
+    ],
+)
+def test_state_shown(state: State, active: int, most: int, shown: ServerState) -> None:
+    counters = replace(COUNTERS, state=state, active=active, max_connections=most)
+    assert joined(counters).servers[0].state == shown
+
+
+def test_counters_find_their_server_by_slot() -> None:
+    counters = replace(
+        COUNTERS,
+        slot=1,
+        active=1,
+        served=2,
+        failed=3,
+        bytes_received=4,
+        bytes_sent=5,
+        response_time_s=0.6,
+        p50_s=0.7,
+        p99_s=0.8,
+        weight=9,
+        max_connections=10,
+    )
+    two, one = joined(counters, COUNTERS).servers
+    assert one.name == "one"
+    assert two == server_statistics(
+        name="two",
+        address="http://127.0.0.1:2",
+        active=1,
+        served=2,
+        failed=3,
+        bytes_received=4,
+        bytes_sent=5,
+        response_time_s=0.6,
+        p50_s=0.7,
+        p99_s=0.8,
+        weight=9,
+        max_connections=10,
+    )
+
+
+def test_responses_are_those_of_the_moment() -> None:
+    responses = {"2xx": 1}
+    snapshot = statistics_from(
+        (),
+        (),
+        algorithm="round_robin",
+        started_at=datetime(2026, 7, 1, tzinfo=UTC),
+        uptime_s=0.0,
+        client_connections=0,
+        client_connections_total=0,
+        requests_total=0,
+        responses_by_class=responses,
+        access_log_dropped=4,
+        client_connections_refused=5,
+        client_connections_let_go=6,
+        accepting_pauses=7,
+    )
+    responses["2xx"] += 1
+    assert snapshot.responses_by_class == {"2xx": 1}
+    assert snapshot.access_log_dropped == 4
+    assert snapshot.client_connections_refused == 5
+    assert snapshot.client_connections_let_go == 6
+    assert snapshot.accepting_pauses == 7
+
+
+def test_totals() -> None:
+    shown = statistics(
+        server_statistics(active=1, served=10, response_time_s=0.1),
+        server_statistics(active=2, served=20, response_time_s=0.3, state="full"),
+        server_statistics(active=4, served=40, response_time_s=9.0, state="dead"),
+        server_statistics(active=8, served=80, response_time_s=9.0, state="draining"),
+        server_statistics(),
+    )
+    assert shown.total_active == 15
+    assert shown.total_served == 150
+    assert shown.alive_servers == 3
+    assert shown.average_response_time_s == pytest.approx(0.2)
+
+
+def test_no_average_without_figures() -> None:
+    dead = server_statistics(state="dead", response_time_s=1.0)
+    assert statistics(server_statistics(), dead).average_response_time_s is None
+
+
+def test_rates_are_differences_over_time() -> None:
+    one, two = server_statistics(name="a", served=5), server_statistics(name="a", served=7)
+    before = statistics(one, two, uptime_s=10.0, requests_total=100)
+    after = statistics(
+        server_statistics(name="a", served=9),
+        server_statistics(name="a", served=7),
+        uptime_s=12.0,
+        requests_total=130,
+    )
+    assert Rates.between(before, after) == Rates(15.0, (2.0, 0.0))
+
+
+def test_no_rates_without_something_to_compare_with() -> None:
+    now = statistics(server_statistics(served=9), uptime_s=1.0, requests_total=9)
+    assert Rates.between(None, now) == Rates(None, (None,))
+    assert Rates.between(now, now) == Rates(None, (None,))
+    replaced = statistics(server_statistics(name="new", served=1), uptime_s=2.0, requests_total=10)
+    assert Rates.between(now, replaced) == Rates(1.0, (None,))

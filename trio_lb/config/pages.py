@@ -1,0 +1,83 @@
+"""Pages of the user's own for error answers: files, read when a profile comes into effect.
+
+Reading a profile only looks whether they could be read, so that a wrong name is told with its
+place. Workers get the contents from their supervisor, which may be the only one who may read them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from trio_lb.config.files import read_file
+from trio_lb.config.problems import Problem, ProfileError
+from trio_lb.config.units import Leaf
+
+if TYPE_CHECKING:
+    from trio_lb.config.model import Profile
+
+MAX_BYTES: Final = 256 * 1024
+"""Largest page: it is kept in the memory of every worker, and sent to whoever causes an error."""
+
+_CONTENT_TYPES: Final = {
+    ".htm": "text/html; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+class ErrorPage(Struct, frozen=True):
+    """What is sent as the body of an error answer, and as what."""
+
+    content_type: str
+    body: bytes
+
+
+def parse_page_file(text: str) -> str:
+    """Check the name of a page's file.
+
+    Raises:
+        ValueError: it can't be read, is too large, or its kind is unknown.
+    """
+    _read(text)
+    return text
+
+
+PAGE_FILE: Final = Leaf(parse_page_file, str, {"type": "string", "minLength": 1})
+
+
+def read_pages(profile: Profile) -> dict[int, ErrorPage]:
+    """Read the error pages of a profile, by status.
+
+    Raises:
+        ProfileError: one of them can't be read any more.
+    """
+    pages = {}
+    for status, name in profile.error_pages.items():
+        try:
+            pages[status] = _read(name)
+        except ValueError as error:
+            key = f"error_pages.{status}"
+            problem = Problem(profile.from_environment.get(key, name), None, key, str(error))
+            raise ProfileError([problem]) from None
+    return pages
+
+
+def _read(name: str) -> ErrorPage:
+    if "\0" in name or not name:
+        raise ValueError("expected the name of a file")
+    path = Path(name)
+    content_type = _CONTENT_TYPES.get(path.suffix.lower())
+    if content_type is None:
+        raise ValueError(f"expected a file whose name ends in {', '.join(_CONTENT_TYPES)}")
+    try:
+        body = read_file(path, MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ValueError(f"expected a file that can be read ({reason})") from None
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"expected a page of at most {MAX_BYTES // 1024} KiB")
+    return ErrorPage(content_type, body)

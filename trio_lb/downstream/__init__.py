@@ -1,0 +1,1 @@
+"""Connections of clients: what is decided before their first request."""

@@ -1,0 +1,1 @@
+"""The head codec and body framing of the fast path (compiled)."""

@@ -1,0 +1,1 @@
+"""Waiting for many sockets, and bytes on their way (compiled)."""

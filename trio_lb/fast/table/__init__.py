@@ -1,0 +1,1 @@
+"""The shared table, and the selections over it (compiled)."""

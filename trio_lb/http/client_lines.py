@@ -1,0 +1,62 @@
+"""What the compiled head codec gets from the slow path, so that both tell servers the same."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from trio_lb.fast.http1.writer import ClientLines
+
+from .identity import Peer
+from .proxy_protocol import ProxyHeader
+
+if TYPE_CHECKING:
+    from .identity import Identification
+    from .proxy_protocol import Endpoint
+
+#: Values of Host, to see where and how a line contains it: with a port, Forwarded quotes it.
+_HOST: Final = b"host.invalid"
+_HOST_AND_PORT: Final = b"host.invalid:65535"
+
+_LENGTH: Final = re.compile(rb"(\r\ncontent-length:[ \t]*)(\d+)", re.IGNORECASE)
+
+
+def client_lines(
+    identification: Identification, address: str, destination: Endpoint | None
+) -> ClientLines | None:
+    """The lines that tell servers about a peer's requests, if these claim nothing themselves.
+
+    Args:
+        identification: knows what servers are told.
+        address: of the peer; see `Peer`.
+        destination: our end of its connection.
+
+    Returns:
+        None if Host isn't simply copied into them.
+    """
+    peer = Peer(address, False, ProxyHeader(destination=destination))
+    pieces = _lines(identification, peer, _HOST).split(_HOST)
+    if _lines(identification, peer, _HOST_AND_PORT) != _HOST_AND_PORT.join(pieces):
+        return None
+    return ClientLines(*pieces)
+
+
+def from_here(request: bytes, gone: int) -> bytes:
+    """A request of whose body only the end is still here, as one with no other body than that.
+
+    Args:
+        request: its head, and what came behind the bytes that are gone. If it is chunked, no
+            length is to be changed.
+        gone: bytes of its body.
+    """
+
+    def less(line: re.Match[bytes]) -> bytes:
+        return line[1] + str(int(line[2]) - gone).encode()
+
+    head, end, rest = request.partition(b"\r\n\r\n")
+    return _LENGTH.sub(less, head, count=1) + end + rest
+
+
+def _lines(identification: Identification, peer: Peer, host: bytes) -> bytes:
+    lines = identification.identify(peer, [], host).lines
+    return b"".join(b"%b: %b\r\n" % line for line in lines)

@@ -1,0 +1,37 @@
+"""Fields that make a connection personal: who authenticates once on it is its user from then on.
+
+NTLM and Negotiate (RFC 4559) authenticate a connection and not a request, against RFC 9110 section
+11.1. Whoever sends the next request on such a connection is taken for its user. Of requests,
+`Authorization` says so; of responses, `WWW-Authenticate`, and `Persistent-Auth` of some servers.
+`Proxy-Authorization` and `Proxy-Authenticate` end at this hop, and so make no connection personal.
+
+The compiled parser knows the same by `ext/trio_lb/fast/http1/fields.pyx`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .heads import FieldLine
+
+#: A scheme of that kind at the beginning of an element. What looks like one within a quoted string
+#: costs a connection that is not shared.
+_SCHEME = re.compile(
+    rb"(?:\A|,)[ \t]*(?:ntlm|negotiate|kerberos|nego2|credssp)(?=[ \t,]|\Z)", re.IGNORECASE
+)
+_FIELDS = frozenset({b"authorization", b"www-authenticate"})
+
+
+def makes_personal(lines: Iterable[FieldLine]) -> bool:
+    """Does a message with these fields make its connection its client's own?"""
+    for name, value in lines:
+        lower = name.lower()
+        if lower in _FIELDS and _SCHEME.search(value):
+            return True
+        if lower == b"persistent-auth" and value.lower() != b"false":
+            return True
+    return False

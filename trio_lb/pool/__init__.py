@@ -1,0 +1,30 @@
+"""Which server gets the next request, and what became of it. No IO, no clock: `now` is passed in.
+
+The work is done by the compiled table and algorithms (`trio_lb.fast.table`); this package joins
+them with the profile and makes their use hard to get wrong.
+"""
+
+from trio_lb.fast.table.permits import Permits
+from trio_lb.pool.counters import ClientCounters, Counters
+from trio_lb.pool.evidence import Evidence
+from trio_lb.pool.health import HealthTracker
+from trio_lb.pool.pool import ServerPool
+from trio_lb.pool.reservation import Reservation
+from trio_lb.pool.shared_table import NoRoom, SharedTable, attach
+from trio_lb.pool.state import ServerCounters, State, StateChange
+
+__all__ = [
+    "ClientCounters",
+    "Counters",
+    "Evidence",
+    "HealthTracker",
+    "NoRoom",
+    "Permits",
+    "Reservation",
+    "ServerCounters",
+    "ServerPool",
+    "SharedTable",
+    "State",
+    "StateChange",
+    "attach",
+]

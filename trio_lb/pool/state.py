@@ -1,0 +1,66 @@
+"""What a server's state can be, and what is told about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from trio_lb.fast.table import table as _table
+
+if TYPE_CHECKING:
+    from trio_lb.config import Server
+
+
+class State(IntEnum):
+    """A server that is full is alive: its maximum is no state, it ends with the next release."""
+
+    ALIVE = _table.ALIVE
+    DEAD = _table.DEAD
+    DRAINING = _table.DRAINING
+    """Gets no new requests; those it has are finished."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A server's move from one state to another, told to whoever asked to be notified.
+
+    Attributes:
+        slot: the server's number in the pool.
+    """
+
+    slot: int
+    server: Server
+    old: State
+    new: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCounters:
+    """What a server has done so far.
+
+    Attributes:
+        slot: its number in the pool.
+        active: requests it has at this moment.
+        served: exchanges completed.
+        bytes_received: from the server. `bytes_sent`: to it.
+        response_time_s: moving average of the time to the first byte of a response, in seconds;
+            None when nothing was measured since it last came alive.
+        p50_s, p99_s: quantiles of the same over all time, within 12.5 %; None when nothing was
+            measured.
+        max_connections: 0 means any number.
+    """
+
+    slot: int
+    state: State
+    active: int
+    served: int
+    failed: int
+    bytes_received: int
+    bytes_sent: int
+    response_time_s: float | None
+    p50_s: float | None
+    p99_s: float | None
+    weight: int
+    max_connections: int

@@ -1,0 +1,94 @@
+"""The fast path of a process, made as its profile says."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from trio_lb.fast.exchange.fast_path import FastPath
+from trio_lb.fast.loop.upstreams import Server
+from trio_lb.net.dial import dial_at_once
+from trio_lb.net.readiness import open_readiness
+from trio_lb.upstream.watched_pool import WatchedPool
+
+if TYPE_CHECKING:
+    from trio_lb.config import Profile
+    from trio_lb.fast.loop.epoll import Epoll
+    from trio_lb.fast.loop.trio_waits import TrioWaits
+    from trio_lb.net.deadlines import Deadlines
+    from trio_lb.pool import ServerPool
+
+log = logging.getLogger("trio_lb.proxy")
+
+
+class FastPathParts(NamedTuple):
+    """The parts of the fast path that a service looks after.
+
+    Attributes:
+        readiness: its tasks must run somewhere; closed after them.
+        upstreams: the idle connections of both paths.
+        fast_path: for the proxy.
+    """
+
+    readiness: Epoll | TrioWaits
+    upstreams: WatchedPool
+    fast_path: FastPath
+
+
+def build_fast_path(
+    profile: Profile, servers: ServerPool, deadlines: Deadlines
+) -> FastPathParts | None:
+    """Make the fast path; None where it is not wanted, or not made for what servers want.
+
+    Args:
+        profile: limits, timeouts, and whether it is wanted (`engine`), and how it waits
+            (`readiness`).
+        servers: the pool.
+        deadlines: of the slow path's waits on connections made here.
+    """
+    if profile.engine == "h11":
+        return None
+    if any(server.send_proxy for server in profile.servers):
+        return None  # connections that are for one client each
+    table, selection, slots = servers.compiled()
+    readiness = open_readiness(profile.readiness)
+    limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
+    compiled = [
+        Server(
+            readiness,
+            slot=slot,
+            place=place,
+            prefix=server.address.path.encode("ascii").rstrip(b"/"),
+            limit=upstream.idle_connections,
+            max_age=math.inf if upstream.max_age is None else upstream.max_age,
+            dial=dial_at_once(server.address, deadlines, timeouts.body),
+        )
+        for place, (slot, server) in enumerate(zip(slots, servers.servers, strict=True))
+    ]
+    fast_path = FastPath(
+        readiness,
+        table,
+        selection,
+        compiled,
+        os.urandom(6).hex().encode(),
+        head_limit=limits.head,
+        target_limit=limits.target,
+        field_limit=limits.headers,
+        body_limit=limits.body,
+        replay_body=profile.replay_body,
+        client_head=timeouts.client_head,
+        keep_alive=timeouts.keep_alive,
+        body=timeouts.body,
+        connect=timeouts.connect,
+        response=profile.timeout,
+        half_closed=timeouts.half_closed,
+        idle=upstream.idle_timeout,
+        min_rate=limits.min_rate,
+        most_requests=limits.requests_per_connection,
+        confined=any(server.address.path for server in profile.servers),
+    )
+    if fast_path.pipe_problem:
+        log.debug("large bodies are copied: splice: %s", os.strerror(fast_path.pipe_problem))
+    return FastPathParts(readiness, WatchedPool(compiled, upstream.idle_timeout), fast_path)

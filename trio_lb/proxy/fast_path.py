@@ -1,0 +1,159 @@
+"""The fast path, as seen from the general one: taking it, and settling what it leaves.
+
+The fast path itself is compiled (`trio_lb.fast.exchange`). It serves requests as long as nothing is
+out of the ordinary, and has no policy: what it hands over is served by the slow path, and what
+can't be served any more is settled here, by the same rules.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from trio_lb.errors import End
+from trio_lb.fast.exchange.client_side import ClientSide
+from trio_lb.http.client_lines import client_lines, from_here
+from trio_lb.http.heads import Field, RequestHead
+from trio_lb.net.host_limits import watch_failed
+from trio_lb.net.transport import SocketTransport
+
+from .exchange import CLIENT_GONE, Account, Try
+from .resumed import ResumedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb.config import Profile
+    from trio_lb.fast.exchange.fast_path import FastPath, Handover
+    from trio_lb.http.identity import Identification, Peer
+    from trio_lb.pool import ServerPool
+
+    from .client import ClientConnection
+    from .forward import Forwarder
+
+    #: Told of a request that is over: address, head, account, when it began, status, how, why.
+    Ended: TypeAlias = Callable[
+        [str, RequestHead | None, Account | None, float, int, End, str], None
+    ]
+
+#: How requests end that nobody goes on with, by `Handover.why`.
+_ENDS = {
+    "gone": End.CLIENT_GONE,
+    "slow": End.CLIENT_SLOW,
+    "cut": End.SERVER_CUT,
+    "cancelled": End.CANCELLED,
+    "failed": End.FAILED,
+}
+
+#: Clients' addresses whose lines are kept: many come again, and often.
+_ADDRESSES = 4096
+
+
+class Plain:
+    """The fast path of a process, for its proxy.
+
+    Args:
+        fast_path: the compiled one.
+        profile: for the timeouts.
+        servers: the pool that the fast path picks from.
+        identification: knows what servers are told about a client.
+        forwarder: knows the rules for a server that broke its response off.
+        ended: told of every request that the fast path can't count by itself.
+        recorded: told of every request that was served, if anybody wants to know.
+    """
+
+    def __init__(
+        self,
+        fast_path: FastPath,
+        profile: Profile,
+        servers: ServerPool,
+        identification: Identification,
+        forwarder: Forwarder,
+        ended: Ended,
+        recorded: Ended | None,
+    ) -> None:
+        self._fast_path = fast_path
+        self._profile = profile
+        self._servers = servers
+        self._lines = lru_cache(_ADDRESSES)(partial(client_lines, identification))
+        self._forwarder = forwarder
+        self._ended = ended
+        self._recorded = recorded
+
+    def attach(self, client: ClientConnection, peer: Peer) -> None:
+        """Let a client take this path, if that can be."""
+        lines = self._lines(peer.address, peer.ends.destination)
+        if lines is None or not isinstance(client.transport, SocketTransport):
+            return
+        fd = client.transport.fileno()
+        served = None if self._recorded is None else partial(self._served, peer)
+        try:
+            client.fast_side = ClientSide(self._fast_path, fd, lines, peer.trusted, served)
+        except OSError as exc:  # the slow path can do without
+            watch_failed(exc)
+            return
+        if client.draining:
+            client.fast_side.drain()
+
+    async def serve(self, client: ClientConnection, plain: ClientSide, peer: Peer) -> Handover:
+        """Serve a client's requests as long as they are plain; what ended that."""
+        try:
+            await plain.run(*client.leave())
+        finally:
+            handover = plain.take_ending()
+            unread, chunk = handover.unread, None
+            if handover.why == "odd" and handover.gone is not None:
+                unread, chunk = from_here(unread, handover.gone), handover.chunk
+            client.come_back(unread, plain.served, handover.began, handover.patience, chunk)
+            if handover.why in _ENDS:
+                self._settle(client, handover, peer)
+        return handover
+
+    def begun(self, client: ClientConnection, handover: Handover) -> ResumedRequest | None:
+        """What was begun of the request that the slow path goes on with."""
+        if handover.place is None:
+            return None
+        client.answering, client.last = handover.status != 0, handover.last
+        return ResumedRequest(handover, self._servers.adopt(handover.place), self._profile)
+
+    def _settle(self, client: ClientConnection, handover: Handover, peer: Peer) -> None:
+        """Count a request that nobody goes on with, and what its server had to do with it."""
+        if handover.started is None or handover.began is None:
+            return
+        end = _ENDS[handover.why]
+        tries: list[Try] = []
+        why = handover.reason or handover.why
+        now = trio.current_time()
+        if handover.place is not None:
+            tries.append(Try(handover.place, why, now - handover.started, handover.reused))
+            with self._servers.adopt(handover.place) as reservation:
+                if end is End.SERVER_CUT:
+                    self._forwarder.blame_for_cut(reservation, peer.address, why)
+        status = handover.status
+        if not status and end in (End.CLIENT_GONE, End.CLIENT_SLOW):
+            status = CLIENT_GONE
+        account = Account(
+            tries, handover.status, handover.passed, handover.collected, handover.request_id
+        )
+        head = client.head_again()
+        self._ended(peer.address, head, account, handover.began, status, end, why)
+
+    def _served(
+        self,
+        peer: Peer,
+        head: tuple[bytes, bytes, bytes, list[Field]],
+        place: int,
+        reused: bool,
+        status: int,
+        bytes_sent: int,
+        bytes_received: int,
+        request_id: bytes,
+        began: float,
+        started: float,
+    ) -> None:
+        assert self._recorded is not None
+        tries = [Try(place, "ok", trio.current_time() - started, reused)]
+        account = Account(tries, status, bytes_sent, bytes_received, request_id)
+        self._recorded(peer.address, RequestHead(*head), account, began, status, End.OK, "ok")

@@ -1,0 +1,111 @@
+"""Who may come in, and who goes for it.
+
+There are permits for so many clients (`limits.clients`, over all processes; as many as the file
+descriptors allow, in each). When all are taken, others wait in the system's queue, and connections
+that have been idle longest are closed for them: those between two requests, or before the first.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING, Never
+
+import trio
+
+if TYPE_CHECKING:
+    from trio_lb.config import Profile
+    from trio_lb.net.transport import SocketTransport
+    from trio_lb.pool import ServerPool
+    from trio_lb.upstream.idle_pool import IdleConnections
+
+    from .connection import Proxy
+
+#: Descriptors kept for what is neither a client nor a server: logs, lookups of names; and the pipes
+#: of the fast path, which can do with fewer.
+_RESERVE = 16
+_PIPES = 32
+
+#: How often a process looks whether another one wants permits, and how long that holds; seconds.
+_LOOK = 0.25
+_WANTING = 0.5
+
+
+class ConnectionLimiter:
+    """The limiter of one process.
+
+    Args:
+        profile: for its limits.
+        servers: for the permits, which all processes share, and the counters.
+        upstreams: idle connections to servers, whose descriptors may be wanted.
+        proxy: serves who comes in.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        servers: ServerPool,
+        upstreams: IdleConnections,
+        proxy: Proxy,
+    ) -> None:
+        self._most = sys.maxsize if profile.limits.clients is None else profile.limits.clients
+        self._most_here = _most_by_descriptors(halved=profile.limits.clients is None)
+        self._permits = servers.permits
+        self._counters = servers.counters
+        self._upstreams = upstreams
+        self._proxy = proxy
+
+    def try_acquire(self) -> str | None:
+        """Keep a place for the next client; if there is none, say why."""
+        if self._permits.taken >= self._most_here:
+            return f"{self._most_here} clients are as many as the open files allow"
+        if self._permits.take(self._most):
+            return None
+        return f"there are {self._most} clients (limits.clients)"
+
+    def release(self) -> None:
+        """Nobody came for the place."""
+        self._permits.give_back()
+
+    async def serve(self, transport: SocketTransport, proxy_protocol: bool) -> None:
+        """Serve a client for whom a place was kept."""
+        try:
+            await self._proxy.serve(transport, proxy_protocol)
+        finally:
+            self._permits.give_back()
+
+    def evict(self, *, descriptors: bool) -> bool:
+        """Close connections that are idle; whether there will be room at once.
+
+        Args:
+            descriptors: those are what is wanted.
+        """
+        found = self.free_descriptors() if descriptors else self._proxy.evict_idle() > 0
+        if not found:
+            self._counters.paused()
+            if not descriptors and self._permits.taken < self._most_here:
+                self._permits.want(trio.current_time())
+        return found
+
+    def free_descriptors(self) -> bool:
+        """Close connections that are idle, to servers as well; whether there are any."""
+        found = len(self._upstreams) + self._proxy.evict_idle() > 0
+        self._upstreams.close()
+        return found
+
+    async def evict_for_others(self) -> Never:
+        """Close idle connections where another process lacks permits, until cancelled."""
+        while True:
+            await trio.sleep(_LOOK)
+            if self._permits.wanted(trio.current_time(), _WANTING):
+                self._proxy.evict_idle()
+
+
+def _most_by_descriptors(*, halved: bool) -> int:
+    """How many clients this process may have; half of that if each is to have a server as well."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    left = limit - len(os.listdir("/dev/fd")) - _RESERVE - min(_PIPES, limit // 8)
+    return max(1, left // 2 if halved else left)

@@ -1,0 +1,307 @@
+"""Forwarding as a service: it accepts clients from listeners and serves them from a pool.
+
+This is all that a worker process runs; `trio_lb.runtime.load_balancer` adds the health checks for
+programs that embed the whole. Whatever was started has ended when its block is left, however that
+comes about.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import End, HostLimit
+from trio_lb.http.heads import find
+from trio_lb.net.deadlines import Deadlines
+from trio_lb.net.dial import dial
+from trio_lb.net.host_limits import tell
+from trio_lb.net.listen import BACKLOG
+from trio_lb.net.nurseries import open_bare_nursery
+from trio_lb.observe.access_log import AccessLog, open_access_log
+from trio_lb.observe.access_record import AccessRecord, Attempt
+from trio_lb.pool import ServerPool, State, StateChange
+from trio_lb.proxy.build_fast_path import build_fast_path
+from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.proxy.limiter import ConnectionLimiter
+from trio_lb.upstream.idle_pool import UpstreamPool
+from trio_lb.upstream.moved import MovedServers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+
+    from trio_lb.config import Address, ErrorPage, Profile
+    from trio_lb.net.listen import Listener
+    from trio_lb.net.transport import SocketTransport
+    from trio_lb.upstream.idle_pool import IdleConnections
+
+log = logging.getLogger("trio_lb.runtime.service")
+
+#: How often idle upstream connections, and pipes, are looked through; seconds.
+_SWEEP = 1.0
+
+#: Until connections that were told to go have gone, seconds.
+_BREATH = 0.01
+
+
+def log_change(servers: ServerPool, change: StateChange) -> None:
+    """The one line that a change of a server's state gets."""
+    level = logging.INFO if change.new is State.ALIVE else logging.WARNING
+    alive = f"{servers.alive_count} of {len(servers)} alive"
+    states = f"{change.old.name.lower()} -> {change.new.name.lower()}"
+    log.log(level, "server %s: %s: %s (%s)", change.server.name, states, change.reason, alive)
+
+
+class Service:
+    """Forwarding at work; made by `open_service`.
+
+    Attributes:
+        profile: what it does.
+        listeners: where its clients come from.
+        spare: where they come from besides, if `accept_also` says so.
+        servers: where they are served from.
+        deadlines: of its waits.
+        dial: how it connects to a server.
+        access_log: where that is written, if anywhere.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        listeners: list[Listener],
+        servers: ServerPool,
+        pages: Mapping[int, ErrorPage],
+        access_log: AccessLog | None,
+        spare: Sequence[Listener] = (),
+    ) -> None:
+        self.profile = profile
+        self.listeners = listeners
+        self.spare = spare
+        self.servers = servers
+        self.access_log = access_log
+        self.deadlines = Deadlines()
+        for listener in (*listeners, *spare):
+            listener.tune(profile.timeouts.body)
+        self.dial = self._dial
+        settings = profile.upstream
+        on_ended = None if access_log is None else self._record
+        self._plain = build_fast_path(profile, servers, self.deadlines)
+        self._upstreams: IdleConnections = (
+            UpstreamPool(
+                len(profile.servers),
+                settings.idle_connections,
+                settings.idle_timeout,
+                math.inf if settings.max_age is None else settings.max_age,
+            )
+            if self._plain is None
+            else self._plain.upstreams
+        )
+        fast_path = None if self._plain is None else self._plain.fast_path
+        self._proxy = Proxy(
+            profile, servers, self._upstreams, self.dial, pages, on_ended, fast_path
+        )
+        self._limiter = ConnectionLimiter(profile, servers, self._upstreams, self._proxy)
+        self._moved = MovedServers(server.address for server in profile.servers)
+        self._clients: trio.Nursery
+        self._acceptors: trio.Nursery
+        self._accepting = trio.CancelScope()
+        self._also: dict[Listener, trio.CancelScope] = {}
+        self._begun = False
+        self._ended = trio.Event()
+        #: Everything ended by itself.
+        self._finished = False
+
+    async def accept(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Accept clients until drained; then serve those that are there, to their last answer."""
+        self._begun = True
+        try:
+            async with trio.open_nursery() as self._clients:
+                with self._accepting:
+                    async with trio.open_nursery() as self._acceptors:
+                        for listener in self.listeners:
+                            self._acceptors.start_soon(self._accept_from, listener)
+                        task_status.started()
+                for listener in (*self.listeners, *self.spare):
+                    self._take_queue(listener)
+                    listener.close()
+                self._proxy.drain()
+            self._finished = not self._clients.cancel_scope.cancel_called
+        finally:  # also when it is cancelled: nobody may wait for what can't come
+            self._ended.set()
+
+    def accept_also(self, listeners: Collection[Listener]) -> None:
+        """Accept clients from these of the spare listeners as well, and from no others of them."""
+        for listener in self._also.keys() - listeners:
+            self._also.pop(listener).cancel()
+        for listener in set(listeners).difference(self.listeners, self._also):
+            scope = self._also[listener] = trio.CancelScope()
+            self._acceptors.start_soon(self._accept_from, listener, scope)
+
+    async def drain(self, seconds: float | None = None) -> bool:
+        """Stop accepting, finish what is in flight, and come back when that is done.
+
+        Clients that are already in a listening queue are still served. Answers get
+        `Connection: close`; idle connections are closed a moment later, so that a request which
+        is on its way is answered and not met by a reset.
+
+        Args:
+            seconds: how long that may take; the profile's drain time if None.
+
+        Returns:
+            True if everything ended by itself, or had not even begun; False if the time was over
+            or `accept` was cancelled before that, and what was left has been cut.
+        """
+        self._accepting.cancel()
+        if not self._begun:
+            return True
+        with self.deadlines.limit(self.profile.timeouts.drain if seconds is None else seconds):
+            await self._ended.wait()
+            return self._finished
+        if not self._clients.cancel_scope.cancel_called:
+            connections = self.servers.counters.connections
+            log.warning("drain time is over: %d client connections are cut", connections)
+            self._clients.cancel_scope.cancel()
+        await self._ended.wait()
+        return False
+
+    async def maintain(self) -> None:
+        """Keep deadlines, and close idle upstream connections, until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.deadlines.watch_forever)
+                nursery.start_soon(self._proxy.departures.watch_forever)
+                nursery.start_soon(self._proxy.outage.watch_forever)
+                if self._plain is not None:
+                    nursery.start_soon(self._plain.readiness.watch_forever)
+                    nursery.start_soon(self._plain.readiness.sweep_forever)
+                if self.profile.limits.clients is not None:
+                    nursery.start_soon(self._limiter.evict_for_others)
+                while True:
+                    await trio.sleep(_SWEEP)
+                    self._upstreams.expire(trio.current_time())
+                    self._moved.close_idle(self._upstreams)
+                    if self._plain is not None:
+                        self._plain.fast_path.close_idle_pipes()
+        finally:
+            self._upstreams.close()
+            if self._plain is not None:
+                self._plain.readiness.close()
+                self._plain.fast_path.close_idle_pipes()
+
+    def state_changed(self, change: StateChange) -> None:
+        """Say so, and keep no connections to the dead."""
+        if change.new is State.DEAD:
+            self._upstreams.drop(change.slot)
+        log_change(self.servers, change)
+
+    async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:
+        with scope or nullcontext():
+            welcome = partial(self._welcome, listener)
+            await listener.accept_forever(welcome, self.deadlines, self._limiter)
+
+    def _welcome(self, listener: Listener, transport: SocketTransport) -> None:
+        self._clients.start_soon(self._limiter.serve, transport, listener.proxy_protocol)
+
+    async def _dial(self, address: Address, seconds: float) -> SocketTransport:
+        """Connect to a server; for want of what idle connections have, once more without these."""
+        try:
+            return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
+        except HostLimit as exc:
+            tell(exc)
+            if not (exc.closing_helps and self._limiter.free_descriptors()):
+                raise
+        await trio.sleep(_BREATH)
+        return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
+
+    def _take_queue(self, listener: Listener) -> None:
+        """Accept those who are in the queue already, as far as there are permits."""
+        welcome = partial(self._welcome, listener)
+        want = listener.accept_some(welcome, self.deadlines, self._limiter, BACKLOG)
+        if want is not None:
+            log.warning("%s: clients in the queue are lost: %s", listener.address, want.of)
+
+    def _record(self, ended: Ended) -> None:
+        assert self.access_log is not None
+        self.access_log.record(self._access_record(ended))
+
+    def _access_record(self, ended: Ended) -> AccessRecord:
+        head, exchange = ended.head, ended.exchange
+        tries = [] if exchange is None else exchange.tries
+        servers = self.servers.servers
+        return AccessRecord(
+            time=time.time() - ended.seconds,
+            client=ended.client,
+            method=b"" if head is None else head.method,
+            target=b"" if head is None else head.target,
+            version=b"" if head is None else head.version,
+            status=ended.status,
+            bytes_sent=0 if exchange is None else exchange.bytes_sent,
+            bytes_received=0 if exchange is None else exchange.bytes_received,
+            duration_s=ended.seconds,
+            request_id=b"" if exchange is None else exchange.request_id,
+            referer=None if head is None else find(head.fields, b"referer"),
+            user_agent=None if head is None else find(head.fields, b"user-agent"),
+            server=servers[tries[-1].server].name if exchange and exchange.status else None,
+            attempts=tuple(
+                Attempt(servers[each.server].name, each.outcome, each.seconds, each.reused)
+                for each in tries
+            ),
+            ended=ended.end,
+            reason=None if ended.end is End.OK else ended.why,
+        )
+
+
+@asynccontextmanager
+async def open_service(
+    profile: Profile,
+    listeners: list[Listener],
+    servers: ServerPool,
+    pages: Mapping[int, ErrorPage],
+    spare: Sequence[Listener] = (),
+) -> AsyncIterator[Service]:
+    """Make a service, with its access log and its maintenance, for as long as the block lasts.
+
+    It accepts nobody until `Service.accept` is started. The listeners are closed at the end.
+
+    Args:
+        profile: what it does.
+        listeners: where its clients come from.
+        servers: where they are served from.
+        pages: the user's own error pages, by status.
+        spare: other processes' listeners, for `Service.accept_also`.
+    """
+    try:
+        async with (
+            _access_log(profile, servers.counters.log_dropped) as access_log,
+            open_bare_nursery() as nursery,
+        ):
+            service = Service(profile, listeners, servers, pages, access_log, spare)
+            servers.notify = service.state_changed
+            nursery.start_soon(service.maintain)
+            try:
+                yield service
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        for listener in (*listeners, *spare):
+            listener.close()
+
+
+def _access_log(
+    profile: Profile, dropped: Callable[[int], None]
+) -> AbstractAsyncContextManager[AccessLog | None]:
+    if profile.access_log is None:
+        return nullcontext()
+    return open_access_log(
+        profile.access_log,
+        profile.access_log_format,
+        dropped,
+        shown=profile.shown("access_log"),
+    )

@@ -1,0 +1,324 @@
+"""Keeping one worker: a process that is replaced when it dies, hangs, or has to give way.
+
+One monitor for each worker of a generation. A worker that dies soon after its start, or before it
+could accept clients, is started again after growing pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_lb.errors import TrioLBError
+from trio_lb.net.deadlines import loop_clock
+from trio_lb.observe.statistics import WorkerStatistics
+from trio_lb.pool import Counters, NoRoom
+
+from . import interpreter
+from .orders import ACCEPT, DRAIN, READY, Lines, cover_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb.observe.statistics import WorkerState
+    from trio_lb.pool import SharedTable
+
+    from .orders import Orders
+    from .orphans import OrphanReaper
+    from .sockets import ListeningSockets
+
+log = logging.getLogger("trio_lb.supervisor")
+
+#: A worker whose loop has not turned for so long (seconds) is killed.
+SILENCE = 4.0
+
+#: Seconds that a worker may take until it could accept clients.
+START = 30.0
+
+#: A worker that lived shorter than this (seconds) died at its start, as it were.
+_QUICK = 5.0
+
+#: Pauses before the next start, by quick deaths in a row; the last one stays.
+_PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+#: So many deaths in a row, or fewer of them that have taken so long (seconds), with none that could
+#: accept clients before, mean that no worker can be started here.
+_HOPELESS = 5
+_PATIENCE = 60.0
+
+#: Seconds that a worker has beyond the drain time before it is killed.
+MARGIN = 5.0
+
+
+class WorkersKeepDying(TrioLBError):  # noqa: N818
+    """Workers die before they are ready, again and again."""
+
+
+class WorkerMonitor:
+    """One worker of a generation, whichever process that is at the moment.
+
+    Args:
+        number: of the worker, from 0.
+        table: whose rows the processes get.
+        sockets: some of which they inherit.
+        orders: makes a process's orders from its row.
+        drain: seconds that a drain may take.
+        reaper: must know which processes are not its business.
+        share: called when `serving` changes.
+
+    Attributes:
+        ready: set once a process of it could accept clients, for good.
+        serving: there is one that does.
+        pid: of the present process, None while there is none.
+        starts: processes started so far.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        table: SharedTable,
+        sockets: ListeningSockets,
+        orders: Callable[[int], tuple[Orders, list[int]]],
+        drain: float,
+        reaper: OrphanReaper,
+        share: Callable[[], None],
+    ) -> None:
+        self.number = number
+        self.ready = trio.Event()
+        self.serving = False
+        self.pid: int | None = None
+        self.starts = 0
+        self._table = table
+        self._sockets = sockets
+        self._orders = orders
+        self._drain = drain
+        self._reaper = reaper
+        self._share = share
+        self._accepting = False
+        self._draining = trio.Event()
+        #: Of the present process, or the last one: whether it could accept clients, whether it was
+        #: sent to, and why it was killed.
+        self._was_ready = False
+        self._was_let_in = False
+        self._killed_for: str | None = None
+        self._row: int | None = None
+        self._absent: list[int] = []
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        state = "draining" if self._draining.is_set() else "ready" if self.ready.is_set() else "new"
+        process = f"pid {self.pid}, {state}, {self.starts} starts"
+        return f"<WorkerMonitor of worker {self.number}: {process}>"
+
+    def accept(self) -> None:
+        """Have the worker accept clients, as soon as it can, and those that replace it."""
+        self._accepting = True
+        self._changed.set()
+
+    def drain(self) -> None:
+        """Have the worker drain and not be replaced; one that accepts nobody yet ends at once."""
+        self._draining.set()
+        self._changed.set()
+
+    def cover_for(self, absent: list[int]) -> None:
+        """Have the worker accept for these others as well, until it is sent otherwise."""
+        self._absent = absent
+        self._changed.set()
+
+    def statistics(self) -> WorkerStatistics:
+        """What its present process has done so far."""
+        table, row = self._table.table, self._row
+        age = None if row is None else table.heartbeat_age(row, trio.current_time())
+        state: WorkerState = "serving" if self.serving else "starting"
+        worker = WorkerStatistics(
+            number=self.number,
+            state="draining" if self._draining.is_set() else state,
+            pid=self.pid,
+            starts=self.starts,
+            heartbeat_age_s=age,
+        )
+        if row is None:
+            return worker
+        clients = Counters(table).read(row)
+        active, served = table.work(row)
+        return replace(
+            worker,
+            connections=clients.connections,
+            connections_total=clients.connections_total,
+            requests=clients.requests,
+            active=active,
+            served=served,
+        )
+
+    async def keep(self) -> bool:
+        """Keep a worker until it has drained.
+
+        Returns:
+            True if it finished everything that it had in hand.
+
+        Raises:
+            WorkersKeepDying: no process of this worker ever became ready.
+        """
+        quick, began = 0, trio.current_time()
+        while not self._draining.is_set():
+            started = trio.current_time()
+            self._was_ready = self._was_let_in = False
+            self._killed_for = None
+            try:
+                code = await self._run()
+                how = self._how(code)
+            except (OSError, NoRoom) as exc:
+                code, how = 0, f"could not be started: {exc}"
+                if isinstance(exc, PermissionError):
+                    how += f" (as user {os.geteuid()}, who must be able to run it)"
+            if self._draining.is_set():
+                return code == 0 or not self._was_let_in
+            lived = trio.current_time() - started
+            quick = 0 if self._was_ready and lived >= _QUICK else quick + 1
+            if not self.ready.is_set() and self._is_hopeless(quick, began):
+                raise WorkersKeepDying(
+                    f"{quick} workers in a row died at their start: the last one {how}"
+                )
+            pause = _PAUSES[min(quick, len(_PAUSES) - 1)]
+            after = f" in {pause:g} s" if pause else ""
+            log.error("worker %d %s: starting another one%s", self.number, how, after)
+            with trio.move_on_after(pause):
+                await self._draining.wait()
+        return True
+
+    def _how(self, code: int) -> str:
+        """How the process ended, for people."""
+        if self._killed_for is not None:
+            return self._killed_for
+        if code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+
+    def _is_hopeless(self, deaths: int, began: float) -> bool:
+        took = trio.current_time() - began
+        return deaths >= _HOPELESS or (deaths >= 2 and took >= _PATIENCE)
+
+    async def _run(self) -> int:
+        """One process, from its start to its end; its exit code.
+
+        Cancelling kills it at once.
+
+        Raises:
+            OSError, NoRoom: it can't be started.
+        """
+        self._row = row = self._table.lease()
+        try:
+            process, control, orders = await self._start(row)
+            try:
+                async with control, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._hear, control)
+                    nursery.start_soon(self._tell, control, orders)
+                    nursery.start_soon(self._watch, process, row)
+                    nursery.start_soon(self._end_in_time, process)
+                    try:
+                        await process.wait()
+                    finally:
+                        with trio.CancelScope(shield=True):
+                            process.kill()
+                            await process.wait()
+                    nursery.cancel_scope.cancel()
+            finally:
+                self.pid = None
+                self._serves(False)
+                self._reaper.own.discard(process.pid)
+            assert process.returncode is not None
+            return process.returncode
+        finally:
+            self._row = None
+            self._table.retire(row)
+
+    async def _start(self, row: int) -> tuple[trio.Process, trio.SocketStream, Orders]:
+        """Start a process; where it counts and what it has to be sent depends on its row."""
+        with ExitStack() as stack:
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+            with self._reaper.starting(), self._sockets.being_inherited():
+                orders, descriptors = self._orders(row)
+                process = await trio.lowlevel.open_process(
+                    interpreter.command("trio_lb.supervise.worker", str(theirs.fileno())),
+                    env=interpreter.environment(),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno(), *descriptors],
+                    start_new_session=True,  # the terminal's signals are the supervisor's affair
+                )
+                self._reaper.own.add(process.pid)
+            self.pid = process.pid
+            self.starts += 1
+            theirs.close()
+            stack.pop_all()
+        ours.setblocking(False)
+        return process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), orders
+
+    async def _tell(self, control: trio.SocketStream, orders: Orders) -> None:
+        """Tell it what to do, when to accept, for whom, and when to drain."""
+        with suppress(trio.BrokenResourceError):  # it has died, which is noticed otherwise
+            await control.send_all(orders.line())
+            sent: list[int] = []
+            while not self._draining.is_set():
+                changed = self._changed = trio.Event()
+                if self._was_ready and self._accepting and not self._was_let_in:
+                    self._was_let_in = True
+                    await control.send_all(ACCEPT)
+                    self._serves(True)
+                elif self.serving and sent != self._absent:
+                    sent = self._absent
+                    await control.send_all(cover_for(sent))
+                else:
+                    await changed.wait()
+            await control.send_all(DRAIN)
+
+    async def _hear(self, control: trio.SocketStream) -> None:
+        if await Lines(control).next() == READY:
+            self._was_ready = True
+            self.ready.set()
+            self._changed.set()
+
+    async def _end_in_time(self, process: trio.Process) -> None:
+        """Kill it if it drains for too long, or at once if nobody can be in its hands."""
+        await self._draining.wait()
+        if self._was_let_in:
+            await trio.sleep(self._drain + MARGIN)
+            log.error("worker %d (pid %d) did not drain: killing it", self.number, process.pid)
+        process.kill()
+
+    def _serves(self, serving: bool) -> None:
+        self.serving = serving
+        self._absent = []
+        self._share()
+
+    async def _watch(self, process: trio.Process, row: int) -> None:
+        """Kill the process when its heart stops, or when it does not come to accept clients."""
+        # Where it was us, or the machine, that stood still, that time is no silence.
+        clock = loop_clock()
+        started = heard = clock.lived()
+        while True:
+            await trio.sleep(SILENCE / 8)
+            now = clock.lived()
+            age = self._table.table.heartbeat_age(row, clock())
+            if age is not None:
+                heard = max(heard, now - age)
+            if age is not None and now - heard > SILENCE:
+                self._killed_for = f"gave no sign of life for {now - heard:.1f} s"
+            elif not self._was_ready and now - started > START:
+                self._killed_for = f"was not ready after {now - started:.1f} s"
+            else:
+                continue
+            how = self._killed_for
+            log.error("worker %d (pid %d) %s: killing it", self.number, process.pid, how)
+            process.kill()
+            return

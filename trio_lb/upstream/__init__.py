@@ -1,0 +1,1 @@
+"""Connections to servers: those that are idle, and names that have moved."""

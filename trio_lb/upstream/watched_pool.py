@@ -1,0 +1,65 @@
+"""The idle connections to servers that both paths use; see `trio_lb.upstream.idle_pool`.
+
+They are kept compiled, where the fast path takes them without a Python object. What happens to an
+idle one is an event, so that none has to be asked before it is found to be closed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trio_lb.net.host_limits import watch_failed
+from trio_lb.net.transport import SocketTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trio_lb.fast.loop.upstreams import Server
+    from trio_lb.net.transport import Transport
+
+
+class WatchedPool:
+    """The idle connections of this process, by server, for transports that have a socket.
+
+    None of them begins with a PROXY header: what is announced by one is not for all clients.
+
+    Args:
+        servers: in the pool's order; they know how many idle ones are kept, and how long.
+        max_idle: seconds after which an idle connection is closed.
+    """
+
+    def __init__(self, servers: Sequence[Server], max_idle: float) -> None:
+        self._servers = servers
+        self._max_idle = max_idle
+
+    def take(
+        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+    ) -> Transport | None:
+        assert not announced
+        age = self._max_idle if max_idle is None else min(max_idle, self._max_idle)
+        return self._servers[server].take_transport(now - age)
+
+    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+        assert isinstance(transport, SocketTransport)
+        try:
+            self._servers[server].keep_transport(transport, now)
+        except OSError as exc:  # one connection less to reuse
+            transport.close()
+            watch_failed(exc)
+
+    def expire(self, now: float) -> None:
+        for server in self._servers:
+            server.expire(now, self._max_idle)
+
+    def keep_only(self, server: int, hosts: frozenset[str]) -> None:
+        self._servers[server].keep_only(hosts)
+
+    def drop(self, server: int) -> None:
+        self._servers[server].close()
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    def __len__(self) -> int:
+        return sum(server.idle for server in self._servers)
