@@ -119,7 +119,8 @@ def permitted(exchange: Exchange, circumstances: frozenset[Circumstance]) -> set
     once = not asked.repeatable
     if Flavour.LOOSE in exchange.key.split(".") and once:
         allowed.add("502")  # a reused connection broke, and the request may have been executed
-    if Circumstance.SERVER_STOPPED in circumstances and once:
+    nowhere = answer.flaw in UNANSWERED and answer.place is None  # no server answers it
+    if Circumstance.SERVER_STOPPED in circumstances and (once or nowhere):
         allowed.add("504")
     if Circumstance.SERVER_KILLED in circumstances:
         allowed.add(Outcome.CUT)

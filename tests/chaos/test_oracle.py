@@ -270,6 +270,12 @@ def test_what_may_be_repeated_never_fails_for_one_server() -> None:
     once = find(lambda e: failing_at_one(e) and e.asked.method == "POST", Flavour.FAULTY)
     assert permitted(repeatable, NOTHING) == {"whole"}
     assert permitted(once, NOTHING) == {"whole", "502"}
+    nowhere = find(
+        lambda e: e.answer.flaw is Flaw.SILENT and e.answer.place is None, Flavour.FAULTY
+    )
+    assert "504" not in permitted(nowhere, NOTHING)
+    assert "504" in permitted(nowhere, frozenset({Circumstance.SERVER_STOPPED}))
+    assert "504" not in permitted(repeatable, frozenset({Circumstance.SERVER_STOPPED}))
     assert "502" not in permitted(PLAIN, frozenset({Circumstance.SERVER_KILLED}))
     assert "502" in permitted(POST, frozenset({Circumstance.SERVER_KILLED}))
 
