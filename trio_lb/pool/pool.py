@@ -63,8 +63,8 @@ class ServerPool:
         self._table = table
         self.notify = notify
         self._slots = tuple(slots)
-        self._permits = {slot: place for place, slot in enumerate(self._slots)}
-        if len(self._permits) != len(self.servers):
+        self._index_at = {slot: place for place, slot in enumerate(self._slots)}
+        if len(self._index_at) != len(self.servers):
             raise ValueError(f"{len(self.servers)} servers can't have the slots {self._slots}")
         self._selection = ALGORITHMS[algorithm](table, self._slots)
         self._pick = self._selection.pick
@@ -123,7 +123,7 @@ class ServerPool:
         picked = self._pick(now, tuple(map(self._table_slot, tried)) if tried else ())
         if picked is None:
             return None
-        slot = self._permits[picked]
+        slot = self._index_at[picked]
         return Reservation(self._table, picked, slot, self.servers[slot])
 
     def reserve_at(self, slot: int) -> Reservation | None:
