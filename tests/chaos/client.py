@@ -89,6 +89,7 @@ class Visitor:
         self._stream = stream
         self._circumstances = frozenset(orders.circumstances)
         self._reader = Reader(stream, slow=visit.slow, limit=visit.leaves_got)
+        self._sending = trio.Lock()
         self._sent = 0
         self._answered = 0
         self._left = False
@@ -186,9 +187,10 @@ class Visitor:
 
         async def send() -> None:
             try:
-                for at in range(0, len(exchange.upload), 20_000):
-                    await self._stream.send_all(exchange.upload[at : at + 20_000])
-                await self._stream.send_eof()
+                async with self._sending:  # the end of the request may just be leaving
+                    for at in range(0, len(exchange.upload), 20_000):
+                        await self._stream.send_all(exchange.upload[at : at + 20_000])
+                    await self._stream.send_eof()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # what came of it, reading tells
 
@@ -259,8 +261,9 @@ class Visitor:
         if limit is not None and leaves:
             data = data[: limit - self._sent]
         size = self._visit.piece or max(1, len(data))
-        for at in range(0, len(data), size):
-            await self._stream.send_all(data[at : at + size])
+        async with self._sending:
+            for at in range(0, len(data), size):
+                await self._stream.send_all(data[at : at + size])
         self._sent += len(data)
         if leaves:
             raise _LeftError
