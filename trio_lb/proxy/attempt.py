@@ -24,9 +24,9 @@ from .duplex import duplex
 if TYPE_CHECKING:
     from trio_lb.http.heads import FieldLine, ResponseHead
     from trio_lb.pool import Reservation
+    from trio_lb.upstream.http1_stream import UpstreamConnection
 
     from .exchange import Exchange
-    from .upstream import UpstreamConnection
 
 
 async def attempt(

@@ -18,16 +18,14 @@ from trio_lb.http.dates import http_date
 from trio_lb.http.heads import FieldLine, RequestHead
 from trio_lb.http1.h11_codec import END, NEED_DATA, ClientCodec
 from trio_lb.net.deadlines import AT_ONCE, NEVER, Deadline
+from trio_lb.net.progress import Progress
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive
-
-from .progress import Progress
 
 if TYPE_CHECKING:
     from trio_lb.config import Profile
     from trio_lb.fast.exchange.client_side import ClientSide
     from trio_lb.http.answers import Answer
-
-    from .personal import PersonalConnection
+    from trio_lb.upstream.personal import PersonalConnection
 
 #: How long a connection may still state a last request when the drain has begun.
 _LAST_REQUEST = 1.0

@@ -39,13 +39,13 @@ from trio_lb.errors import (
 from trio_lb.http.forwarding import request_lines, request_target
 from trio_lb.http.proxy_protocol import write_header
 from trio_lb.pool import State
+from trio_lb.upstream.http1_stream import UpstreamConnection
+from trio_lb.upstream.personal import PersonalConnection
 
 from .attempt import attempt
 from .blame import Inquiry
 from .outage import Outage
-from .personal import PersonalConnection
 from .tunnel import switch
-from .upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from trio_lb.config import Profile

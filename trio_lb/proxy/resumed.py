@@ -14,18 +14,17 @@ import trio
 
 from trio_lb.errors import ConnectionStale
 from trio_lb.net.dial import connect_failed, connect_too_slow
-
-from .upstream import UpstreamConnection
+from trio_lb.upstream.http1_stream import UpstreamConnection
 
 if TYPE_CHECKING:
     from trio_lb.config import Profile
     from trio_lb.errors import ConnectFailed
     from trio_lb.fast.exchange.fast_path import Handover
     from trio_lb.http.heads import FieldLine, ResponseHead
+    from trio_lb.net.progress import Progress
     from trio_lb.pool import Reservation
 
     from .exchange import Exchange
-    from .progress import Progress
 
 
 class ResumedRequest:

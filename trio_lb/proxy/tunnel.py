@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from trio_lb.config import Timeouts
     from trio_lb.http.heads import ResponseHead
+    from trio_lb.upstream.http1_stream import UpstreamConnection
 
     from .exchange import Exchange
-    from .upstream import UpstreamConnection
 
 
 async def switch(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_lb.downstream.limiter import ConnectionLimiter
 from trio_lb.errors import End, HostLimit
 from trio_lb.http.heads import find
 from trio_lb.net.deadlines import Deadlines
@@ -28,7 +29,6 @@ from trio_lb.observe.access_record import AccessRecord, Attempt
 from trio_lb.pool import ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
 from trio_lb.proxy.connection import Ended, Proxy
-from trio_lb.proxy.limiter import ConnectionLimiter
 from trio_lb.upstream.idle_pool import UpstreamPool
 from trio_lb.upstream.moved import MovedServers
 

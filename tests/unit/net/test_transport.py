@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from tests.support.memory import memory_pair
 from tests.support.net import free_port
 from trio_lb.net.deadlines import AT_ONCE, NEVER, TICK, Deadlines
+from trio_lb.net.progress import Progress
 from trio_lb.net.transport import (
     SocketTransport,
     TimedOut,
@@ -23,7 +24,6 @@ from trio_lb.net.transport import (
     send,
     tune,
 )
-from trio_lb.proxy.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

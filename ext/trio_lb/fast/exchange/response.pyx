@@ -77,7 +77,7 @@ cdef void read_head(Exchange exchange) noexcept:
 
 
 cdef inline bint gives_up(Exchange exchange, const ParsedResponse *head) noexcept:
-    """It may be about the time before the request: see trio_lb.proxy.upstream."""
+    """It may be about the time before the request: see trio_lb.upstream.http1_stream."""
     return head.status == REQUEST_TIMEOUT and head.close and exchange.upstream.reused
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Never, Protocol
 
 import trio
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from trio_lb.config import Profile
     from trio_lb.net.transport import SocketTransport
     from trio_lb.pool import ServerPool
-    from trio_lb.upstream.idle_pool import IdleConnections
-
-    from .connection import Proxy
 
 #: Descriptors kept for what is neither a client nor a server: logs, lookups of names; and the pipes
 #: of the fast path, which can do with fewer.
@@ -32,6 +29,26 @@ _LOOK = 0.25
 _WANTING = 0.5
 
 
+class Clients(Protocol):
+    """Who serves clients, as far as the limiter has to do with it."""
+
+    async def serve(self, transport: SocketTransport, proxy_protocol: bool) -> None:
+        """Serve a client until its connection ends, and close it."""
+
+    def evict_idle(self) -> int:
+        """Close connections that are idle; how many those are."""
+
+
+class IdleUpstreams(Protocol):
+    """Idle connections to servers, as far as the limiter has to do with them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def close(self) -> None:
+        """Close them all."""
+
+
 class ConnectionLimiter:
     """The limiter of one process.
 
@@ -39,22 +56,22 @@ class ConnectionLimiter:
         profile: for its limits.
         servers: for the permits, which all processes share, and the counters.
         upstreams: idle connections to servers, whose descriptors may be wanted.
-        proxy: serves who comes in.
+        clients: those who come in.
     """
 
     def __init__(
         self,
         profile: Profile,
         servers: ServerPool,
-        upstreams: IdleConnections,
-        proxy: Proxy,
+        upstreams: IdleUpstreams,
+        clients: Clients,
     ) -> None:
         self._most = sys.maxsize if profile.limits.clients is None else profile.limits.clients
         self._most_here = _most_by_descriptors(halved=profile.limits.clients is None)
         self._permits = servers.permits
         self._counters = servers.counters
         self._upstreams = upstreams
-        self._proxy = proxy
+        self._clients = clients
 
     def try_acquire(self) -> str | None:
         """Keep a place for the next client; if there is none, say why."""
@@ -71,7 +88,7 @@ class ConnectionLimiter:
     async def serve(self, transport: SocketTransport, proxy_protocol: bool) -> None:
         """Serve a client for whom a place was kept."""
         try:
-            await self._proxy.serve(transport, proxy_protocol)
+            await self._clients.serve(transport, proxy_protocol)
         finally:
             self._permits.give_back()
 
@@ -81,7 +98,7 @@ class ConnectionLimiter:
         Args:
             descriptors: those are what is wanted.
         """
-        found = self.free_descriptors() if descriptors else self._proxy.evict_idle() > 0
+        found = self.free_descriptors() if descriptors else self._clients.evict_idle() > 0
         if not found:
             self._counters.paused()
             if not descriptors and self._permits.taken < self._most_here:
@@ -90,7 +107,7 @@ class ConnectionLimiter:
 
     def free_descriptors(self) -> bool:
         """Close connections that are idle, to servers as well; whether there are any."""
-        found = len(self._upstreams) + self._proxy.evict_idle() > 0
+        found = len(self._upstreams) + self._clients.evict_idle() > 0
         self._upstreams.close()
         return found
 
@@ -99,7 +116,7 @@ class ConnectionLimiter:
         while True:
             await trio.sleep(_LOOK)
             if self._permits.wanted(trio.current_time(), _WANTING):
-                self._proxy.evict_idle()
+                self._clients.evict_idle()
 
 
 def _most_by_descriptors(*, halved: bool) -> int:

@@ -16,7 +16,7 @@ from trio_lb.net.deadlines import NEVER, Deadline, loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport, TransportBroken
 
 if TYPE_CHECKING:
-    from .progress import Progress
+    from trio_lb.net.progress import Progress
 
 
 #: No server waits for less than that (seconds) before it gives up on a request. One that does so
