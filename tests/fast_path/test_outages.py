@@ -16,7 +16,7 @@ from trio_lb.errors import End
 from trio_lb.observe.access_log import AccessLog
 
 if TYPE_CHECKING:
-    from trio_lb.observe.access_record import AccessRecord
+    from trio_lb.observe.record import Record
 
 LONG = 60.0  # how long requests wait, far longer than it takes to notice who has left
 
@@ -25,9 +25,9 @@ NOTICED = {"reset": 0.3, "close": 1.1}
 
 
 @pytest.fixture
-def records(monkeypatch: pytest.MonkeyPatch) -> list[AccessRecord]:
+def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """What is in the access log."""
-    written: list[AccessRecord] = []
+    written: list[Record] = []
     monkeypatch.setattr(AccessLog, "record", lambda _, record: written.append(record))
     return written
 
@@ -41,7 +41,7 @@ async def test_a_client_that_leaves_during_an_outage(
     known: bool,
     way: str,
     sent: bytes,
-    records: list[AccessRecord],
+    records: list[Record],
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Its permits are free, nothing of it reaches a server, and the log says who has left."""

@@ -102,7 +102,7 @@ async def test_row_10_slow_readers_are_cut_and_hold_the_server_back(
 
 def cut(rig: Rig) -> list[float]:
     """How long requests took whose client was too slow."""
-    return [ended.seconds for ended in rig.ended if "slowly" in ended.why]
+    return [record.duration_s for record in rig.records if "slowly" in record.reason]
 
 
 def memory() -> int:

@@ -88,17 +88,14 @@ async def test_every_request_is_told_of_when_it_ends() -> None:
         await rig.ask(post(b"abc"))
         await rig.ask(get("/", "Expect: x"))
         await rig.idle()
-        first, second, third = rig.ended
-        assert first.exchange is not None
-        assert (first.status, first.why, first.exchange.bytes_sent) == (200, "ok", 5)
-        assert (first.exchange.bytes_received, first.client) == (3, "192.0.2.1")
-        assert (second.status, second.why[:10]) == (502, "the server")
-        assert second.exchange is not None
-        assert second.exchange.bytes_sent > 0  # of our own answer
-        assert third.exchange is not None
-        assert (third.status, third.exchange.tries) == (417, [])
-        assert third.exchange.bytes_sent > 0
-        assert [each.end for each in rig.ended] == [End.OK, End.SERVER_BROKEN, End.REFUSED]
+        first, second, third = rig.records
+        assert (first.status, first.reason, first.bytes_sent) == (200, "ok", 5)
+        assert (first.bytes_received, first.client) == (3, "192.0.2.1")
+        assert (second.status, second.reason[:10]) == (502, "the server")
+        assert second.bytes_sent > 0  # of our own answer
+        assert (third.status, third.attempts) == (417, [])
+        assert third.bytes_sent > 0
+        assert [each.ended for each in rig.records] == [End.OK, End.SERVER_BROKEN, End.REFUSED]
         assert rig.servers.counters.read().requests == 3
         assert rig.servers.counters.read().classes == (0, 0, 1, 0, 1, 1)
 

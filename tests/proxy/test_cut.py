@@ -78,7 +78,7 @@ async def test_a_malformed_chunk_in_the_middle() -> None:
         assert (response.body, response.complete) == (b"hello", False)
         await rig.idle()
         assert rig.failed == [1, 0]
-        assert rig.ended[0].why == "the server broke its response off"
+        assert rig.records[0].reason == "the server broke its response off"
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
 
 
@@ -93,7 +93,7 @@ async def test_an_upload_that_fails_during_its_answer_gets_no_second_answer() ->
         rest, _ = await client.read_until_close()
         assert rest == b"\r\n" * (not received.endswith(b"\r\n"))
         await rig.idle()
-        assert (rig.ended[0].status, rig.ended[0].end) == (200, Ending.REFUSED)
+        assert (rig.records[0].status, rig.records[0].ended) == (200, Ending.REFUSED)
         assert rig.failed == [0]
 
 

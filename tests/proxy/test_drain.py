@@ -191,7 +191,7 @@ async def test_a_client_that_leaves_while_the_server_thinks(
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
         assert trio.current_time() < 4
         await rig.idle()
-        assert (rig.ended[0].status, rig.failed, rig.served) == (499, [0, 0], [0, 0])
+        assert (rig.records[0].status, rig.failed, rig.served) == (499, [0, 0], [0, 0])
         assert not rig.backends[1].requests
 
 
@@ -202,7 +202,7 @@ async def test_a_client_that_leaves_during_its_upload(autojump_clock: MockClock)
         await client.stream.aclose()
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
         await rig.idle()
-        assert (rig.ended[0].status, rig.failed) == (499, [0, 0])
+        assert (rig.records[0].status, rig.failed) == (499, [0, 0])
         assert not rig.backends[0].requests[0].complete
         assert not rig.backends[1].requests
 
@@ -220,8 +220,8 @@ async def test_a_client_that_leaves_during_its_download(
             await client.stream.aclose()
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
         await rig.idle()
-        assert (rig.ended[0].status, rig.failed) == (200, [0])
-        assert rig.ended[0].end is Ending.CLIENT_GONE
+        assert (rig.records[0].status, rig.failed) == (200, [0])
+        assert rig.records[0].ended is Ending.CLIENT_GONE
 
 
 async def test_a_client_that_leaves_before_its_body_costs_no_server() -> None:
@@ -229,7 +229,7 @@ async def test_a_client_that_leaves_before_its_body_costs_no_server() -> None:
         await client.send(post(b"x" * 1000)[:-1])
         await client.stream.aclose()
         await rig.idle()
-        assert rig.ended[0].status == 499
+        assert rig.records[0].status == 499
 
 
 async def test_a_client_that_leaves_in_its_head_is_told_so() -> None:

@@ -53,7 +53,7 @@ async def test_the_log_has_the_client_of_each_request_and_otherwise_the_peer() -
             await client.send(b"nonsense\r\n\r\n")
             assert (await client.read_response()).status == 400
         await rig.idle()
-        clients = [each.client for each in rig.ended]
+        clients = [each.client for each in rig.records]
         assert clients == ["198.51.100.7", PROXY, "1.2.3.4", PROXY, "198.51.100.9", PROXY]
         first, *_, last = rig.backends[0].requests
         assert first.header("x-forwarded-for") == f"198.51.100.7, {PROXY}"
@@ -72,7 +72,7 @@ async def test_a_proxy_header_says_who_the_client_is(write: Callable[[ProxyHeade
             for request in rig.backends[0].requests[-2:]:
                 assert request.header("x-forwarded-for") == address
         await rig.idle()
-        assert [each.client for each in rig.ended[::2]] == ["198.51.100.7", "2001:db8::7", PROXY]
+        assert [each.client for each in rig.records[::2]] == ["198.51.100.7", "2001:db8::7", PROXY]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -115,7 +115,7 @@ async def test_who_is_not_served(
             await client.send(sent)
             assert (await client.read_until_close())[0] == b""
         await rig.idle()
-        assert not rig.ended
+        assert not rig.records
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert record.message.startswith(f"connection from {peer} refused: {reason}")

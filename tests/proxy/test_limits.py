@@ -23,7 +23,7 @@ async def refused(rig: Rig, client: Client, status: int, method: str = "GET") ->
     response = await client.read_response(method)
     assert (response.status, response.header("connection")) == (status, "close")
     assert await client.read_until_close() == (b"", End.EOF)
-    assert rig.ended[-1].status == status
+    assert rig.records[-1].status == status
     return response
 
 

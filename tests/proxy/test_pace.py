@@ -128,9 +128,9 @@ async def cut(rig: Rig, client: Client, size: int, every: float) -> tuple[int, f
         nursery.start_soon(read)
         await rig.idle()
         ended = trio.current_time()
-    assert (rig.ended[0].status, rig.failed) == (200, [0])
-    assert rig.ended[0].end is Ending.CLIENT_SLOW
-    assert "slowly" in rig.ended[0].why
+    assert (rig.records[0].status, rig.failed) == (200, [0])
+    assert rig.records[0].ended is Ending.CLIENT_SLOW
+    assert "slowly" in rig.records[0].reason
     return taken, ended
 
 
@@ -147,7 +147,7 @@ async def test_a_reader_at_its_rate_gets_it_all(autojump_clock: MockClock) -> No
         await client.send(get())
         assert await slow_reader(client, 20 * 240, 19) > SIZE
         assert trio.current_time() > 3000
-        assert rig.ended[0].status == 200
+        assert rig.records[0].status == 200
 
 
 async def test_a_reader_at_its_rate_is_known_where_room_comes_in_large_pieces(

@@ -194,8 +194,8 @@ async def test_a_stale_connection_is_nobodys_failure() -> None:
             assert (await client.read_response()).status == 200
         assert rig.failed == [0]
         assert len(rig.backends[0].connections) == 3
-        tries = [ended.exchange.tries for ended in rig.ended if ended.exchange]
-        assert [[each.reused for each in request] for request in tries] == [
+        attempts = [record.attempts for record in rig.records]
+        assert [[each.reused for each in request] for request in attempts] == [
             [False], [True, False], [True, False],
         ]  # fmt: skip
 

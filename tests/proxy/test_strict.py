@@ -102,7 +102,7 @@ async def test_max_forwards_of_nothing_reaches_no_server(method: str, status: in
         assert response.status == status
         assert b"Secret" not in response.body
         assert rig.backends[0].requests == []
-        assert rig.ended[-1].status == status
+        assert rig.records[-1].status == status
 
 
 async def test_an_empty_line_between_requests_is_no_request() -> None:
@@ -114,7 +114,7 @@ async def test_an_empty_line_between_requests_is_no_request() -> None:
         await client.send(b"\r\n")
         await client.finish()
         assert await client.read_until_close() == (b"", End.EOF)
-        assert len(rig.ended) == 2
+        assert len(rig.records) == 2
 
 
 async def test_a_malformed_head_request_has_no_body_in_its_answer() -> None:
@@ -123,4 +123,4 @@ async def test_a_malformed_head_request_has_no_body_in_its_answer() -> None:
         await client.finish()
         assert (await client.read_response("HEAD")).status == 400
         assert await client.read_until_close() == (b"", End.EOF)
-        assert rig.ended[-1].status == 400
+        assert rig.records[-1].status == 400

@@ -30,7 +30,7 @@ async def test_a_client_that_says_nothing_is_closed_silently(autojump_clock: Moc
     async with open_rig() as rig, rig.client() as client:
         assert await client.read_until_close() == (b"", End.EOF)
         assert trio.current_time() == pytest.approx(10, abs=LATE)
-        assert rig.ended == []
+        assert rig.records == []
 
 
 async def test_half_a_head_is_a_408(autojump_clock: MockClock) -> None:
@@ -41,7 +41,7 @@ async def test_half_a_head_is_a_408(autojump_clock: MockClock) -> None:
         assert (response.status, response.header("connection")) == (408, "close")
         assert trio.current_time() == pytest.approx(15, abs=LATE)  # from the first byte
         assert await client.read_until_close() == (b"", End.EOF)
-        assert [(ended.status, ended.head) for ended in rig.ended] == [(408, None)]
+        assert [(record.status, record.head) for record in rig.records] == [(408, None)]
 
 
 async def test_dripping_a_head_does_not_extend_its_time(autojump_clock: MockClock) -> None:
@@ -143,8 +143,8 @@ async def test_a_client_that_reads_nothing_is_cut(autojump_clock: MockClock) -> 
         await rig.idle()
         assert trio.current_time() == pytest.approx(30, abs=LATE)
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
-        assert (rig.ended[0].status, rig.failed) == (200, [0])
-        assert rig.ended[0].end is Ending.CLIENT_SLOW
+        assert (rig.records[0].status, rig.failed) == (200, [0])
+        assert rig.records[0].ended is Ending.CLIENT_SLOW
         assert not (await client.read_response()).complete
 
 
@@ -181,7 +181,7 @@ async def test_an_idle_client_is_closed_silently(autojump_clock: MockClock) -> N
             await client.read_response()
         assert await client.read_until_close() == (b"", End.EOF)
         assert trio.current_time() == pytest.approx(18 + 60, abs=LATE)
-        assert len(rig.ended) == 2
+        assert len(rig.records) == 2
 
 
 async def test_keep_alive_of_0_closes_after_each_answer(autojump_clock: MockClock) -> None:

@@ -19,12 +19,14 @@ from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTr
 from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, read_pages
 from trio_lb.config.address import parse_server_address
 from trio_lb.pool import ServerPool, StateChange
-from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.idle_pool import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
+
+    from trio_lb.observe.record import Record
 
 NO_CHECKS = HealthCheck(enabled=False)
 
@@ -88,7 +90,7 @@ class Rig:
         self.clients = clients
         self._serving = 0
         self._idle = trio.lowlevel.ParkingLot()
-        self.ended: list[Ended] = []
+        self.records: list[Record] = []
         self.changes: list[StateChange] = []
         self.servers = ServerPool(
             self.profile.servers, self.profile.algorithm, notify=self.changes.append
@@ -103,7 +105,7 @@ class Rig:
             self.upstreams,
             network.dial,
             read_pages(self.profile),
-            self.ended.append,
+            self.records.append,
         )
 
     @asynccontextmanager

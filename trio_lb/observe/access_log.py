@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from trio_lb.net.nurseries import open_bare_nursery
-from trio_lb.observe.access_record import combined_line, json_line
+from trio_lb.observe.access_lines import combined_line, json_line
 from trio_lb.observe.log_file import AppendFailed, Condition, LogFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from trio_lb.observe.access_record import AccessRecord
+    from trio_lb.observe.record import Record
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class AccessLog:
         self._file = LogFile(path)
         self._line = _FORMATS[line_format]
         self._capacity = capacity
-        self._queue: list[AccessRecord] = []
+        self._queue: list[Record] = []
         self._dropped = dropped
         self._overflowed = False  # since the last batch was taken
         self._writing = 0  # records in the batch on its way
@@ -56,7 +56,7 @@ class AccessLog:
         destination = "to standard output" if path == "-" else shown
         self._condition = Condition(_logger, f"access log {destination}")
 
-    def record(self, record: AccessRecord) -> None:
+    def record(self, record: Record) -> None:
         """Queue a record, or drop and count it when the queue is full.
 
         Never waits. For the thread that runs Trio.

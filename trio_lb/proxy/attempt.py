@@ -69,7 +69,7 @@ async def attempt(
             exchange.inquiry.answered(head.status)
         if head.status == 101:
             return head
-        await _pass_on(exchange, upstream, head)
+        await _pass_on(exchange, upstream, reservation, head)
         return None
 
     async def upload() -> None:
@@ -121,23 +121,28 @@ async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> Respo
     return head
 
 
-async def _pass_on(exchange: Exchange, upstream: UpstreamConnection, head: ResponseHead) -> None:
+async def _pass_on(
+    exchange: Exchange,
+    upstream: UpstreamConnection,
+    reservation: Reservation,
+    head: ResponseHead,
+) -> None:
     """Pass a final response on, as it comes and as fast as the client takes it.
 
     What has arrived together leaves together: most responses are one send.
     """
-    client = exchange.client
+    client, record = exchange.client, exchange.record
     turns = YieldBudget()
     try:
         parts, trailers = _available(upstream)
-        exchange.status = head.status
-        exchange.bytes_sent += sum(map(len, parts))
+        record.answered(reservation.server.name, head.status)
+        record.bytes_sent += sum(map(len, parts))
         lines = response_lines(head, http_date(int(time.time())))
         await client.begin_response(head.status, head.reason, lines, parts, trailers)
         while trailers is None:
             await upstream.receive_body()
             parts, trailers = _available(upstream)
-            exchange.bytes_sent += sum(map(len, parts))
+            record.bytes_sent += sum(map(len, parts))
             await client.continue_response(parts, trailers)
             await turns.step()
     except (ResponseBroken, ResponseTimeout) as exc:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from heapq import nsmallest
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -25,14 +25,15 @@ from trio_lb.errors import (
 )
 from trio_lb.http.admission import AdmittedRequest, admit
 from trio_lb.http.answers import error_answer
-from trio_lb.http.heads import RequestHead, find
+from trio_lb.http.heads import find
 from trio_lb.http.identity import Identification, Peer
 from trio_lb.net.transport import Transport, YieldBudget
+from trio_lb.observe.record import CLIENT_GONE, Record
 
 from .body import RequestBody
 from .client import ClientConnection
 from .departures import Departures
-from .exchange import CLIENT_GONE, Account, Exchange
+from .exchange import Exchange
 from .fast_path import Plain
 from .forward import Forwarder
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from trio_lb.config import ErrorPage, Profile
     from trio_lb.fast.exchange.fast_path import FastPath
+    from trio_lb.http.heads import RequestHead
     from trio_lb.net.dial import Dial
     from trio_lb.pool import ServerPool
     from trio_lb.upstream.idle_pool import IdleConnections
@@ -54,28 +56,6 @@ _SETTLED = 1.0
 
 #: Idle connections that are closed at one time for want of room.
 _MOST_LET_GO = 32
-
-
-class Ended(NamedTuple):
-    """A request that is over.
-
-    Attributes:
-        client: the client's address, as far as we were told by those who are trusted.
-        head: the request's head, None where it could not be read.
-        exchange: what was tried, None where the request was refused.
-        status: of the answer; 499 where the client left without one.
-        seconds: from the first byte of the request to the end.
-        end: how it ended.
-        why: the same for people.
-    """
-
-    client: str
-    head: RequestHead | None
-    exchange: Exchange | Account | None
-    status: int
-    seconds: float
-    end: End
-    why: str
 
 
 class Proxy:
@@ -103,7 +83,7 @@ class Proxy:
         upstreams: IdleConnections,
         dial: Dial,
         pages: Mapping[int, ErrorPage],
-        on_ended: Callable[[Ended], None] | None = None,
+        on_ended: Callable[[Record], None] | None = None,
         fast_path: FastPath | None = None,
     ) -> None:
         self._profile = profile
@@ -124,15 +104,14 @@ class Proxy:
         self.counters = servers.counters
         self._plain: Plain | None = None
         if fast_path is not None:
-            record = None if on_ended is None else self._record
             self._plain = Plain(
                 fast_path,
                 profile,
                 servers,
                 self._identification,
                 self._forwarder,
-                self._ended,
-                record,
+                self._over,
+                None if on_ended is None else self._tell,
             )
 
     async def serve(self, transport: Transport, proxy_protocol: bool = False) -> None:
@@ -235,51 +214,58 @@ class Proxy:
     async def _refuse_head(self, client: ClientConnection, peer: Peer, exc: ClientError) -> None:
         """Answer what could not even be read as a request."""
         answer = error_answer(exc.status, exc.reason, page=self._pages.get(exc.status))
-        sent, began = 0, trio.current_time() if client.began is None else client.began
+        record = Record(
+            began=trio.current_time() if client.began is None else client.began,
+            client=peer.address,
+            status=exc.status,
+            ended=exc.end,
+            reason=exc.reason,
+        )
         try:
-            sent = await client.answer(answer, close=True)
+            record.bytes_sent = await client.answer(answer, close=True)
         finally:
-            account = Account([], 0, sent, 0, b"")
-            self._ended(peer.address, None, account, began, exc.status, exc.end, exc.reason)
+            self._over(record)
 
     async def _serve_request(
         self, client: ClientConnection, peer: Peer, head: RequestHead, begun: ResumedRequest | None
     ) -> None:
         started = trio.current_time() if begun is None else begun.started
-        exchange: Exchange | Account = Account([], 0, 0, 0, b"")
-        status, end, why = 0, End.CANCELLED, "cancelled"
-        address = peer.address
+        began = started if client.began is None else client.began
+        record = Record(began=began, client=peer.address, head=head)
+        exchange: Exchange | None = None
         try:
             request = admit(head, self._profile.limits.body, confined=self._confined)
             identity = self._identification.identify(peer, head.fields, request.host)
-            address = identity.address
-            exchange = self._exchange(client, request, started, begun)
+            record.client = identity.address
+            exchange = self._exchange(client, request, record, started, begun)
             try:
                 with self.departures.watching(exchange):
                     await self._collect_small_body(exchange, begun)
                     await self._forwarder.forward(exchange, identity, begun)
-                end, why = exchange.end, exchange.ended
             except ResponseCut as exc:
-                end, why = exc.end, exc.reason
+                record.ended, record.reason = exc.end, exc.reason
         except RequestError as exc:
-            status, end, why = exc.status, exc.end, exc.reason
-            exchange = await self._answer(client, head, exchange, exc)
+            # Of an answer that has begun, it is known how it began, however it ended.
+            record.status = record.status or exc.status
+            record.ended, record.reason = exc.end, exc.reason
+            await self._answer(client, record, exchange, exc)
         except ClientGone as exc:
-            status, end, why = CLIENT_GONE, exc.end, str(exc)
+            record.status = record.status or CLIENT_GONE
+            record.ended, record.reason = exc.end, str(exc)
             raise
         except Exception:  # a bug of ours, which the caller tells of
-            end, why = End.FAILED, "failed"
+            record.ended, record.reason = End.FAILED, "failed"
             raise
         finally:
-            # Of an answer that has begun, it is known how it began, however it ended.
-            status = exchange.status or status
-            began = started if client.began is None else client.began
-            self._ended(address, head, exchange, began, status, end, why)
+            if exchange is not None:
+                record.bytes_received = exchange.bytes_received
+            self._over(record)
 
     def _exchange(
         self,
         client: ClientConnection,
         request: AdmittedRequest,
+        record: Record,
         started: float,
         begun: ResumedRequest | None,
     ) -> Exchange:
@@ -287,11 +273,11 @@ class Proxy:
         limits = self._profile.limits
         body = RequestBody(client, self._profile.replay_body, limits.body, gone)
         request_id = begun.request_id if begun is not None else request.request_id
-        request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
-        exchange = Exchange(client, request, body, request_id, started)
-        if begun is not None:
-            exchange.status, exchange.bytes_sent = begun.status, begun.passed
-        return exchange
+        record.request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
+        if begun is not None and begun.status:
+            record.answered(begun.reservation.server.name, begun.status)
+            record.bytes_sent = begun.passed
+        return Exchange(client, request, body, record, started)
 
     async def _collect_small_body(self, exchange: Exchange, begun: ResumedRequest | None) -> None:
         """Read a small body before a server is chosen.
@@ -314,62 +300,35 @@ class Proxy:
     async def _answer(
         self,
         client: ClientConnection,
-        head: RequestHead,
-        exchange: Exchange | Account,
+        record: Record,
+        exchange: Exchange | None,
         error: RequestError,
-    ) -> Exchange | Account:
-        """Answer in a server's place, unless part of a server's answer is already out.
-
-        Returns:
-            The exchange, with the bytes that were sent.
-        """
+    ) -> None:
+        """Answer in a server's place, unless part of a server's answer is already out."""
         if client.answering:
-            return exchange
+            return
         retry_after = None
         if isinstance(error, NoServer):
             retry_after = 1  # who is full has room soon, and who is dead is checked all the time
-            self._tell(exchange)
+            # Why no server is available, with the id that the answer has.
+            self.outage.tell(record.request_id.decode("latin-1") or "-", trio.current_time())
         answer = error_answer(
             error.status,
             error.reason,
-            accept=find(head.fields, b"accept"),
-            request_id=exchange.request_id or None,
+            accept=None if record.head is None else find(record.head.fields, b"accept"),
+            request_id=record.request_id or None,
             retry_after=retry_after,
             page=self._pages.get(error.status),
         )
-        if isinstance(exchange, Account):
-            return exchange._replace(bytes_sent=await client.answer(answer, close=True))
-        exchange.bytes_sent += await client.answer(answer, close=not exchange.body.complete)
-        return exchange
+        close = exchange is None or not exchange.body.complete
+        record.bytes_sent += await client.answer(answer, close=close)
 
-    def _tell(self, exchange: Exchange | Account) -> None:
-        """Log why no server is available, with the id that the answer has."""
-        self.outage.tell(exchange.request_id.decode("latin-1") or "-", trio.current_time())
+    def _over(self, record: Record) -> None:
+        """Count a request that is over, and tell who wants to know."""
+        self.counters.ended(record.status)
+        self._tell(record)
 
-    def _ended(
-        self,
-        client: str,
-        head: RequestHead | None,
-        exchange: Exchange | Account | None,
-        began: float,
-        status: int,
-        end: End,
-        why: str,
-    ) -> None:
-        self.counters.ended(status)
+    def _tell(self, record: Record) -> None:
         if self._on_ended is not None:
-            self._record(client, head, exchange, began, status, end, why)
-
-    def _record(
-        self,
-        client: str,
-        head: RequestHead | None,
-        exchange: Exchange | Account | None,
-        began: float,
-        status: int,
-        end: End,
-        why: str,
-    ) -> None:
-        assert self._on_ended is not None
-        seconds = trio.current_time() - began
-        self._on_ended(Ended(client, head, exchange, status, seconds, end, why))
+            record.over(trio.current_time())
+            self._on_ended(record)

@@ -108,9 +108,9 @@ class _Watch:
         """It has ended its direction: does it read on?"""
         exchange = self._exchange
         client = exchange.client
-        if not exchange.body.complete or exchange.status == 101:
+        if not exchange.body.complete or exchange.record.status == 101:
             return  # who reads it on meets the end, and knows what it means there
-        if not client.answering and not exchange.status:
+        if not client.answering and not exchange.record.status:
             if trio.current_time() - exchange.started < _PATIENCE:
                 return
             self._asked = self._asked or client.ask_whether_it_is_there()

@@ -8,7 +8,7 @@ can't be served any more is settled here, by the same rules.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,8 +18,8 @@ from trio_lb.http.client_lines import client_lines, from_here
 from trio_lb.http.heads import Field, RequestHead
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
+from trio_lb.observe.record import CLIENT_GONE, Record
 
-from .exchange import CLIENT_GONE, Account, Try
 from .resumed import ResumedRequest
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
     from .client import ClientConnection
     from .forward import Forwarder
-
-    #: Told of a request that is over: address, head, account, when it began, status, how, why.
-    Ended: TypeAlias = Callable[
-        [str, RequestHead | None, Account | None, float, int, End, str], None
-    ]
 
 #: How requests end that nobody goes on with, by `Handover.why`.
 _ENDS = {
@@ -71,8 +66,8 @@ class Plain:
         servers: ServerPool,
         identification: Identification,
         forwarder: Forwarder,
-        ended: Ended,
-        recorded: Ended | None,
+        ended: Callable[[Record], None],
+        recorded: Callable[[Record], None] | None,
     ) -> None:
         self._fast_path = fast_path
         self._profile = profile
@@ -122,23 +117,29 @@ class Plain:
         """Count a request that nobody goes on with, and what its server had to do with it."""
         if handover.started is None or handover.began is None:
             return
-        end = _ENDS[handover.why]
-        tries: list[Try] = []
-        why = handover.reason or handover.why
-        now = trio.current_time()
-        if handover.place is not None:
-            tries.append(Try(handover.place, why, now - handover.started, handover.reused))
-            with self._servers.adopt(handover.place) as reservation:
-                if end is End.SERVER_CUT:
-                    self._forwarder.blame_for_cut(reservation, peer.address, why)
-        status = handover.status
-        if not status and end in (End.CLIENT_GONE, End.CLIENT_SLOW):
-            status = CLIENT_GONE
-        account = Account(
-            tries, handover.status, handover.passed, handover.collected, handover.request_id
+        record = Record(
+            began=handover.began,
+            client=peer.address,
+            head=client.head_again(),
+            request_id=handover.request_id,
+            status=handover.status,
+            bytes_sent=handover.passed,
+            bytes_received=handover.collected,
+            ended=_ENDS[handover.why],
+            reason=handover.reason or handover.why,
         )
-        head = client.head_again()
-        self._ended(peer.address, head, account, handover.began, status, end, why)
+        if handover.place is not None:
+            with self._servers.adopt(handover.place) as reservation:
+                name = reservation.server.name
+                duration = trio.current_time() - handover.started
+                record.attempted(name, record.reason, duration, handover.reused)
+                if record.status:
+                    record.server = name
+                if record.ended is End.SERVER_CUT:
+                    self._forwarder.blame_for_cut(reservation, peer.address, record.reason)
+        if not record.status and record.ended in (End.CLIENT_GONE, End.CLIENT_SLOW):
+            record.status = CLIENT_GONE
+        self._ended(record)
 
     def _served(
         self,
@@ -154,6 +155,18 @@ class Plain:
         started: float,
     ) -> None:
         assert self._recorded is not None
-        tries = [Try(place, "ok", trio.current_time() - started, reused)]
-        account = Account(tries, status, bytes_sent, bytes_received, request_id)
-        self._recorded(peer.address, RequestHead(*head), account, began, status, End.OK, "ok")
+        server = self._servers.servers[place].name
+        record = Record(
+            began=began,
+            client=peer.address,
+            head=RequestHead(*head),
+            request_id=request_id,
+            server=server,
+            status=status,
+            bytes_sent=bytes_sent,
+            bytes_received=bytes_received,
+            ended=End.OK,
+            reason="ok",
+        )
+        record.attempted(server, "ok", trio.current_time() - started, reused)
+        self._recorded(record)

@@ -29,6 +29,7 @@ from trio_lb.errors import (
     ClientGone,
     ConnectFailed,
     ConnectionStale,
+    End,
     HostLimit,
     NoServer,
     ResponseBroken,
@@ -144,7 +145,7 @@ class Forwarder:
                     # want of ours: there may be ports left for another server's address.
                     left -= not (isinstance(exc, ConnectFailed) and (exc.refused or exc.local))
                 else:
-                    reservation.completed(exchange.bytes_sent, exchange.bytes_received)
+                    reservation.completed(exchange.record.bytes_sent, exchange.bytes_received)
                     return
             tried = (*tried, reservation.slot)
             begun = None
@@ -183,7 +184,9 @@ class Forwarder:
     ) -> None:
         """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
         if begun is not None and begun.failure is not None:
-            exchange.note(reservation.slot, begun.failure.reason, now - exchange.started, False)
+            exchange.record.attempted(
+                reservation.server.name, begun.failure.reason, now - exchange.started, False
+            )
             raise begun.failure
         announced = write_header(identity.ends, reservation.server.send_proxy)
         upstream = begun.upstream(exchange) if begun is not None else None
@@ -243,7 +246,9 @@ class Forwarder:
                 reservation.server.address, self._profile.timeouts.connect
             )
         except ConnectFailed as exc:
-            exchange.note(reservation.slot, exc.reason, trio.current_time() - started, False)
+            exchange.record.attempted(
+                reservation.server.name, exc.reason, trio.current_time() - started, False
+            )
             raise
 
     async def _use(
@@ -256,15 +261,17 @@ class Forwarder:
     ) -> None:
         """One attempt on one connection, which is kept or closed afterwards, come what may."""
         slot = reservation.slot
-        request = exchange.request
-        lines = request_lines(request, identity, exchange.request_id, self._authorities[slot])
+        request, record = exchange.request, exchange.record
+        lines = request_lines(request, identity, record.request_id, self._authorities[slot])
         target = request_target(request.target, self._prefixes[slot])
         outcome = "failed"
         try:
             switching = await attempt(exchange, upstream, reservation, target, lines, started)
-            if switching is not None:
+            if switching is None:
+                record.ended, record.reason = End.OK, "ok"
+            else:
                 timeouts = self._profile.timeouts
-                await switch(exchange, upstream, switching, timeouts, reservation.give_back)
+                await switch(exchange, upstream, reservation, switching, timeouts)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)
@@ -274,7 +281,7 @@ class Forwarder:
             raise
         finally:
             now = trio.current_time()
-            exchange.note(slot, outcome, now - started, upstream.reused)
+            record.attempted(reservation.server.name, outcome, now - started, upstream.reused)
             if not upstream.reusable:
                 upstream.transport.close()
             elif upstream.personal:

@@ -70,7 +70,8 @@ class ResumedRequest:
         """Remember how the attempt ended, if nobody takes it up."""
         if self._transport is not None:
             seconds = trio.current_time() - exchange.started
-            exchange.note(self.reservation.slot, outcome, seconds, self._handover.reused)
+            name = self.reservation.server.name
+            exchange.record.attempted(name, outcome, seconds, self._handover.reused)
 
     def __enter__(self) -> Self:
         return self

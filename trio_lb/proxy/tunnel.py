@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from trio_lb.config import Timeouts
     from trio_lb.http.heads import ResponseHead
+    from trio_lb.pool import Reservation
     from trio_lb.upstream.http1_stream import UpstreamConnection
 
     from .exchange import Exchange
@@ -30,35 +31,35 @@ if TYPE_CHECKING:
 async def switch(
     exchange: Exchange,
     upstream: UpstreamConnection,
+    reservation: Reservation,
     head: ResponseHead,
     timeouts: Timeouts,
-    give_back: Callable[[], None],
 ) -> None:
     """Pass a 101 on, and then bytes, until both sides have ended or one has broken the tunnel off.
 
-    How a tunnel ends is noted in the exchange, and is nobody's failure.
+    How a tunnel ends is noted in the record, and is nobody's failure.
 
     Args:
         exchange: the request that made the offer.
         upstream: the connection on which a server took it up.
+        reservation: that server's; given back when the server's side has ended.
         head: the 101, of which is known that it takes up what was offered.
         timeouts: how long it may be silent.
-        give_back: called when the server's side has ended, which then has the slot no longer.
 
     Raises:
         ClientGone: the client left before it had the 101.
     """
-    client = exchange.client
+    client, record = exchange.client, exchange.record
     await client.send_informational(head.status, head.reason, switching_lines(head))
-    exchange.status = head.status
+    record.answered(reservation.server.name, head.status)
     ours, theirs = Side("client", client.transport), Side("server", upstream.transport)
     up = Direction(ours, theirs, client.leave_http())
-    down = Direction(theirs, ours, upstream.leave_http(), give_back)
+    down = Direction(theirs, ours, upstream.leave_http(), reservation.give_back)
     try:
-        exchange.end, exchange.ended = await relay(up, down, timeouts)
+        record.ended, record.reason = await relay(up, down, timeouts)
     finally:
         exchange.bytes_tunnelled = up.moved
-        exchange.bytes_sent = down.moved
+        record.bytes_sent = down.moved
 
 
 class Side(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,18 +16,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.downstream.limiter import ConnectionLimiter
-from trio_lb.errors import End, HostLimit
-from trio_lb.http.heads import find
+from trio_lb.errors import HostLimit
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.host_limits import tell
 from trio_lb.net.listen import BACKLOG
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.observe.access_log import AccessLog, open_access_log
-from trio_lb.observe.access_record import AccessRecord, Attempt
 from trio_lb.pool import ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
-from trio_lb.proxy.connection import Ended, Proxy
+from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.idle_pool import UpstreamPool
 from trio_lb.upstream.moved import MovedServers
 
@@ -89,7 +86,7 @@ class Service:
             listener.tune(profile.timeouts.body)
         self.dial = self._dial
         settings = profile.upstream
-        on_ended = None if access_log is None else self._record
+        on_ended = None if access_log is None else access_log.record
         self._plain = build_fast_path(profile, servers, self.deadlines)
         self._upstreams: IdleConnections = (
             UpstreamPool(
@@ -226,36 +223,6 @@ class Service:
         want = listener.accept_some(welcome, self.deadlines, self._limiter, BACKLOG)
         if want is not None:
             log.warning("%s: clients in the queue are lost: %s", listener.address, want.of)
-
-    def _record(self, ended: Ended) -> None:
-        assert self.access_log is not None
-        self.access_log.record(self._access_record(ended))
-
-    def _access_record(self, ended: Ended) -> AccessRecord:
-        head, exchange = ended.head, ended.exchange
-        tries = [] if exchange is None else exchange.tries
-        servers = self.servers.servers
-        return AccessRecord(
-            time=time.time() - ended.seconds,
-            client=ended.client,
-            method=b"" if head is None else head.method,
-            target=b"" if head is None else head.target,
-            version=b"" if head is None else head.version,
-            status=ended.status,
-            bytes_sent=0 if exchange is None else exchange.bytes_sent,
-            bytes_received=0 if exchange is None else exchange.bytes_received,
-            duration_s=ended.seconds,
-            request_id=b"" if exchange is None else exchange.request_id,
-            referer=None if head is None else find(head.fields, b"referer"),
-            user_agent=None if head is None else find(head.fields, b"user-agent"),
-            server=servers[tries[-1].server].name if exchange and exchange.status else None,
-            attempts=tuple(
-                Attempt(servers[each.server].name, each.outcome, each.seconds, each.reused)
-                for each in tries
-            ),
-            ended=ended.end,
-            reason=None if ended.end is End.OK else ended.why,
-        )
 
 
 @asynccontextmanager

@@ -16,9 +16,9 @@ import trio.testing
 from msgspec.structs import replace
 
 from tests.support.waiting import eventually, until_next_deadline_in
-from tests.unit.observe.test_access_record import RECORD
+from tests.unit.observe.test_access_lines import RECORD
+from trio_lb.observe.access_lines import combined_line
 from trio_lb.observe.access_log import AccessLog, open_access_log
-from trio_lb.observe.access_record import combined_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
