@@ -96,9 +96,7 @@ class Rig:
             self.profile.servers, self.profile.algorithm, notify=self.changes.append
         )
         upstream = self.profile.upstream
-        self.upstreams = UpstreamPool(
-            len(backends), upstream.idle_connections, upstream.idle_timeout
-        )
+        self.upstreams = UpstreamPool(upstream.idle_connections, upstream.idle_timeout)
         self.proxy = Proxy(
             self.profile,
             self.servers,

@@ -188,10 +188,10 @@ class Forwarder:
                 reservation.server.name, begun.failure.reason, now - exchange.started, False
             )
             raise begun.failure
-        announced = write_header(identity.ends, reservation.server.send_proxy)
+        proxy_header = write_header(identity.ends, reservation.server.send_proxy)
         upstream = begun.upstream(exchange) if begun is not None else None
         if upstream is None:
-            upstream = self._pooled(exchange, reservation, now, announced)
+            upstream = self._pooled(exchange, reservation, now, proxy_header)
         if upstream is not None:
             try:
                 await self._use(exchange, identity, reservation, upstream, now)
@@ -202,31 +202,31 @@ class Forwarder:
                 return
         transport = await self._dial(exchange, reservation)
         now = trio.current_time()
-        upstream = self._upstream(exchange, transport, False, announced)
+        upstream = self._upstream(exchange, transport, False, proxy_header)
         await self._use(exchange, identity, reservation, upstream, now)
 
     def _pooled(
-        self, exchange: Exchange, reservation: Reservation, now: float, announced: bytes
+        self, exchange: Exchange, reservation: Reservation, now: float, proxy_header: bytes
     ) -> UpstreamConnection | None:
         own, exchange.client.personal = exchange.client.personal, None
         if own is not None:
-            return self._upstream(exchange, own.transport, True, announced, personal=True)
+            return self._upstream(exchange, own.transport, True, proxy_header, personal=True)
         # A tunnel would use the connection up; and a stale one would fail it without a retry.
         if exchange.request.upgrade:
             return None
         repeatable = exchange.request.idempotent and exchange.body.replayable
         max_idle = None if repeatable else _FRESH_ENOUGH
-        transport = self._upstreams.take(reservation.slot, now, max_idle, announced)
+        transport = self._upstreams.take(reservation.slot, now, max_idle, proxy_header)
         if transport is None:
             return None
-        return self._upstream(exchange, transport, True, announced)
+        return self._upstream(exchange, transport, True, proxy_header)
 
     def _upstream(
         self,
         exchange: Exchange,
         transport: Transport,
         reused: bool,
-        announced: bytes,
+        proxy_header: bytes,
         *,
         personal: bool = False,
     ) -> UpstreamConnection:
@@ -235,7 +235,7 @@ class Forwarder:
             reused=reused,
             timeout=self._profile.timeout,
             progress=exchange.client.progress,
-            announced=announced,
+            proxy_header=proxy_header,
             personal=personal,
         )
 
@@ -289,7 +289,7 @@ class Forwarder:
                     slot, upstream.transport, identity.ends
                 )
             else:
-                self._upstreams.put(slot, upstream.transport, now, upstream.announced)
+                self._upstreams.put(slot, upstream.transport, now, upstream.proxy_header)
 
     def _blame(
         self,

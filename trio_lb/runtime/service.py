@@ -90,7 +90,6 @@ class Service:
         self._plain = build_fast_path(profile, servers, self.deadlines)
         self._upstreams: IdleConnections = (
             UpstreamPool(
-                len(profile.servers),
                 settings.idle_connections,
                 settings.idle_timeout,
                 math.inf if settings.max_age is None else settings.max_age,

@@ -35,11 +35,11 @@ class UpstreamConnection:
         reused: it came from the pool.
         timeout: seconds from the end of the request to a whole response head.
         progress: the exchange's clock.
-        announced: the PROXY header that it begins with, or began with; none if empty.
+        proxy_header: the PROXY header that it begins with, or began with; none if empty.
         personal: it has become the client's own.
 
     Attributes:
-        reused, announced: as above.
+        reused, proxy_header: as above.
         sent: when the last byte of the request had left; `NEVER` before that. Time in which we
             stood still since then does not count: it is as if that had been later.
         personal: it is the client's own, and must never serve another one.
@@ -52,12 +52,12 @@ class UpstreamConnection:
         reused: bool,
         timeout: float,
         progress: Progress,
-        announced: bytes = b"",
+        proxy_header: bytes = b"",
         personal: bool = False,
     ) -> None:
         self.transport = transport
         self.reused = reused
-        self.announced = announced
+        self.proxy_header = proxy_header
         self.personal = personal
         self._codec = ServerCodec()
         self._timeout = timeout
@@ -99,7 +99,7 @@ class UpstreamConnection:
         self.personal = self.personal or makes_personal(lines)
         self._begin()
         head = self._codec.request(method, target, lines)
-        data = self._framed([head if self.reused else self.announced + head], parts, trailers)
+        data = self._framed([head if self.reused else self.proxy_header + head], parts, trailers)
         try:
             sent = self.transport.send_nowait(data)
         except TransportBroken:

@@ -9,6 +9,7 @@ retry rules of `trio_lb.proxy` cover.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ class IdleConnections(Protocol):
     """What keeps idle connections: `UpstreamPool`, or the one that the fast path shares."""
 
     def take(
-        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+        self, server: int, now: float, max_idle: float | None = None, proxy_header: bytes = b""
     ) -> Transport | None:
         """See `UpstreamPool`."""
 
-    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+    def put(self, server: int, transport: Transport, now: float, proxy_header: bytes = b"") -> None:
         """See `UpstreamPool`."""
 
     def expire(self, now: float) -> None:
@@ -47,37 +48,36 @@ class IdleConnections(Protocol):
 class _Idle(NamedTuple):
     transport: Transport
     since: float
-    announced: bytes
+    proxy_header: bytes
 
 
 class UpstreamPool:
     """The idle connections of this process, by server.
 
+    A server is called by a number that is its own for as long as connections to it are kept.
+
     Args:
-        servers: how many there are; a server is called by its index.
         limit: idle connections kept for each.
         max_idle: seconds after which an idle connection is closed.
         max_age: seconds after which a connection is not kept any longer, however busy it is.
     """
 
-    def __init__(
-        self, servers: int, limit: int, max_idle: float, max_age: float = math.inf
-    ) -> None:
-        self._idle: list[list[_Idle]] = [[] for _ in range(servers)]
+    def __init__(self, limit: int, max_idle: float, max_age: float = math.inf) -> None:
+        self._idle: defaultdict[int, list[_Idle]] = defaultdict(list)
         self._limit = limit
         self._max_idle = max_idle
         self._max_age = max_age
 
     def take(
-        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+        self, server: int, now: float, max_idle: float | None = None, proxy_header: bytes = b""
     ) -> Transport | None:
         """The freshest idle connection to `server` that is still good, or None.
 
         Args:
-            server: index of the server.
+            server: the number of the server.
             now: Trio's clock, seconds.
             max_idle: seconds, where the caller must not risk an older one.
-            announced: the PROXY header that it began with: what it told of a client can't be
+            proxy_header: the PROXY header that it began with: what it told of a client can't be
                 taken back, so it is for nobody else.
         """
         idle = self._idle[server]
@@ -85,7 +85,7 @@ class UpstreamPool:
         for index in range(len(idle) - 1, -1, -1):
             if idle[index].since < oldest:
                 return None  # so are all below it; `expire` closes them
-            if idle[index].announced != announced:
+            if idle[index].proxy_header != proxy_header:
                 continue
             transport = idle.pop(index).transport
             if transport.peek() is None:
@@ -93,7 +93,7 @@ class UpstreamPool:
             transport.close()
         return None
 
-    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+    def put(self, server: int, transport: Transport, now: float, proxy_header: bytes = b"") -> None:
         """Keep a connection whose last exchange is complete on both sides, unless it is too old.
 
         Over the limit the oldest one is closed: its client, if it is for one, may have left.
@@ -102,14 +102,14 @@ class UpstreamPool:
             transport.close()
             return
         idle = self._idle[server]
-        idle.append(_Idle(transport, now, announced))
+        idle.append(_Idle(transport, now, proxy_header))
         if len(idle) > self._limit:
             idle.pop(0).transport.close()
 
     def expire(self, now: float) -> None:
         """Close what is too old, or was closed by its server."""
         since, born = now - self._max_idle, now - self._max_age
-        for server in range(len(self._idle)):
+        for server in tuple(self._idle):
             self._keep(
                 server,
                 lambda each: (
@@ -125,22 +125,23 @@ class UpstreamPool:
 
     def _keep(self, server: int, good: Callable[[_Idle], bool]) -> None:
         kept = []
-        for each in self._idle[server]:
+        for each in self._idle.pop(server, ()):
             if good(each):
                 kept.append(each)
             else:
                 each.transport.close()
-        self._idle[server] = kept
+        if kept:
+            self._idle[server] = kept
 
     def drop(self, server: int) -> None:
         """Close all idle connections to a server that was taken out."""
-        while self._idle[server]:
-            self._idle[server].pop().transport.close()
+        for each in self._idle.pop(server, ()):
+            each.transport.close()
 
     def close(self) -> None:
         """Close them all."""
-        for server in range(len(self._idle)):
+        for server in tuple(self._idle):
             self.drop(server)
 
     def __len__(self) -> int:
-        return sum(map(len, self._idle))
+        return sum(map(len, self._idle.values()))

@@ -33,13 +33,13 @@ class WatchedPool:
         self._max_idle = max_idle
 
     def take(
-        self, server: int, now: float, max_idle: float | None = None, announced: bytes = b""
+        self, server: int, now: float, max_idle: float | None = None, proxy_header: bytes = b""
     ) -> Transport | None:
-        assert not announced
+        assert not proxy_header
         age = self._max_idle if max_idle is None else min(max_idle, self._max_idle)
         return self._servers[server].take_transport(now - age)
 
-    def put(self, server: int, transport: Transport, now: float, announced: bytes = b"") -> None:
+    def put(self, server: int, transport: Transport, now: float, proxy_header: bytes = b"") -> None:
         assert isinstance(transport, SocketTransport)
         try:
             self._servers[server].keep_transport(transport, now)

@@ -15,7 +15,7 @@ def _pairs(count: int) -> list[Pair]:
 
 
 def _pool(limit: int = 8, max_idle: float = 4.0) -> UpstreamPool:
-    return UpstreamPool(2, limit, max_idle)
+    return UpstreamPool(limit, max_idle)
 
 
 async def test_last_in_is_first_out_and_servers_are_apart() -> None:
@@ -85,12 +85,12 @@ async def test_a_connection_that_has_told_of_a_client_is_for_no_other() -> None:
     pool.put(0, a, 1.0, b"PROXY a")
     pool.put(0, plain, 2.0)
     pool.put(0, b, 3.0, b"PROXY b")
-    assert pool.take(0, 3.0, announced=b"PROXY c") is None
+    assert pool.take(0, 3.0, proxy_header=b"PROXY c") is None
     assert pool.take(0, 3.0) is plain
     assert pool.take(0, 3.0) is None
-    assert pool.take(0, 3.0, announced=b"PROXY a") is a
-    assert pool.take(0, 3.0, announced=b"PROXY a") is None
-    assert pool.take(0, 3.0, announced=b"PROXY b") is b
+    assert pool.take(0, 3.0, proxy_header=b"PROXY a") is a
+    assert pool.take(0, 3.0, proxy_header=b"PROXY a") is None
+    assert pool.take(0, 3.0, proxy_header=b"PROXY b") is b
 
 
 async def test_expire_closes_what_its_server_closed() -> None:
