@@ -162,8 +162,8 @@ def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
 
 
 PEERS: dict[str, Peer | None] = {
-    "trio-lb": Peer(partial(_trio_lb, "engine: plain")),
-    "trio-lb-h11": Peer(partial(_trio_lb, "engine: h11")),
+    "trio-lb": Peer(partial(_trio_lb, "fast_path: on")),
+    "trio-lb-slow": Peer(partial(_trio_lb, "fast_path: off")),
     "haproxy": Peer(partial(_haproxy, ""), ("haproxy", "-v")),
     "nginx": Peer(_nginx, ("nginx", "-v")),
     "aiohttp": Peer(_aiohttp),

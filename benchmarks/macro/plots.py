@@ -27,7 +27,7 @@ else:
 #: The same colour for a peer in every picture.
 COLOURS = {
     "trio-lb": "#d62728",
-    "trio-lb-h11": "#ff9896",
+    "trio-lb-slow": "#ff9896",
     "trio-lb-trio": "#e377c2",
     "haproxy": "#1f77b4",
     "haproxy-same": "#aec7e8",

@@ -21,20 +21,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600, help="of all (3600)")
     parser.add_argument("--phase", type=float, default=12, help="seconds of a phase (12)")
     parser.add_argument("--seed", type=int, default=None, help="a number; by default any")
-    parser.add_argument("--engine", choices=["plain", "h11"], help="by default both in turn")
+    parser.add_argument("--path", choices=["fast", "slow"], help="by default both in turn")
     parser.add_argument("--short", action="store_true", help="the phases of a test run")
     parser.add_argument("--only", help="phases whose name has this in it")
     options = parser.parse_args()
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     phases = [each for each in (SHORT if options.short else PHASES)
               if not options.only or options.only in each.name]  # fmt: skip
-    engines = [options.engine] if options.engine else ["plain", "h11"]
+    paths = [options.path] if options.path else ["fast", "slow"]
     report, lap, end = Report(), 0, time.monotonic() + options.seconds
     print(f"seed {seed}", flush=True)
     while time.monotonic() < end:
-        for engine in engines:
+        for path in paths:
             before = len(report.wrong)
-            trio.run(run_lap, f"{seed}-{lap}", engine, phases, options.phase, report, _say)
+            trio.run(run_lap, f"{seed}-{lap}", path == "fast", phases, options.phase, report, _say)
             for text in report.wrong[before:]:
                 print(f"\nWRONG {text}", flush=True)
         lap += 1

@@ -1,6 +1,6 @@
 """The processes of a chaos run: servers, balancer, clients; and a resolver that fails when told to.
 
-async with open_fleet(directory, engine="plain") as fleet:
+async with open_fleet(directory, fast_path=True) as fleet:
     fleet.servers[0].kill()       # another one is started at its port in a moment
     fleet.names.write_text("fail")
 """
@@ -153,7 +153,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def open_fleet(directory: Path, engine: str) -> AsyncIterator[Fleet]:
+async def open_fleet(directory: Path, fast_path: bool) -> AsyncIterator[Fleet]:
     """Runs servers and a balancer over them, in a directory of their own."""
     fleet = Fleet(directory)
     fleet.log.touch()
@@ -168,7 +168,7 @@ async def open_fleet(directory: Path, engine: str) -> AsyncIterator[Fleet]:
             *fleet.urls,
             options=["--save", fleet.saved],
             env={"PYTHONPATH": path, "CHAOS_NAMES": str(fleet.names)},
-            engine=engine,
+            fast_path=fast_path,
             **SETTINGS,
         ) as fleet.program:
             yield fleet

@@ -94,7 +94,7 @@ class Report:
 
 async def run_lap(
     seed: str,
-    engine: str,
+    fast_path: bool,
     phases: Sequence[Phase],
     seconds: float,
     report: Report,
@@ -104,18 +104,19 @@ async def run_lap(
 
     Args:
         seed: of the lap; all its keys begin with it.
-        engine: of the profile.
+        fast_path: whether the profile has it.
         phases: in their order; a drain can only be the last one.
         seconds: of each phase.
         report: is added to.
         say: told a line for each phase.
     """
     with tempfile.TemporaryDirectory() as directory:
-        async with open_fleet(Path(directory), engine) as fleet:
+        async with open_fleet(Path(directory), fast_path) as fleet:
             quiet = Quiet(fleet)
             report.wrong += await quiet.wait(failing=False)
+            path = "fast" if fast_path else "slow"
             for number, phase in enumerate(phases):
-                lap = _Lap(fleet, f"{seed}-{engine}-{number}", phase, seconds)
+                lap = _Lap(fleet, f"{seed}-{path}-{number}", phase, seconds)
                 await lap.run()
                 drained = Circumstance.DRAIN in phase.circumstances
                 left = await lap.end() if drained else await quiet.wait(failing=phase.failing)

@@ -21,27 +21,26 @@ from tests.chaos.server import ChaosServer, serve
 from tests.support.balancer import open_balancer
 from tests.support.leaks import held, held_at_first
 from tests.support.net import free_port, http_url
+from tests.support.paths import both_paths
 from tests.support.supervised import until
 
 if TYPE_CHECKING:
     from tests.chaos.plan import Exchange
     from tests.support.backend import Exchange as Served
 
-ENGINES = pytest.mark.parametrize("engine", ["plain", "h11"])
 
-
-@ENGINES
-async def test_chaos_does_no_wrong_and_leaves_nothing(engine: str) -> None:
+@both_paths
+async def test_chaos_does_no_wrong_and_leaves_nothing(fast_path: bool) -> None:
     """With real processes, which are stopped, killed and reloaded."""
     report = Report()
-    await run_lap("minute", engine, SHORT, 3.0, report)
+    await run_lap("minute", fast_path, SHORT, 3.0, report)
     assert not report.wrong, "\n\n".join(report.wrong)
     assert report.outcomes["whole"] > report.outcomes.total() / 2
     assert report.harm
 
 
 async def run_embedded(
-    engine: str, flavour: Flavour, seconds: float, servers: type[ChaosServer] = ChaosServer
+    fast_path: bool, flavour: Flavour, seconds: float, servers: type[ChaosServer] = ChaosServer
 ) -> tuple[Findings, list[str]]:
     """All in this process, so that tasks count; and what there was to find."""
     log: list[str] = []
@@ -52,7 +51,7 @@ async def run_embedded(
         async with open_balancer(
             http_url("zero.chaos", ports[0]),
             *(http_url("127.0.0.1", port) for port in ports[1:]),
-            engine=engine,
+            fast_path=fast_path,
             timeouts={"half_closed": "5s"},
             upstream={"idle_timeout": "200ms"},
             health_check={"path": "/well", "interval": "500ms", "timeout": "500ms"},
@@ -93,12 +92,12 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     return names
 
 
-@ENGINES
+@both_paths
 @pytest.mark.parametrize("flavour", list(Flavour))
 async def test_an_embedded_balancer_leaves_nothing(
-    engine: str, flavour: Flavour, names: Names
+    fast_path: bool, flavour: Flavour, names: Names
 ) -> None:
-    findings, executed_wrongly = await run_embedded(engine, flavour, 2.0)
+    findings, executed_wrongly = await run_embedded(fast_path, flavour, 2.0)
     assert not findings.wrong, "\n\n".join(findings.wrong)
     assert not executed_wrongly
     assert names.asked
@@ -138,6 +137,6 @@ class Twice(ChaosServer):
 @pytest.mark.parametrize("servers", [Liar, Forgetful, Twice])
 async def test_lies_are_found_on_the_way(servers: type[ChaosServer], names: Names) -> None:
     """What the judge would say of lies is tested beside it; here, that it gets to hear of them."""
-    findings, executed_wrongly = await run_embedded("plain", Flavour.CALM, 1.0, servers)
+    findings, executed_wrongly = await run_embedded(True, Flavour.CALM, 1.0, servers)
     assert bool(findings.wrong) == (servers is not Twice)
     assert any("executed 2 times" in text for text in executed_wrongly) == (servers is Twice)

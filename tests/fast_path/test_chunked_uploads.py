@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -14,6 +14,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
+from tests.support.paths import both_paths
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
 
@@ -31,8 +32,6 @@ DATA = random.Random(1).randbytes(400_000)
 INSIDE = (b"GET /inside HTTP/1.1\r\nHost: a\r\n\r\n", b"0\r\n\r\nGET /it HTTP/1.1\r\n\r\n")
 BEHIND = get("/2") + post(b"0\r\n\r\n", target="/3") + post_chunks(b"z", target="/4") + get("/5")
 TARGETS = ["/1", "/2", "/3", "/4", "/5"]
-
-Engine = Literal["plain", "h11"]
 
 
 async def freeze_gc() -> None:
@@ -196,17 +195,17 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize("case", MALFORMED)
 async def test_a_malformed_body_is_never_whole(
-    case: str, method: str, engine: Engine, tmp_path: Path
+    case: str, method: str, fast_path: bool, tmp_path: Path
 ) -> None:
     """Refused, however much of it is at the server; and what is behind it is nobody's request."""
     good, bad = MALFORMED[case]
     async with (
         open_backend(tell_body) as backend,
-        logging_balancer(backend, engine, tmp_path / "log") as balancer,
+        logging_balancer(backend, fast_path, tmp_path / "log") as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         await client.send(post_chunks(method=method, end=good))
@@ -228,12 +227,12 @@ async def test_a_malformed_body_is_never_whole(
     assert entry["ended"] == "refused"
 
 
-def logging_balancer(backend: Backend, engine: Engine, path: Path, **settings: Any) -> Any:
+def logging_balancer(backend: Backend, fast_path: bool, path: Path, **settings: Any) -> Any:
     """A balancer with an access log."""
     return open_balancer(
         backend.url,
         health_check="off",
-        engine=engine,
+        fast_path=fast_path,
         access_log=str(path),
         access_log_format="json",
         **settings,
@@ -245,14 +244,16 @@ def entries(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_a_body_that_turns_out_too_large(method: str, engine: Engine, tmp_path: Path) -> None:
+async def test_a_body_that_turns_out_too_large(
+    method: str, fast_path: bool, tmp_path: Path
+) -> None:
     """What counts is its payload, and the server gets no more than may be."""
     fits = post_chunks(*[b"x"] * 100, method=method)
     async with (
         open_backend(tell_body) as backend,
-        logging_balancer(backend, engine, tmp_path / "log", limits={"body": 100}) as balancer,
+        logging_balancer(backend, fast_path, tmp_path / "log", limits={"body": 100}) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         for size in (1, 7):
@@ -299,16 +300,16 @@ async def test_a_body_that_pauses_holds_only_what_may_be_sent_again(
         assert not on_slow_path
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("pieces", [1, 3])
-async def test_a_small_body_may_go_to_another_server(engine: Engine, pieces: int) -> None:
+async def test_a_small_body_may_go_to_another_server(fast_path: bool, pieces: int) -> None:
     """Where its method may be repeated: all of it, also where it came in pieces."""
     data = post_chunks(b"abc", b"defgh", method="PUT")
     async with (
         open_backend(scripts.raw(b"", reset=True)) as first,
         open_backend(tell_body) as second,
         open_balancer(
-            first.url, second.url, health_check="off", engine=engine, algorithm="rr"
+            first.url, second.url, health_check="off", fast_path=fast_path, algorithm="rr"
         ) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):

@@ -21,6 +21,7 @@ from tests.support.balancer import open_balancer
 from tests.support.client import End, open_client
 from tests.support.leaks import assert_even
 from tests.support.net import black_hole
+from tests.support.paths import both_paths
 from tests.support.real_time import fail_after_real
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
@@ -274,10 +275,10 @@ async def test_the_client_leaves(state: str, way: str, hidden: bool, mock_clock:
         await stage.all_is_free()
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 async def test_who_reads_on_behind_its_last_byte_is_answered(
-    version: str, engine: str, autojump_clock: MockClock
+    version: str, fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """It is asked whether it reads, by a 100; HTTP/1.0 knows none, and has a bounded time."""
     async with (
@@ -285,7 +286,7 @@ async def test_who_reads_on_behind_its_last_byte_is_answered(
         open_balancer(
             server.url,
             health_check="off",
-            engine=engine,
+            fast_path=fast_path,
             timeouts={"half_closed": 1 if version == "1.1" else 6},
         ) as balancer,
         open_client(balancer.addresses[0]) as client,
@@ -298,10 +299,10 @@ async def test_who_reads_on_behind_its_last_byte_is_answered(
         assert await client.read_until_close() == (b"", End.EOF)
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("way", ["close", "reset"])
 async def test_an_event_stream_that_nobody_reads(
-    way: str, engine: str, autojump_clock: MockClock
+    way: str, fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Its server is told within a second or two, though it has nothing to send."""
 
@@ -312,7 +313,7 @@ async def test_an_event_stream_that_nobody_reads(
     async with (
         open_backend(quiet) as server,
         open_balancer(
-            server.url, health_check="off", engine=engine, timeouts={"body": 3600}
+            server.url, health_check="off", fast_path=fast_path, timeouts={"body": 3600}
         ) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):

@@ -14,7 +14,7 @@ from tests.support.leaks import assert_even
 from tests.support.rig import get, post
 from tests.support.waiting import eventually
 from trio_lb.net.transport import SocketTransport
-from trio_lb.proxy import build_fast_path as fast_path
+from trio_lb.proxy import build_fast_path
 from trio_lb.proxy.fast_path import Plain
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def test_of_dialling(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client is cut, and the slot is free."""
-    monkeypatch.setattr(fast_path, "dial_at_once", lambda *args: broken)
+    monkeypatch.setattr(build_fast_path, "dial_at_once", lambda *args: broken)
     async with (
         open_backend(OK) as server,
         open_balancer(server.url, health_check="off") as balancer,

@@ -1,4 +1,4 @@
-"""What the fast path leaves to the general one, and how both share what they have."""
+"""What the fast path leaves to the slow one, and how both share what they have."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer, states
 from tests.support.client import open_client
+from tests.support.paths import both_paths
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
 from trio_lb.net import dial
-from trio_lb.proxy import build_fast_path as fast_path
+from trio_lb.proxy import build_fast_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def dialling(
 
         return changed
 
-    monkeypatch.setattr(fast_path, "dial_at_once", dial_at_once)
+    monkeypatch.setattr(build_fast_path, "dial_at_once", dial_at_once)
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENOSPC])
@@ -221,14 +222,14 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
             await OK(exchange)
 
     logs = []
-    for engine in ("plain", "h11"):
-        path = tmp_path / engine
+    for fast_path in (True, False):
+        path = tmp_path / ("fast" if fast_path else "slow")
         async with (
             open_backend(cut_at_the_end) as backend,
             open_balancer(
                 {"url": backend.url, "name": "it"},
                 health_check="off",
-                engine=engine,
+                fast_path=fast_path,
                 access_log=str(path),
                 access_log_format="json",
             ) as balancer,
@@ -261,9 +262,9 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
     assert logs[0] == logs[1]
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 async def test_the_times_of_the_access_log_are_those_of_the_whole_request(
-    engine: str, tmp_path: Path, mock_clock: MockClock
+    fast_path: bool, tmp_path: Path, mock_clock: MockClock
 ) -> None:
     """Whichever path has begun it, and however it ends: what was begun keeps its begin."""
 
@@ -291,7 +292,7 @@ async def test_the_times_of_the_access_log_are_those_of_the_whole_request(
         open_balancer(
             backend.url,
             health_check="off",
-            engine=engine,
+            fast_path=fast_path,
             timeout=2,
             retries=0,
             access_log=str(path),
@@ -338,15 +339,15 @@ async def test_the_times_of_the_access_log_are_those_of_the_whole_request(
     assert attempts == pytest.approx([3, 2, 3], abs=0.2)
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 async def test_the_time_of_an_empty_line_is_not_that_of_the_next_request(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """One behind a body, as some clients send it; the next head comes later, in two pieces."""
     async with (
         open_backend(OK) as server,
         open_balancer(
-            server.url, health_check="off", engine=engine, timeouts={"client_head": 3}
+            server.url, health_check="off", fast_path=fast_path, timeouts={"client_head": 3}
         ) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):

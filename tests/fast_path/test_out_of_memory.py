@@ -21,7 +21,7 @@ from tests.support.leaks import assert_even
 from tests.support.rig import get, post
 from tests.support.waiting import eventually
 from trio_lb.net.dial import dial_at_once
-from trio_lb.proxy import build_fast_path as fast_path
+from trio_lb.proxy import build_fast_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ async def test_of_a_handover(
     """The client is cut, its server's connection is closed, and the slot is free."""
     transport = FullSocket(connected=connected)
     code = 0 if connected else errno.EAGAIN
-    monkeypatch.setattr(fast_path, "dial_at_once", at_first(transport, code))
+    monkeypatch.setattr(build_fast_path, "dial_at_once", at_first(transport, code))
     async with (
         open_backend(scripts.answer(b"ok")) as server,
         open_balancer(

@@ -11,6 +11,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, states
 from tests.support.client import open_client, request
+from tests.support.paths import both_paths
 from tests.support.rig import get, post
 from trio_lb.errors import End
 from trio_lb.observe.access_log import AccessLog
@@ -35,9 +36,9 @@ def records(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
 @pytest.mark.parametrize("sent", [get(), post(b"x")], ids=["get", "post"])
 @pytest.mark.parametrize("way", NOTICED)
 @pytest.mark.parametrize("known", [False, True], ids=["first-to-find-it", "known"])
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 async def test_a_client_that_leaves_during_an_outage(
-    engine: str,
+    fast_path: bool,
     known: bool,
     way: str,
     sent: bytes,
@@ -49,7 +50,7 @@ async def test_a_client_that_leaves_during_an_outage(
         open_backend(besides_checks(scripts.answer(b"ok"))) as server,
         open_balancer(
             {"url": server.url, "max_connections": 1},
-            engine=engine,
+            fast_path=fast_path,
             timeouts={"connect": LONG, "client_head": LONG},
             limits={"clients": 1},
             access_log="/dev/null",

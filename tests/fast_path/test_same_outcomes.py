@@ -36,7 +36,7 @@ class Case:
         name: of the test.
         sends: what the client sends: pieces, and the methods of the responses to read then.
         servers: scripts, or REFUSED.
-        general: targets of the requests that are served on the slow path, with either engine.
+        slow: targets of the requests that are served on the slow path, either way.
         settings: of the profile.
         path: of the servers' URLs.
     """
@@ -44,7 +44,7 @@ class Case:
     name: str
     sends: list[tuple[list[bytes], list[str]]]
     servers: list[Any] = field(default_factory=lambda: [OK])
-    general: list[bytes] = field(default_factory=list)
+    slow: list[bytes] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     path: str = ""
 
@@ -119,15 +119,15 @@ CASES = [
     Case(
         "odd among plain",
         [([get("/1") + get("/2", "Expect: 100-continue") + get("/3")], ["GET"] * 3)],
-        general=[b"/2"],
+        slow=[b"/2"],
     ),
     Case(
         "an odd one, half of the next",
         [([get("/1", "TE: trailers") + get("/2")[:10], get("/2")[10:]], ["GET"] * 2)],
-        general=[b"/1"],
+        slow=[b"/1"],
     ),
     one("client closes", get("/", "Connection: close")),
-    one("HTTP/1.0", get("/", version="1.0"), general=[b"/"]),
+    one("HTTP/1.0", get("/", version="1.0"), slow=[b"/"]),
     one("malformed", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"),
     one("target too long", get("/" + "a" * 9000)),
     one("head too large", get("/", *[f"X-{number}: {'a' * 900}" for number in range(40)])),
@@ -147,17 +147,15 @@ CASES = [
         "one refuses a large one",
         [([post(BODY)], ["POST"])],
         [REFUSED, OK],
-        general=[b"/"],
+        slow=[b"/"],
     ),
     one("a large one, a reused connection dropped", post(BODY), scripts.drop_reused(OK)),
-    one(
-        "a large one to who never answers whole", post(BODY), scripts.garbage_head(), general=[b"/"]
-    ),
+    one("a large one to who never answers whole", post(BODY), scripts.garbage_head(), slow=[b"/"]),
     one(
         "too large a request",
         post(b"x" * 50),
         method="POST",
-        general=[b"/"],
+        slow=[b"/"],
         settings={"limits": {"body": 10}},
     ),
     ordinary_twice("head", OK, method="HEAD"),
@@ -168,39 +166,39 @@ CASES = [
     ordinary_twice("chunked", scripts.chunked(CHUNKS)),
     ordinary_twice("chunked, nothing", scripts.chunked([])),
     ordinary_twice(
-        "trailers", scripts.chunked(CHUNKS, [("X-End", "1"), ("Host", "x")]), general=[b"/1"] * 2
+        "trailers", scripts.chunked(CHUNKS, [("X-End", "1"), ("Host", "x")]), slow=[b"/1"] * 2
     ),
-    ordinary_twice("chunk extension", scripts.raw(EXTENSION, reset=False), general=[b"/1"] * 2),
+    ordinary_twice("chunk extension", scripts.raw(EXTENSION, reset=False), slow=[b"/1"] * 2),
     ordinary_twice(
         "early hints",
         scripts.informational(103, [("Link", "x")], OK),
-        general=[b"/1"] * 2,
+        slow=[b"/1"] * 2,
     ),
-    ordinary_twice("until close", scripts.until_close(b"body"), general=[b"/1"] * 2),
-    ordinary_twice("HTTP/1.0 server", scripts.until_close(b"body", "1.0"), general=[b"/1"] * 2),
+    ordinary_twice("until close", scripts.until_close(b"body"), slow=[b"/1"] * 2),
+    ordinary_twice("HTTP/1.0 server", scripts.until_close(b"body", "1.0"), slow=[b"/1"] * 2),
     ordinary_twice("server closes", scripts.closing()),
     ordinary_twice("overlong", scripts.overlong(b"body", b"more")),
-    ordinary_twice("drops reused ones", scripts.drop_reused(OK), general=[b"/1"]),
-    ordinary_twice("never answers whole", scripts.garbage_head(), general=[b"/1"] * 2),
+    ordinary_twice("drops reused ones", scripts.drop_reused(OK), slow=[b"/1"]),
+    ordinary_twice("never answers whole", scripts.garbage_head(), slow=[b"/1"] * 2),
     one("cut", get("/"), scripts.cut_body(b"a" * 10, 20, reset=False)),
     one("cut by reset", get("/"), reset_later()),
     one("cut between chunks", get("/"), scripts.cut_chunked([b"abc"], reset=False)),
     one("cut in a chunk", get("/"), scripts.raw(CHUNKED + b"9\r\nabc", reset=False)),
-    one("broken chunk", get("/"), scripts.raw(CHUNKED + b"1\r\nabc", reset=False), general=[b"/"]),
-    ordinary_twice("odd later", odd_later(), general=[b"/1"] * 2),
+    one("broken chunk", get("/"), scripts.raw(CHUNKED + b"1\r\nabc", reset=False), slow=[b"/"]),
+    ordinary_twice("odd later", odd_later(), slow=[b"/1"] * 2),
     one("broken later", get("/"), broken_later(b"1\r\na", b"bc")),
-    one("trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n\r\n"), general=[b"/"]),
-    one("cut trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n"), general=[b"/"]),
-    one("garbage later", get("/"), broken_later(b"zz\r\n"), general=[b"/"]),
-    Case("one refuses", [([get("/")], ["GET"])], [REFUSED, OK], general=[b"/"]),
-    Case("one refuses a post", [([post(b"x")], ["POST"])], [REFUSED, OK], general=[b"/"]),
-    Case("all refuse", [([get("/")], ["GET"])], [REFUSED, REFUSED], general=[b"/"]),
-    Case("one breaks", [([get("/")], ["GET"])], [scripts.garbage_head(), OK], general=[b"/"]),
+    one("trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n\r\n"), slow=[b"/"]),
+    one("cut trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n"), slow=[b"/"]),
+    one("garbage later", get("/"), broken_later(b"zz\r\n"), slow=[b"/"]),
+    Case("one refuses", [([get("/")], ["GET"])], [REFUSED, OK], slow=[b"/"]),
+    Case("one refuses a post", [([post(b"x")], ["POST"])], [REFUSED, OK], slow=[b"/"]),
+    Case("all refuse", [([get("/")], ["GET"])], [REFUSED, REFUSED], slow=[b"/"]),
+    Case("one breaks", [([get("/")], ["GET"])], [scripts.garbage_head(), OK], slow=[b"/"]),
     Case(
         "one breaks at a post",
         [([post(b"x")], ["POST"])],
         [scripts.garbage_head(), OK],
-        general=[b"/"],
+        slow=[b"/"],
     ),
     ordinary_twice("two for a connection", OK, settings={"limits": {"requests_per_connection": 2}}),
     one("no keep-alive", get("/"), settings={"timeouts": {"keep_alive": 0}}),
@@ -233,30 +231,30 @@ CHUNKED_REQUESTS = [
     Case("large chunks in a row", [([MANY + MANY + get("/3") + post(BODY) + ABC], ["GET"] * 5)]),
     Case("large chunks, put", [([b"PUT" + MANY[4:] + get("/2")], ["GET"] * 2)]),
     Case("tiny chunks", [([post_chunks(*[b"x"] * 50_000) + get("/2")], ["GET"] * 2)]),
-    Case("request trailers", [([ABC[:-2] + b"X-End: 1\r\n\r\n"], ["POST"])], general=[b"/"]),
-    Case("later request trailers", [([LATER_TRAILERS + get("/2")], ["GET"] * 2)], general=[b"/"]),
-    Case("request extension", [([ABC.replace(b"5", b"5;a=b") + ABC], ["GET"] * 2)], general=[b"/"]),
+    Case("request trailers", [([ABC[:-2] + b"X-End: 1\r\n\r\n"], ["POST"])], slow=[b"/"]),
+    Case("later request trailers", [([LATER_TRAILERS + get("/2")], ["GET"] * 2)], slow=[b"/"]),
+    Case("request extension", [([ABC.replace(b"5", b"5;a=b") + ABC], ["GET"] * 2)], slow=[b"/"]),
     Case(
         "later request extension",
         [([*cut(ABC.replace(b"5", b"5;a=b"), 0, 8, 10, 20), ABC], ["GET"] * 2)],
-        general=[b"/"],
+        slow=[b"/"],
     ),
-    Case("later zeros", [(cut(ABC.replace(b"5", b"005"), 0, 8), ["POST"])], general=[b"/"]),
-    Case("malformed at once", [([ABC.replace(b"5", b"z")], ["POST"])], general=[b"/"]),
-    Case("chunked, one refuses", [(PIECES, ["POST"])], [REFUSED, OK], general=[b"/"]),
-    Case("chunked, one breaks", [(PIECES, ["POST"])], [scripts.garbage_head(), OK], general=[b"/"]),
+    Case("later zeros", [(cut(ABC.replace(b"5", b"005"), 0, 8), ["POST"])], slow=[b"/"]),
+    Case("malformed at once", [([ABC.replace(b"5", b"z")], ["POST"])], slow=[b"/"]),
+    Case("chunked, one refuses", [(PIECES, ["POST"])], [REFUSED, OK], slow=[b"/"]),
+    Case("chunked, one breaks", [(PIECES, ["POST"])], [scripts.garbage_head(), OK], slow=[b"/"]),
     Case("put, one breaks", [([b"".join(PUT)], ["PUT"])], [scripts.garbage_head(), OK],
-         general=[b"/"]),
+         slow=[b"/"]),
     Case("put in pieces, one breaks", [(PUT, ["PUT"])], [scripts.garbage_head(), OK],
-         general=[b"/"]),
+         slow=[b"/"]),
     Case(
         "large put, one breaks",
         [([b"PUT" + MANY[4:]], ["PUT"])],
         [scripts.garbage_head(), OK],
-        general=[b"/"],
+        slow=[b"/"],
     ),
     Case("put in pieces, dropped", [([get("/1")], ["GET"]), (PUT, ["PUT"])],
-         [scripts.drop_reused(OK)], general=[b"/"]),
+         [scripts.drop_reused(OK)], slow=[b"/"]),
     Case(
         "chunked within the limit",
         [([MANY], ["POST"])],
@@ -265,13 +263,13 @@ CHUNKED_REQUESTS = [
     Case(
         "chunked over the limit",
         [([ABC], ["POST"])],
-        general=[b"/"],
+        slow=[b"/"],
         settings={"limits": {"body": 7}},
     ),
     one("chunked, trailers back", MANY, scripts.chunked(CHUNKS, [("X-End", "1")]), method="POST",
-        general=[b"/"]),
-    one("chunked, odd later", ABC, odd_later(), method="POST", general=[b"/"]),
-    one("large chunks, odd later", MANY, odd_later(), method="POST", general=[b"/"]),
+        slow=[b"/"]),
+    one("chunked, odd later", ABC, odd_later(), method="POST", slow=[b"/"]),
+    one("large chunks, odd later", MANY, odd_later(), method="POST", slow=[b"/"]),
 ]  # fmt: skip
 
 
@@ -284,7 +282,7 @@ def shown(response: Response) -> object:
 
 
 async def outcome(
-    case: Case, engine: Literal["plain", "h11"], readiness: Literal["auto", "trio"] = "auto"
+    case: Case, fast_path: bool, readiness: Literal["auto", "trio"] = "auto"
 ) -> dict[str, object]:
     """Runs a case; returns all that could be noticed of it."""
     async with AsyncExitStack() as stack:
@@ -299,7 +297,7 @@ async def outcome(
             listen=(Listen(address=Address(host="127.0.0.1", port=0)),),
             servers=tuple(Server(address=parse_server_address(url + case.path)) for url in urls),
             health_check=HealthCheck(enabled=False),
-            engine=engine,
+            fast_path=fast_path,
             readiness=readiness,
             **settings_of(case),
         )
@@ -360,10 +358,10 @@ def settings_of(case: Case) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CASES + CHUNKED_REQUESTS, ids=lambda case: case.name)
 async def test_both_paths_agree(case: Case, on_slow_path: list[bytes]) -> None:
     with trio.fail_after(20):
-        plain = await outcome(case, "plain")
-        assert on_slow_path == case.general
+        fast = await outcome(case, True)
+        assert on_slow_path == case.slow
         on_slow_path.clear()
-        by_trios_waits = await outcome(case, "plain", "trio")
-        assert on_slow_path == case.general
-        h11 = await outcome(case, "h11")
-    assert plain == by_trios_waits == h11
+        by_trios_waits = await outcome(case, True, "trio")
+        assert on_slow_path == case.slow
+        slow = await outcome(case, False)
+    assert fast == by_trios_waits == slow

@@ -10,9 +10,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from tests.support import scripts
+from tests.support.paths import both_paths
 from tests.support.rig import get, open_bed, open_socket_bed, post, post_chunks
 from trio_lb.net.dial import dial_at_once
-from trio_lb.proxy import build_fast_path as fast_path
+from trio_lb.proxy import build_fast_path
 
 if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange, Script
@@ -140,13 +141,13 @@ async def events_are_looked_for(client: Client) -> None:
 
 
 @pytest.mark.parametrize("data", NOTHING_ASKED, ids=["408", "503", "400", "204", "103"])
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 async def test_together_with_the_request_but_before_it_was_sent_on(
-    engine: str, data: bytes, mock_clock: trio.testing.MockClock
+    fast_path: bool, data: bytes, mock_clock: trio.testing.MockClock
 ) -> None:
     """The connection has not been idle for a moment: time stands still."""
     async with (
-        open_socket_bed(OK, engine=engine) as bed,
+        open_socket_bed(OK, fast_path=fast_path) as bed,
         bed.client() as client,
         bed.client() as other,
     ):
@@ -180,7 +181,7 @@ async def test_behind_the_last_look_but_before_the_request_was_sent_on(
 
         return dial_meanwhile
 
-    monkeypatch.setattr(fast_path, "dial_at_once", watched_dial)
+    monkeypatch.setattr(build_fast_path, "dial_at_once", watched_dial)
     async with (
         open_socket_bed(scripts.closing(), OK) as bed,
         bed.client() as client,

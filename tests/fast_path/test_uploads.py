@@ -12,6 +12,7 @@ import trio.testing
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
+from tests.support.paths import both_paths
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
 
@@ -121,17 +122,17 @@ def answers_early(reads: int, *, closes: bool) -> Script:
     return script
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("reads", [1, 200_000])
 @pytest.mark.parametrize("closes", [False, True])
 @both_framings
 async def test_an_early_answer_is_delivered(
-    framed: Framed, engine: str, reads: int, closes: bool
+    framed: Framed, fast_path: bool, reads: int, closes: bool
 ) -> None:
     """And what the client has still to send is nobody's request."""
     async with (
         open_backend(answers_early(reads, closes=closes)) as backend,
-        open_balancer(backend.url, health_check="off", engine=engine, retries=0) as balancer,
+        open_balancer(backend.url, health_check="off", fast_path=fast_path, retries=0) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         await client.send(framed(LARGE)[:300_000])
@@ -145,9 +146,11 @@ async def test_an_early_answer_is_delivered(
         assert (statistics.total_active, statistics.servers[0].failed) == (0, 0)
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @both_framings
-async def test_a_body_that_is_partly_gone_goes_to_nobody_else(framed: Framed, engine: str) -> None:
+async def test_a_body_that_is_partly_gone_goes_to_nobody_else(
+    framed: Framed, fast_path: bool
+) -> None:
     """Not even that of a method that may be repeated: the second server would get its end only."""
 
     async def breaks(exchange: Exchange) -> None:
@@ -158,7 +161,7 @@ async def test_a_body_that_is_partly_gone_goes_to_nobody_else(framed: Framed, en
     async with (
         open_backend(breaks) as first,
         open_backend(breaks) as second,
-        open_balancer(first.url, second.url, health_check="off", engine=engine) as balancer,
+        open_balancer(first.url, second.url, health_check="off", fast_path=fast_path) as balancer,
         open_client(balancer.addresses[0]) as client,
         trio.open_nursery() as nursery,
     ):
@@ -174,16 +177,16 @@ async def test_a_body_that_is_partly_gone_goes_to_nobody_else(framed: Framed, en
     [post(LARGE)[:100_000], post_chunks(LARGE[:100], end=b"fffff\r\n")],
     ids=["large", "chunked"],
 )
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.usefixtures("readiness")
-async def test_a_body_that_drips_is_refused(engine: str, beginning: bytes) -> None:
+async def test_a_body_that_drips_is_refused(fast_path: bool, beginning: bytes) -> None:
     """The least pace is asked of bodies that are streamed too."""
     async with (
         open_backend(tell_digest) as backend,
         open_balancer(
             backend.url,
             health_check="off",
-            engine=engine,
+            fast_path=fast_path,
             timeouts={"body": 1},
             limits={"min_rate": 1_000_000},
         ) as balancer,

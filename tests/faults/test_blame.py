@@ -33,11 +33,11 @@ CUT = scripts.cut_body(b"x" * 1000, 100_000, reset=True)
 ONE, OTHER, THIRD = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
 
-@pytest.fixture(params=["plain", "h11"])
-def engine(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=[True, False], ids=["fast", "slow"])
+def fast_path(request: pytest.FixtureRequest) -> bool:
     """Each of the two paths."""
-    kind: str = request.param
-    return kind
+    on: bool = request.param
+    return on
 
 
 def poisonous(harm: Script) -> Script:
@@ -67,10 +67,10 @@ async def at_three(script: Script, **settings: object) -> AsyncIterator[LoadBala
 @pytest.mark.parametrize("harm", [BREAK, RESET, scripts.garbage_head(), CUT])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_row_36_one_client_s_poison_is_its_own_affair(
-    method: str, harm: Script, engine: str, autojump_clock: MockClock
+    method: str, harm: Script, fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Thirty in five seconds, some of them at one time, with nobody else there."""
-    async with at_three(poisonous(harm), engine=engine) as balancer:
+    async with at_three(poisonous(harm), fast_path=fast_path) as balancer:
         url = balancer.addresses[0]
         ended: list[Response] = []
 
@@ -92,7 +92,7 @@ async def test_row_36_one_client_s_poison_is_its_own_affair(
 
 @pytest.mark.parametrize("sources", [[ONE], [ONE, OTHER]])
 async def test_row_36_cut_downloads_of_one_client(
-    sources: list[str], engine: str, autojump_clock: MockClock
+    sources: list[str], fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Nine at one time: no answer of any server comes in between. Of two clients it is enough."""
     begun = 0
@@ -106,7 +106,7 @@ async def test_row_36_cut_downloads_of_one_client(
         await exchange.reset()
 
     async with (
-        at_three(besides_checks(script), engine=engine) as balancer,
+        at_three(besides_checks(script), fast_path=fast_path) as balancer,
         trio.open_nursery() as nursery,
     ):
         for number in range(9):
@@ -122,9 +122,9 @@ async def test_row_36_cut_downloads_of_one_client(
 
 
 async def test_row_36_two_clients_poison_that_followed_from_server_to_server(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
-    async with at_three(poisonous(BREAK), engine=engine) as balancer:
+    async with at_three(poisonous(BREAK), fast_path=fast_path) as balancer:
         for _ in range(10):
             for source in (ONE, OTHER, THIRD):
                 response = await request(balancer.addresses[0], target="/poison", source=source)
@@ -133,13 +133,13 @@ async def test_row_36_two_clients_poison_that_followed_from_server_to_server(
 
 
 async def test_row_36_a_server_that_fails_several_clients_is_out(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """With requests that nobody else can be asked, so that only the number of clients tells."""
     async with (
         open_backend(besides_checks(BREAK)) as broken,
         open_backend(besides_checks(scripts.answer())) as good,
-        open_balancer(broken.url, good.url, engine=engine) as balancer,
+        open_balancer(broken.url, good.url, fast_path=fast_path) as balancer,
     ):
 
         async def ask(source: str) -> list[str]:
@@ -155,13 +155,13 @@ async def test_row_36_a_server_that_fails_several_clients_is_out(
 
 
 async def test_row_36_a_server_that_fails_where_another_does_not_is_out(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """One client is enough then: a load test, or all that come through one proxy."""
     async with (
         open_backend(besides_checks(BREAK)) as broken,
         open_backend(besides_checks(scripts.answer())) as good,
-        open_balancer(broken.url, good.url, engine=engine) as balancer,
+        open_balancer(broken.url, good.url, fast_path=fast_path) as balancer,
     ):
         for _ in range(3):
             assert states(balancer) == ["alive", "alive"]
@@ -170,13 +170,13 @@ async def test_row_36_a_server_that_fails_where_another_does_not_is_out(
 
 
 async def test_row_36_an_error_elsewhere_clears_the_server(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Of two that could not deal with the request, one only said so more politely."""
     async with (
         open_backend(besides_checks(BREAK)) as one,
         open_backend(besides_checks(scripts.answer(b"", 500))) as two,
-        open_balancer(one.url, two.url, engine=engine) as balancer,
+        open_balancer(one.url, two.url, fast_path=fast_path) as balancer,
     ):
         for _ in range(20):
             assert (await request(balancer.addresses[0])).status == 500
@@ -184,7 +184,7 @@ async def test_row_36_an_error_elsewhere_clears_the_server(
 
 
 async def test_row_36_a_failure_is_judged_when_another_server_begins_to_answer(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """And not when the download has ended."""
 
@@ -195,7 +195,7 @@ async def test_row_36_a_failure_is_judged_when_another_server_begins_to_answer(
     async with (
         open_backend(besides_checks(BREAK)) as broken,
         open_backend(besides_checks(endless)) as good,
-        open_balancer(broken.url, good.url, engine=engine) as balancer,
+        open_balancer(broken.url, good.url, fast_path=fast_path) as balancer,
         trio.open_nursery() as nursery,
     ):
         for _ in range(6):
@@ -207,10 +207,10 @@ async def test_row_36_a_failure_is_judged_when_another_server_begins_to_answer(
 
 
 async def test_row_36_few_failures_among_many_answers(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Three in a row do not count for a server that answers hundreds."""
-    async with at_three(poisonous(BREAK), engine=engine) as balancer:
+    async with at_three(poisonous(BREAK), fast_path=fast_path) as balancer:
         url = balancer.addresses[0]
 
         async def answers(count: int) -> None:
@@ -235,7 +235,7 @@ async def test_row_36_few_failures_among_many_answers(
 
 
 async def test_row_36_a_server_that_falls_silent_is_out_however_busy_it_was(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     hangs = False
 
@@ -245,7 +245,7 @@ async def test_row_36_a_server_that_falls_silent_is_out_however_busy_it_was(
     async with (
         open_backend(besides_checks(script)) as backend,
         open_backend(besides_checks(scripts.answer())) as other,
-        open_balancer(backend.url, other.url, engine=engine, timeout="1s") as balancer,
+        open_balancer(backend.url, other.url, fast_path=fast_path, timeout="1s") as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         for _ in range(400):
@@ -259,10 +259,10 @@ async def test_row_36_a_server_that_falls_silent_is_out_however_busy_it_was(
 
 
 async def test_row_36_waiting_in_vain_at_a_busy_server_is_no_silence(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Requests that hang while others are answered; they are late all at once."""
-    async with at_three(poisonous(scripts.hang()), engine=engine, timeout="1s") as balancer:
+    async with at_three(poisonous(scripts.hang()), fast_path=fast_path, timeout="1s") as balancer:
         url = balancer.addresses[0]
 
         async def poison(source: str) -> None:
@@ -282,9 +282,9 @@ async def test_row_36_waiting_in_vain_at_a_busy_server_is_no_silence(
         assert states(balancer) == ["alive"] * 3
 
 
-async def test_row_36_the_last_one_stays(engine: str, autojump_clock: MockClock) -> None:
+async def test_row_36_the_last_one_stays(fast_path: bool, autojump_clock: MockClock) -> None:
     """However many clients it fails."""
-    async with at_three(besides_checks(BREAK), engine=engine) as balancer:
+    async with at_three(besides_checks(BREAK), fast_path=fast_path) as balancer:
         for number in range(30):
             source = (ONE, OTHER)[number // 3 % 2]
             response = await request(balancer.addresses[0], "POST", body=b"x", source=source)

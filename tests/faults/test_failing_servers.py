@@ -14,6 +14,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, states
 from tests.support.load import Load
+from tests.support.paths import both_paths
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -24,7 +25,7 @@ SERVICE = 0.05  # seconds
 WELL = besides_checks(scripts.delayed(SERVICE, scripts.answer(b"ok")))
 
 
-async def share(algorithm: str, engine: str, script: Script, method: str = "GET") -> float:
+async def share(algorithm: str, fast_path: bool, script: Script, method: str = "GET") -> float:
     """What a server of three gets that answers by `script`, after a millisecond."""
     bad = besides_checks(scripts.delayed(0.001, script))
     async with (
@@ -32,7 +33,7 @@ async def share(algorithm: str, engine: str, script: Script, method: str = "GET"
         open_backend(WELL) as one,
         open_backend(WELL) as two,
         open_balancer(
-            failing.url, one.url, two.url, algorithm=algorithm, engine=engine
+            failing.url, one.url, two.url, algorithm=algorithm, fast_path=fast_path
         ) as balancer,
     ):
         load = Load(balancer.addresses[0], clients=9, method=method, body=b"x")
@@ -47,28 +48,28 @@ async def share(algorithm: str, engine: str, script: Script, method: str = "GET"
         return shares[0] / sum(shares)
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("algorithm", ["lc", "wlc", "lrt", "wlrt"])
 async def test_row_37_a_5xx_in_no_time_draws_no_more_than_a_share(
-    algorithm: str, engine: str, autojump_clock: MockClock
+    algorithm: str, fast_path: bool, autojump_clock: MockClock
 ) -> None:
-    assert 0 < await share(algorithm, engine, scripts.answer(b"", 500)) < 0.37
+    assert 0 < await share(algorithm, fast_path, scripts.answer(b"", 500)) < 0.37
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("algorithm", ["lc", "wlc", "lrt", "wlrt"])
 async def test_row_37_nor_do_answers_that_are_cut(
-    algorithm: str, engine: str, autojump_clock: MockClock
+    algorithm: str, fast_path: bool, autojump_clock: MockClock
 ) -> None:
     script = scripts.cut_body(b"x" * 100, 10_000, reset=True)
-    assert 0 < await share(algorithm, engine, script) < 0.37
+    assert 0 < await share(algorithm, fast_path, script) < 0.37
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("algorithm", ["lc", "wlc", "lrt", "wlrt"])
 async def test_row_37_nor_does_a_server_that_closes_without_an_answer(
-    algorithm: str, engine: str, autojump_clock: MockClock
+    algorithm: str, fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """One client's POST: it is nobody else's to say whose failure that is."""
     script = scripts.raw(b"", reset=False)
-    assert 0 < await share(algorithm, engine, script, "POST") < 0.37
+    assert 0 < await share(algorithm, fast_path, script, "POST") < 0.37

@@ -13,6 +13,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer, states
 from tests.support.client import open_client
+from tests.support.paths import both_paths
 from tests.support.rig import get, post
 from tests.support.tunnels import enter
 from trio_lb.net.dial import connect_failed, dial
@@ -62,11 +63,11 @@ def lacking(
     monkeypatch.setattr("trio_lb.proxy.build_fast_path.dial_at_once", lambda *_: None)
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("code", CODES)
 async def test_row_38_it_is_told_once_a_second_and_nobody_is_blamed(
     code: int,
-    engine: str,
+    fast_path: bool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     autojump_clock: MockClock,
@@ -74,7 +75,7 @@ async def test_row_38_it_is_told_once_a_second_and_nobody_is_blamed(
     lacking(monkeypatch, code)
     async with (
         open_backend(scripts.answer()) as one,
-        open_balancer(one.url, health_check="off", engine=engine) as balancer,
+        open_balancer(one.url, health_check="off", fast_path=fast_path) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         for _ in range(25):
@@ -87,9 +88,9 @@ async def test_row_38_it_is_told_once_a_second_and_nobody_is_blamed(
     assert len(told) == 3
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 async def test_row_38_without_ports_others_are_asked_and_idle_clients_stay(
-    engine: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+    fast_path: bool, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     async with (
         open_backend(scripts.answer(b"one")) as one,
@@ -98,7 +99,7 @@ async def test_row_38_without_ports_others_are_asked_and_idle_clients_stay(
         lacking(monkeypatch, errno.EADDRNOTAVAIL, one.port)
         async with (
             open_balancer(
-                one.url, two.url, health_check="off", engine=engine, retries=0
+                one.url, two.url, health_check="off", fast_path=fast_path, retries=0
             ) as balancer,
             open_client(balancer.addresses[0]) as idle,
             open_client(balancer.addresses[0]) as client,
@@ -146,16 +147,16 @@ def leads_to(sock: socket.socket, port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 async def test_row_38_a_connection_to_a_server_that_can_not_be_watched(
-    engine: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fast_path: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody knows what became of the request: it is repeated if it may be, and no other one."""
     async with (
         open_backend(scripts.answer(b"one")) as one,
         open_backend(scripts.answer(b"two")) as two,
         open_balancer(
-            one.url, two.url, health_check="off", engine=engine, algorithm="rr"
+            one.url, two.url, health_check="off", fast_path=fast_path, algorithm="rr"
         ) as balancer,
     ):
         not_watched(monkeypatch, lambda sock: leads_to(sock, one.port))
@@ -185,7 +186,7 @@ async def test_row_38_an_answer_under_way_is_cut_and_its_server_not_blamed(
 
     async with (
         open_backend(in_two_pieces) as backend,
-        open_balancer(backend.url, health_check="off", engine="h11") as balancer,
+        open_balancer(backend.url, health_check="off", fast_path=False) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         waits = 0
@@ -212,7 +213,7 @@ async def test_row_38_a_client_that_can_not_be_watched_is_closed(
 ) -> None:
     async with (
         open_backend(scripts.answer()) as backend,
-        open_balancer(backend.url, health_check="off", engine="h11") as balancer,
+        open_balancer(backend.url, health_check="off", fast_path=False) as balancer,
     ):
         port = port_of(balancer.addresses[0])
         with monkeypatch.context() as patch:

@@ -12,12 +12,12 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, states
 from tests.support.client import request
+from tests.support.paths import both_paths
 from trio_lb.net.resolver import Target, resolver
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
-ENGINES = pytest.mark.parametrize("engine", ["plain", "h11"])
 CHECKS = {"path": "/well", "interval": "5s", "timeout": "3s", "jitter": 0}
 
 
@@ -42,10 +42,10 @@ def again() -> socket.gaierror:
     return socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
-@ENGINES
+@both_paths
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_row_29_name_servers_that_fail_take_nobody_out(
-    engine: str, hangs: bool, autojump_clock: MockClock
+    fast_path: bool, hangs: bool, autojump_clock: MockClock
 ) -> None:
     """Neither by traffic nor by checks: the last good addresses are used."""
     names = Names()
@@ -57,7 +57,7 @@ async def test_row_29_name_servers_that_fail_take_nobody_out(
         open_balancer(
             f"http://a.test:{a.port}",
             f"http://b.test:{b.port}",
-            engine=engine,
+            fast_path=fast_path,
             upstream=upstream,
             health_check=CHECKS,
         ) as balancer,
@@ -73,10 +73,10 @@ async def test_row_29_name_servers_that_fail_take_nobody_out(
         assert [server.failed for server in balancer.statistics().servers] == [0, 0]
 
 
-@ENGINES
+@both_paths
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_a_server_whose_name_was_never_found_is_left_to_itself(
-    engine: str, hangs: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    fast_path: bool, hangs: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Requests go to another one, nobody is blamed; it is served from when the name is there."""
     names = Names()
@@ -87,7 +87,7 @@ async def test_a_server_whose_name_was_never_found_is_left_to_itself(
         open_balancer(
             f"http://a.test:{a.port}",
             f"http://b.test:{b.port}",
-            engine=engine,
+            fast_path=fast_path,
             health_check=CHECKS,
         ) as balancer,
     ):
@@ -105,34 +105,38 @@ async def test_a_server_whose_name_was_never_found_is_left_to_itself(
             assert {(await request(url)).body for _ in range(4)} == {b"a", b"b"}
 
 
-@ENGINES
+@both_paths
 async def test_a_name_that_nobody_has_is_told_by_its_check(
-    engine: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    fast_path: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = Names()
     names.answers = {"a.test": socket.gaierror(socket.EAI_NONAME, "Name or service not known")}
-    async with open_balancer("http://a.test:1", engine=engine, health_check=CHECKS) as balancer:
+    async with open_balancer(
+        "http://a.test:1", fast_path=fast_path, health_check=CHECKS
+    ) as balancer:
         assert states(balancer) == ["dead"]
         assert (await request(balancer.addresses[0])).status == 503
     reason = "connect: the name does not resolve: Name or service not known (servers[].url)"
     assert any(reason in each for each in caplog.messages)
 
 
-@ENGINES
+@both_paths
 async def test_with_no_name_at_all_the_answer_is_503(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     names = Names()
     names.answers = {"a.test": again()}
-    async with open_balancer("http://a.test:1", engine=engine, health_check="off") as balancer:
+    async with open_balancer(
+        "http://a.test:1", fast_path=fast_path, health_check="off"
+    ) as balancer:
         for _ in range(3):
             assert (await request(balancer.addresses[0])).status == 503
         assert states(balancer) == ["alive"]
 
 
-@ENGINES
+@both_paths
 async def test_a_name_that_moves_takes_its_idle_connections_along(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     names = Names()
     names.answers = {"a.test": "127.0.0.1"}
@@ -145,7 +149,7 @@ async def test_a_name_that_moves_takes_its_idle_connections_along(
         await new.start()
         async with open_balancer(
             f"http://a.test:{old.port}",
-            engine=engine,
+            fast_path=fast_path,
             upstream={"idle_timeout": "1h"},
             health_check="off",
         ) as balancer:
@@ -159,15 +163,15 @@ async def test_a_name_that_moves_takes_its_idle_connections_along(
             assert len(new.connections) == 1
 
 
-@ENGINES
+@both_paths
 async def test_no_connection_is_kept_for_longer_than_its_age(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """However busy it is."""
     async with (
         open_backend(scripts.answer(b"x")) as backend,
         open_balancer(
-            backend.url, engine=engine, upstream={"max_age": "10s"}, health_check="off"
+            backend.url, fast_path=fast_path, upstream={"max_age": "10s"}, health_check="off"
         ) as balancer,
     ):
         for _ in range(60):
@@ -176,15 +180,15 @@ async def test_no_connection_is_kept_for_longer_than_its_age(
         assert 3 <= len(backend.connections) <= 4
 
 
-@ENGINES
+@both_paths
 async def test_an_idle_connection_is_not_kept_for_longer_either(
-    engine: str, autojump_clock: MockClock
+    fast_path: bool, autojump_clock: MockClock
 ) -> None:
     upstream = {"max_age": "10s", "idle_timeout": "1h"}
     async with (
         open_backend(scripts.answer(b"x")) as backend,
         open_balancer(
-            backend.url, engine=engine, upstream=upstream, health_check="off"
+            backend.url, fast_path=fast_path, upstream=upstream, health_check="off"
         ) as balancer,
     ):
         await request(balancer.addresses[0])

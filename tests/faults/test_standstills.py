@@ -40,15 +40,15 @@ SETTINGS: dict[str, Any] = {"timeout": "3s", "timeouts": TIMEOUTS, "health_check
 STANDSTILL = 100.0
 
 #: Ways to serve the same requests.
-PATHS = {
-    "h11": {"engine": "h11"},
+PATHS: dict[str, dict[str, object]] = {
+    "slow": {"fast_path": False},
     "epoll": {"readiness": "auto"},
     "trio": {"readiness": "trio"},
 }
 
 
-@pytest.fixture(params=["h11", pytest.param("epoll", marks=linux_only), "trio"])
-def path(request: pytest.FixtureRequest) -> dict[str, str]:
+@pytest.fixture(params=["slow", pytest.param("epoll", marks=linux_only), "trio"])
+def path(request: pytest.FixtureRequest) -> dict[str, object]:
     """The settings that have requests served in one of the ways."""
     return PATHS[request.param]
 
@@ -70,7 +70,7 @@ async def stand_still(
 @pytest.mark.parametrize("when", ["meanwhile", "after"])
 @pytest.mark.parametrize("name", STATES)
 async def test_a_standstill_is_nobody_s_fault(
-    name: str, when: str, path: dict[str, str], autojump_clock: MockClock
+    name: str, when: str, path: dict[str, object], autojump_clock: MockClock
 ) -> None:
     state = STATES[name]
     async with (
@@ -93,7 +93,7 @@ async def test_a_standstill_is_nobody_s_fault(
 
 @pytest.mark.parametrize("when", ["meanwhile", "after"])
 async def test_an_idle_client_s_next_request_is_served(
-    when: str, path: dict[str, str], autojump_clock: MockClock
+    when: str, path: dict[str, object], autojump_clock: MockClock
 ) -> None:
     async with (
         open_backend(scripts.answer()) as backend,
@@ -109,7 +109,7 @@ async def test_an_idle_client_s_next_request_is_served(
 
 
 async def test_a_client_that_took_its_answer_meanwhile_gets_the_rest(
-    path: dict[str, str], autojump_clock: MockClock
+    path: dict[str, object], autojump_clock: MockClock
 ) -> None:
     size = 30_000_000
     async with (
@@ -138,7 +138,7 @@ async def _read(client: Client, size: int) -> bytes:
 
 
 async def test_a_tunnel_is_not_idle_while_we_stand_still(
-    path: dict[str, str], autojump_clock: MockClock
+    path: dict[str, object], autojump_clock: MockClock
 ) -> None:
     async def switch(exchange: Exchange) -> None:
         await exchange.send(
@@ -160,7 +160,7 @@ async def test_a_tunnel_is_not_idle_while_we_stand_still(
 
 
 async def test_a_drain_waits_for_who_could_not_be_served(
-    path: dict[str, str], autojump_clock: MockClock
+    path: dict[str, object], autojump_clock: MockClock
 ) -> None:
     state = STATES["waiting"]
     async with (
@@ -280,7 +280,7 @@ async def test_only_the_time_that_the_loop_stood_still_is_given_back(
 
 
 async def test_a_peer_that_never_comes_is_late_all_the_same(
-    path: dict[str, str], autojump_clock: MockClock
+    path: dict[str, object], autojump_clock: MockClock
 ) -> None:
     async with (
         open_backend(stops_after(b"")) as backend,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: The paths that a request can take, and the settings that make it take them.
 PATHS: dict[str, dict[str, object]] = {
-    "plain": {"engine": "plain"},
-    "h11": {"engine": "h11"},
+    "fast": {"fast_path": True},
+    "slow": {"fast_path": False},
 }
 
 

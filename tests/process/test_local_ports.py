@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from tests.support.client import Client, open_client
+from tests.support.paths import both_paths
 from tests.support.supervised import GET, run_supervisor, until
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def listen_beside(pid: int) -> socket.socket:
 
 
 @pytest.mark.skipif(not _can_unshare(), reason="no network namespaces here (or no `ip`)")
-@pytest.mark.parametrize("engine", ["plain", "h11"])
-async def test_row_38_more_requests_than_ports(engine: str, tmp_path: Path) -> None:
+@both_paths
+async def test_row_38_more_requests_than_ports(fast_path: bool, tmp_path: Path) -> None:
     """Who gets no port gets a 503, and the server no blame; with ports, all is well again."""
     go_on = trio.Event()
     statuses: list[int] = []
@@ -84,7 +85,7 @@ async def test_row_38_more_requests_than_ports(engine: str, tmp_path: Path) -> N
         listen=f"unix:{path}",
         health_check="off",
         workers=1,
-        engine=engine,
+        fast_path=fast_path,
         through=FEW_PORTS,
     ) as balancer:
         sock = trio.socket.from_stdlib_socket(listen_beside(balancer.child.pid))

@@ -125,6 +125,15 @@ async def test_a_wrong_profile_is_2_and_a_place(tmp_path: Path) -> None:
     assert re.search(r'x\.yaml:2:1: algoritm: .*"algorithm"', child.output)
 
 
+async def test_an_old_key_is_told_once(tmp_path: Path) -> None:
+    server = http_url("127.0.0.1", free_port())
+    async with start(tmp_path, server, engine="h11", workers=2, health_check="off") as (child, _):
+        child.signal(signal.SIGTERM)
+        assert await child.wait() == 0
+        advice = "engine: is called fast_path now: write fast_path: off"
+        assert child.output.count(advice) == 1
+
+
 async def test_with_all_dead_it_starts_and_answers_503(tmp_path: Path) -> None:
     async with start(tmp_path, http_url("127.0.0.1", free_port())) as (child, url):
         assert "0 alive" in child.lines[-1]

@@ -34,16 +34,17 @@ async def serving(way: str, script: Script, **settings: Any) -> AsyncIterator[An
         async with open_rig(script, **settings) as rig, rig.client() as client:
             yield client, lambda: rig.failed[0]
         return
-    engine = {"engine": "h11"} if way == "general" else {}
     async with (
         open_backend(script) as server,
-        open_balancer(server.url, health_check="off", **engine, **settings) as balancer,
+        open_balancer(
+            server.url, health_check="off", fast_path=way == "fast", **settings
+        ) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         yield client, lambda: balancer.statistics().servers[0].failed
 
 
-ways = pytest.mark.parametrize("way", ["memory", "general", "plain"])
+ways = pytest.mark.parametrize("way", ["memory", "slow", "fast"])
 
 
 async def repeated(times: int, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
@@ -254,7 +255,7 @@ async def test_an_upload_that_its_server_takes_slowly_from_our_system(
         assert rig.failed[0] == 0
 
 
-@pytest.mark.parametrize("way", ["general", "plain"])
+@pytest.mark.parametrize("way", ["slow", "fast"])
 async def test_what_waits_for_a_server_is_looked_at_on_both_paths(
     way: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

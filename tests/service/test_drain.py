@@ -14,6 +14,7 @@ from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, profile_of
 from tests.support.client import End, Response, open_client, request
 from tests.support.leaks import nothing_left
+from tests.support.paths import both_paths
 from trio_lb.net.listen import open_listeners
 from trio_lb.pool import ServerPool
 from trio_lb.runtime.service import open_service
@@ -222,10 +223,10 @@ def ends_with_trailers(body: bytes) -> bytes:
     return scripts.chunk(body) + scripts.last_chunk([("X-Sum", "1")])
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("ends", [ends_plainly, ends_with_trailers, bytes])
 async def test_who_was_not_told_that_an_answer_is_the_last_one_may_ask_again(
-    engine: str, ends: Callable[[bytes], bytes], autojump_clock: MockClock
+    fast_path: bool, ends: Callable[[bytes], bytes], autojump_clock: MockClock
 ) -> None:
     """The drain begins behind the head of an answer: the request after it is the last one."""
 
@@ -239,7 +240,7 @@ async def test_who_was_not_told_that_an_answer_is_the_last_one_may_ask_again(
 
     async with (
         open_backend(besides_checks(slow)) as backend,
-        open_balancer(backend.url, engine=engine) as balancer,
+        open_balancer(backend.url, fast_path=fast_path) as balancer,
         trio.open_nursery() as nursery,
         open_client(balancer.addresses[0]) as client,
     ):

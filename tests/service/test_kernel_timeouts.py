@@ -14,6 +14,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import open_client
+from tests.support.paths import both_paths
 from tests.support.rig import get
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ def options(port: int) -> Iterator[tuple[bool, int, int, int]]:
                 yield sock.getsockname()[1] == port, idle, between, unsent
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
+@both_paths
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_they_follow_the_profile(engine: str, host: str) -> None:
+async def test_they_follow_the_profile(fast_path: bool, host: str) -> None:
     async with (
         open_backend(scripts.answer()) as backend,
         open_balancer(
             f"http://{host}:{backend.port}",
-            engine=engine,
+            fast_path=fast_path,
             timeouts={"body": "120s"},
             health_check="off",
         ) as balancer,

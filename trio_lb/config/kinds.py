@@ -101,13 +101,17 @@ def _kind_of(annotation: Any) -> Kind:
 
 def _plain_leaf(base: Any, metas: list[Meta]) -> Leaf:
     if typing.get_origin(base) is Literal:
-        choices = typing.get_args(base)
-        return Leaf(partial(_choose, choices), str, {"enum": list(choices)})
+        return choices_leaf(typing.get_args(base))
     if base is int:
         bounds = Meta(ge=metas[0].ge, le=metas[0].le)
         annotated = Annotated[int, bounds]
         return Leaf(partial(_whole_number, annotated, bounds), int, msgspec.json.schema(annotated))
     raise TypeError(f"the model has a type that nobody can read: {base}")
+
+
+def choices_leaf(choices: tuple[str, ...]) -> Leaf:
+    """The leaf of a value that is one of these words, in upper or lower case."""
+    return Leaf(partial(_choose, choices), str, {"enum": list(choices)})
 
 
 def _choose(choices: tuple[str, ...], text: str) -> str:

@@ -325,13 +325,13 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     health_check: Annotated[HealthCheck, Meta(description="How servers are checked, or off.")] = (
         HealthCheck()
     )
-    engine: Annotated[
-        Literal["plain", "h11"],
+    fast_path: Annotated[
+        Switch,
         Meta(
-            description="plain: compiled code serves what is plain, and h11 the rest; "
-            "h11: that serves everything."
+            description="Whether compiled code serves ordinary requests (on), or Python and h11 "
+            "every request (off)."
         ),
-    ] = "plain"
+    ] = True
     readiness: Annotated[
         Literal["auto", "trio"],
         Meta(

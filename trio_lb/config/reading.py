@@ -15,6 +15,7 @@ from trio_lb.config.address import Address, leads_back
 from trio_lb.config.kinds import Kind, keys_of
 from trio_lb.config.loading import VARIABLE, Mapping, Node, Scalar, Sequence
 from trio_lb.config.model import SHORT_FORMS, HealthCheck, Listen, Profile, Server
+from trio_lb.config.old_keys import OLD_KEYS
 from trio_lb.config.problems import Position, Problem, ProfileError, joined
 from trio_lb.config.spaces import missing_space
 from trio_lb.config.units import Leaf, is_off
@@ -23,6 +24,7 @@ from trio_lb.config.values import MAX_NAME, NAME
 if TYPE_CHECKING:
     import collections.abc
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from msgspec import Struct
 
@@ -70,6 +72,8 @@ def read_profile(
         raise ProfileError(reader.problems)
     assert isinstance(profile, Profile)
     if warn is not None:
+        for problem in reader.old_keys:
+            warn(problem)
         for path, message in doubts(profile):
             warn(reader.problem(path, message))
     return profile
@@ -131,6 +135,7 @@ def doubts(profile: Profile) -> Iterator[tuple[str, str]]:
 class _Reader:
     def __init__(self, source: str, environ: collections.abc.Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.old_keys: list[Problem] = []  # with what to write instead
         self._noted: set[tuple[Position | str, str]] = set()
         self._source = source
         self._environ = environ
@@ -155,7 +160,11 @@ class _Reader:
             shown = ", ".join(list(keys)[:4]) + (", ..." if len(keys) > 4 else "")
             return self._wrong(node, path, f"expected {what} with keys such as {shown}")
         values: dict[str, Any] = {}
-        for name, value in self._entries(node, path):
+        entries = list(self._entries(node, path))
+        for name, value in entries:
+            if struct is Profile and name.text in OLD_KEYS:
+                self._old_key(name, value, {key.text for key, _ in entries}, values)
+                continue
             if name.text not in keys:
                 self._unknown(name, path, list(keys))
                 continue
@@ -220,6 +229,25 @@ class _Reader:
         near = difflib.get_close_matches(key.text.lower().replace("-", "_"), known, 1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
         self._note(key.position, joined(path, key.text), f"unknown key: {hint}")
+
+    def _old_key(
+        self, name: Scalar, node: Node, written: AbstractSet[str], values: dict[str, Any]
+    ) -> None:
+        """Read a key of the profile by the name that it had."""
+        old = OLD_KEYS[name.text]
+        if old.now in written:
+            message = f"is called {old.now} now, which is there as well: leave {name.text} out"
+            self._note(name.position, name.text, message)
+            return
+        key = keys_of(Profile)[old.now]
+        value = self._leaf(Kind(leaf=old.leaf), node, name.text)
+        self._from_environment.pop(name.text, None)
+        if value is _WRONG:
+            values[key.field] = _WRONG
+            return
+        assert key.kind.leaf is not None
+        values[key.field] = key.kind.leaf.parse(old.values[value])
+        self.old_keys.append(Problem(self._source, name.position, name.text, old.advice(value)))
 
     def _value(self, kind: Kind, node: Node, path: str) -> Any:
         self._places[path] = node.position

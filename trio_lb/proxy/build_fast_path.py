@@ -43,12 +43,12 @@ def build_fast_path(
     """Make the fast path; None where it is not wanted, or not made for what servers want.
 
     Args:
-        profile: limits, timeouts, and whether it is wanted (`engine`), and how it waits
+        profile: limits, timeouts, and whether it is wanted (`fast_path`), and how it waits
             (`readiness`).
         servers: the pool.
         deadlines: of the slow path's waits on connections made here.
     """
-    if profile.engine == "h11":
+    if not profile.fast_path:
         return None
     if any(server.send_proxy for server in profile.servers):
         return None  # connections that are for one client each

@@ -167,7 +167,7 @@ def _profiles(draw: st.DrawFn) -> Profile:
         user=draw(st.sampled_from([None, "www-data", "nobody:adm", "3", "1:2"])),
         unavailable_status=draw(st.integers(400, 599)),
         access_log=draw(st.sampled_from([None, "-", "off.log", "/var/log/${x} $y: #z", "3"])),
-        engine=draw(st.sampled_from(["plain", "h11"])),
+        fast_path=draw(st.booleans()),
         readiness=draw(st.sampled_from(["auto", "trio"])),
         access_log_format=draw(st.sampled_from(["combined", "json"])),
         report_interval=draw(_DURATIONS),

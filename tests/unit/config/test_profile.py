@@ -73,7 +73,7 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         forwarded=ForwardedField.OFF,
         unavailable_status=503,
         access_log=None,
-        engine="plain",
+        fast_path=True,
         readiness="auto",
         access_log_format="combined",
         report_interval=10,
@@ -124,7 +124,7 @@ pid_file: /run/trio-lb/pid
 user: www-data:adm
 unavailable_status: 500
 access_log: "-"
-engine: h11
+fast_path: off
 readiness: trio
 access_log_format: json
 report_interval: 1
@@ -182,7 +182,7 @@ log_level: DEBUG
         user="www-data:adm",
         unavailable_status=500,
         access_log="-",
-        engine="h11",
+        fast_path=False,
         readiness="trio",
         access_log_format="json",
         report_interval=1,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 import trio
 
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer, profile_of
 from tests.support.client import open_client
+from tests.support.paths import both_paths
 from tests.support.rig import get
 from tests.unit.health.test_checker import checking
 from trio_lb.errors import ConnectFailed
@@ -18,6 +18,7 @@ from trio_lb.health import HealthChecker
 from trio_lb.pool import ServerPool, State
 
 if TYPE_CHECKING:
+    import pytest
     from trio.testing import MockClock
 
     from trio_lb.config import Address, Profile
@@ -96,11 +97,11 @@ async def test_counts_go_on_over_a_reload(autojump_clock: MockClock) -> None:
     assert (await times_of_checks(9, one, two))[:4] == [0, 3, 8, 8.2]
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
-async def test_a_restart_within_a_second_costs_the_only_server_no_request(engine: str) -> None:
+@both_paths
+async def test_a_restart_within_a_second_costs_the_only_server_no_request(fast_path: bool) -> None:
     async with (
         open_backend(scripts.answer(b"hello")) as backend,
-        open_balancer(backend.url, engine=engine) as balancer,
+        open_balancer(backend.url, fast_path=fast_path) as balancer,
     ):
         await backend.kill()
         async with trio.open_nursery() as nursery:
@@ -116,11 +117,13 @@ async def test_a_restart_within_a_second_costs_the_only_server_no_request(engine
                     assert (await client.read_response()).status == 200
 
 
-@pytest.mark.parametrize("engine", ["plain", "h11"])
-async def test_who_is_out_and_why_is_told(engine: str, caplog: pytest.LogCaptureFixture) -> None:
+@both_paths
+async def test_who_is_out_and_why_is_told(
+    fast_path: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async with (
         open_backend(scripts.answer(b"", 503)) as backend,
-        open_balancer(backend.url, engine=engine, timeouts={"connect": "300ms"}) as balancer,
+        open_balancer(backend.url, fast_path=fast_path, timeouts={"connect": "300ms"}) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         await client.send(get("/", "X-Request-ID: abc"))
