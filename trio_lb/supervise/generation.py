@@ -9,8 +9,8 @@ import trio
 
 from trio_lb.config import dump_profile
 
+from .messages import InheritedSocket, Start
 from .monitor import WorkerMonitor, WorkersKeepDying
-from .orders import ListenOrder, Orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Generation:
                 number,
                 table,
                 sockets,
-                self._orders_of(number),
+                self._start_of(number),
                 profile.timeouts.drain,
                 reaper,
                 self._share,
@@ -115,31 +115,31 @@ class Generation:
         for place, monitor in enumerate(serving):
             monitor.cover_for(absent[place :: len(serving)])
 
-    def _orders_of(self, number: int) -> Callable[[int], tuple[Orders, list[int]]]:
-        def orders(row: int) -> tuple[Orders, list[int]]:
-            listen = [self._listen_orders(worker) for worker in range(self._workers)]
+    def _start_of(self, number: int) -> Callable[[int], tuple[Start, list[int]]]:
+        def start(row: int) -> tuple[Start, list[int]]:
+            listen = [self._inherited(worker) for worker in range(self._workers)]
             table = self._table.fd
-            told = Orders(
+            message = Start(
                 profile=self._dump,
                 from_environment=self.profile.from_environment,
                 pages=self._pages,
                 table=table,
                 row=row,
-                slots=list(self.slots),
+                slots=self.slots,
                 number=number,
                 listen=listen,
                 log_level=self.profile.log_level,
                 log_levels=self._log_levels,
             )
-            return told, [table, *{order.fd for each in listen for order in each}]
+            return message, [table, *{sock.fd for each in listen for sock in each}]
 
-        return orders
+        return start
 
-    def _listen_orders(self, worker: int) -> list[ListenOrder]:
+    def _inherited(self, worker: int) -> list[InheritedSocket]:
         addresses = tuple(each.address for each in self.profile.listen)
         begin_with_header = self._sockets.with_proxy_header(self.profile.listen)
         return [
-            ListenOrder(each.fileno(), each.address.url, each in begin_with_header)
+            InheritedSocket(each.fileno(), each.address.url, each in begin_with_header)
             for each in self._sockets.of_worker(addresses, worker, self._workers)
         ]
 

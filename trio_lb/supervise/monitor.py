@@ -23,7 +23,7 @@ from trio_lb.observe.statistics import WorkerStatistics
 from trio_lb.pool import Counters, NoRoom
 
 from . import interpreter
-from .orders import ACCEPT, DRAIN, READY, Lines, cover_for
+from .messages import Accept, BadMessage, CoverFor, Drain, Ready, control_of_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trio_lb.observe.statistics import WorkerState
     from trio_lb.pool import SharedTable
 
-    from .orders import Orders
+    from .messages import Control, Start, ToSupervisor, ToWorker
     from .orphans import OrphanReaper
     from .sockets import ListeningSockets
 
@@ -69,7 +69,7 @@ class WorkerMonitor:
         number: of the worker, from 0.
         table: whose rows the processes get.
         sockets: some of which they inherit.
-        orders: makes a process's orders from its row.
+        start: makes a process's first message from its row, and says what it inherits.
         drain: seconds that a drain may take.
         reaper: must know which processes are not its business.
         share: called when `serving` changes.
@@ -86,7 +86,7 @@ class WorkerMonitor:
         number: int,
         table: SharedTable,
         sockets: ListeningSockets,
-        orders: Callable[[int], tuple[Orders, list[int]]],
+        start: Callable[[int], tuple[Start, list[int]]],
         drain: float,
         reaper: OrphanReaper,
         share: Callable[[], None],
@@ -98,16 +98,17 @@ class WorkerMonitor:
         self.starts = 0
         self._table = table
         self._sockets = sockets
-        self._orders = orders
+        self._start_of = start
         self._drain = drain
         self._reaper = reaper
         self._share = share
         self._accepting = False
         self._draining = trio.Event()
         #: Of the present process, or the last one: whether it could accept clients, whether it was
-        #: sent to, and why it was killed.
+        #: told to, for whom else it does, and why it was killed.
         self._was_ready = False
         self._was_let_in = False
+        self._sent: list[int] = []
         self._killed_for: str | None = None
         self._row: int | None = None
         self._absent: list[int] = []
@@ -219,11 +220,12 @@ class WorkerMonitor:
         """
         self._row = row = self._table.lease()
         try:
-            process, control, orders = await self._start(row)
+            process, stream, start = await self._start(row)
             try:
-                async with control, trio.open_nursery() as nursery:
-                    nursery.start_soon(self._hear, control)
-                    nursery.start_soon(self._tell, control, orders)
+                async with stream, trio.open_nursery() as nursery:
+                    control = control_of_worker(stream)
+                    nursery.start_soon(self._hear, control, process)
+                    nursery.start_soon(self._tell, control, start)
                     nursery.start_soon(self._watch, process, row)
                     nursery.start_soon(self._end_in_time, process)
                     try:
@@ -243,12 +245,12 @@ class WorkerMonitor:
             self._row = None
             self._table.retire(row)
 
-    async def _start(self, row: int) -> tuple[trio.Process, trio.SocketStream, Orders]:
+    async def _start(self, row: int) -> tuple[trio.Process, trio.SocketStream, Start]:
         """Start a process; where it counts and what it has to be sent depends on its row."""
         with ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair())
             with self._reaper.starting(), self._sockets.being_inherited():
-                orders, descriptors = self._orders(row)
+                start, descriptors = self._start_of(row)
                 process = await trio.lowlevel.open_process(
                     interpreter.command("trio_lb.supervise.worker", str(theirs.fileno())),
                     env=interpreter.environment(),
@@ -262,31 +264,45 @@ class WorkerMonitor:
             theirs.close()
             stack.pop_all()
         ours.setblocking(False)
-        return process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), orders
+        return process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), start
 
-    async def _tell(self, control: trio.SocketStream, orders: Orders) -> None:
-        """Tell it what to do, when to accept, for whom, and when to drain."""
+    async def _tell(self, control: Control[ToWorker, ToSupervisor], start: Start) -> None:
+        """Send it what there is to say, until the drain."""
         with suppress(trio.BrokenResourceError):  # it has died, which is noticed otherwise
-            await control.send_all(orders.line())
-            sent: list[int] = []
+            await control.send(start)
+            self._sent = []
             while not self._draining.is_set():
                 changed = self._changed = trio.Event()
-                if self._was_ready and self._accepting and not self._was_let_in:
-                    self._was_let_in = True
-                    await control.send_all(ACCEPT)
-                    self._serves(True)
-                elif self.serving and sent != self._absent:
-                    sent = self._absent
-                    await control.send_all(cover_for(sent))
-                else:
+                message = self._next_message()
+                if message is None:
                     await changed.wait()
-            await control.send_all(DRAIN)
+                    continue
+                await control.send(message)
+                if self._was_let_in and not self.serving:
+                    self._serves(True)
+            await control.send(Drain())
 
-    async def _hear(self, control: trio.SocketStream) -> None:
-        if await Lines(control).next() == READY:
-            self._was_ready = True
-            self.ready.set()
-            self._changed.set()
+    def _next_message(self) -> ToWorker | None:
+        """What it has to be sent next, if anything; counts as sent."""
+        if self._was_ready and self._accepting and not self._was_let_in:
+            self._was_let_in = True
+            return Accept()
+        if self.serving and self._sent != self._absent:
+            self._sent = self._absent
+            return CoverFor(tuple(self._sent))
+        return None
+
+    async def _hear(self, control: Control[ToWorker, ToSupervisor], process: trio.Process) -> None:
+        """Take in what it says; one that can't be understood is killed."""
+        try:
+            while (message := await control.receive()) is not None:
+                match message:
+                    case Ready():
+                        self._was_ready = True
+                        self.ready.set()
+                        self._changed.set()
+        except BadMessage as exc:
+            self._kill(process, f"sent what is no message ({exc})")
 
     async def _end_in_time(self, process: trio.Process) -> None:
         """Kill it if it drains for too long, or at once if nobody can be in its hands."""
@@ -313,12 +329,14 @@ class WorkerMonitor:
             if age is not None:
                 heard = max(heard, now - age)
             if age is not None and now - heard > SILENCE:
-                self._killed_for = f"gave no sign of life for {now - heard:.1f} s"
+                self._kill(process, f"gave no sign of life for {now - heard:.1f} s")
             elif not self._was_ready and now - started > START:
-                self._killed_for = f"was not ready after {now - started:.1f} s"
+                self._kill(process, f"was not ready after {now - started:.1f} s")
             else:
                 continue
-            how = self._killed_for
-            log.error("worker %d (pid %d) %s: killing it", self.number, process.pid, how)
-            process.kill()
             return
+
+    def _kill(self, process: trio.Process, why: str) -> None:
+        self._killed_for = why
+        log.error("worker %d (pid %d) %s: killing it", self.number, process.pid, why)
+        process.kill()

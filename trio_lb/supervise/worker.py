@@ -25,13 +25,13 @@ from trio_lb.pool import ServerPool, attach
 from trio_lb.runtime.garbage import freeze_gc
 from trio_lb.runtime.service import open_service
 
-from .orders import ACCEPT, DRAIN, READY, STAND_IN, Lines, Orders, absent_of
+from .messages import Accept, BadMessage, CoverFor, Drain, Ready, Start, control_of_supervisor
 
 if TYPE_CHECKING:
     from trio_lb.fast.table.table import Table
     from trio_lb.runtime.service import Service
 
-    from .orders import ListenOrder
+    from .messages import Control, InheritedSocket, ToSupervisor, ToWorker
 
 log = logging.getLogger("trio_lb.worker")
 
@@ -40,6 +40,8 @@ BEAT = 0.5
 
 #: Seconds that requests have to finish when the supervisor has died.
 _ORPHANED = 3.0
+
+_BAD = "the supervisor sent what can't be understood"
 
 
 def main() -> int:
@@ -52,57 +54,65 @@ def main() -> int:
     # us drain, or gets others in our place.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.setblocking(False)
-    return trio.run(_obey, control)
+    logs.configure("info")  # until the supervisor says more
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.setblocking(False)
+    return trio.run(_obey, sock)
 
 
-async def _obey(control: socket.socket) -> int:
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(control)) as stream:
-        return await _work(stream)
+async def _obey(sock: socket.socket) -> int:
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
+        control = control_of_supervisor(stream)
+        try:
+            return await _work(control)
+        except BadMessage as exc:
+            log.error("%s: %s", _BAD, exc)
+            return 1
 
 
-async def _work(stream: trio.SocketStream) -> int:
-    lines = Lines(stream)
-    line = await lines.next()
-    if not line:  # the supervisor has ended meanwhile
+async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
+    start = await control.receive()
+    if start is None:  # the supervisor has ended meanwhile
         return 1
-    orders = msgspec.json.decode(line, type=Orders)
-    logs.configure(orders.log_level, orders.log_levels)
+    if not isinstance(start, Start):
+        raise BadMessage(f"expected Start, got {type(start).__name__}")
+    logs.configure(start.log_level, start.log_levels)
     profile = msgspec.structs.replace(
-        parse_profile(orders.profile, "<orders>", {}), from_environment=orders.from_environment
+        parse_profile(start.profile, "<start>", {}), from_environment=start.from_environment
     )
-    by_fd = {order.fd: order for each in orders.listen for order in each}
-    listener = {fd: _listener(order) for fd, order in by_fd.items()}
-    listeners = [[listener[order.fd] for order in each] for each in orders.listen]
-    own = listeners[orders.number]
+    by_fd = {sock.fd: sock for each in start.listen for sock in each}
+    listener = {fd: _listener(sock) for fd, sock in by_fd.items()}
+    listeners = [[listener[sock.fd] for sock in each] for each in start.listen]
+    own = listeners[start.number]
     others = [each for each in listener.values() if each not in own]
-    table = attach(orders.table, orders.row, epoch=trio.current_time() - time.monotonic())
-    os.close(orders.table)
+    table = attach(start.table, start.row, epoch=trio.current_time() - time.monotonic())
+    os.close(start.table)
     table.enter(os.getpid(), trio.current_time())
-    servers = ServerPool(profile.servers, profile.algorithm, table=table, slots=orders.slots)
+    servers = ServerPool(profile.servers, profile.algorithm, table=table, slots=start.slots)
     async with (
-        open_service(profile, own, servers, orders.pages, others) as service,
+        open_service(profile, own, servers, start.pages, others) as service,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_beat, table)
         freeze_gc()
-        with suppress(trio.BrokenResourceError):  # it has ended, as the next line will show
-            await stream.send_all(READY)
+        with suppress(trio.BrokenResourceError):  # it has ended, as the next message will show
+            await control.send(Ready())
         drained = True
-        if await lines.next() == ACCEPT:
+        if isinstance(message := await control.receive(), Accept):
             await nursery.start(service.accept)
-            drained = await _serve_as_told(lines, service, listeners)
+            drained = await _serve_as_told(control, service, listeners)
+        elif message is not None and not isinstance(message, Drain):
+            raise BadMessage(f"expected Accept, got {type(message).__name__}")
         nursery.cancel_scope.cancel()
     return 0 if drained else 1
 
 
-def _listener(order: ListenOrder) -> Listener:
+def _listener(sock: InheritedSocket) -> Listener:
     return Listener(
-        socket.socket(fileno=order.fd),
-        parse_listen_address(order.address),
+        socket.socket(fileno=sock.fd),
+        parse_listen_address(sock.address),
         owned=False,
-        proxy_protocol=order.proxy_protocol,
+        proxy_protocol=sock.proxy_protocol,
     )
 
 
@@ -113,14 +123,14 @@ async def _beat(table: Table) -> None:
         await trio.sleep(BEAT)
 
 
-async def _serve_as_told(lines: Lines, service: Service, listeners: list[list[Listener]]) -> bool:
-    """Stand in for others as told; then drain, in a hurry once the supervisor is gone.
+async def _serve_as_told(
+    control: Control[ToSupervisor, ToWorker], service: Service, listeners: list[list[Listener]]
+) -> bool:
+    """Do what the supervisor says, to the end; in a hurry once it is gone, or not understood.
 
     Returns:
         True if everything in flight was finished.
     """
-    while (line := await lines.next()).startswith(STAND_IN):
-        service.accept_also({each for absent in absent_of(line) for each in listeners[absent]})
     drained = True
 
     async def drain(seconds: float | None) -> None:
@@ -129,10 +139,20 @@ async def _serve_as_told(lines: Lines, service: Service, listeners: list[list[Li
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        if line == DRAIN:
-            nursery.start_soon(drain, None)
-            await lines.next()
-        log.warning("the supervisor is gone: draining, for up to %g s", _ORPHANED)
+        try:
+            while (message := await control.receive()) is not None:
+                match message:
+                    case CoverFor(absent):
+                        others = {each for number in absent for each in listeners[number]}
+                        service.accept_also(others)
+                    case Drain():
+                        nursery.start_soon(drain, None)
+                    case _:
+                        raise BadMessage(f"{type(message).__name__} is for another time")
+            log.warning("the supervisor is gone: draining, for up to %g s", _ORPHANED)
+        except BadMessage as exc:
+            log.error("%s: %s: draining, for up to %g s", _BAD, exc, _ORPHANED)
+            drained = False
         nursery.start_soon(drain, _ORPHANED)
     return drained
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from trio_lb.supervise.orders import Orders
+    from trio_lb.supervise.messages import Start
 
 
 class Scripted(WorkerMonitor):
@@ -29,12 +29,12 @@ class Scripted(WorkerMonitor):
 
     def __init__(self, table: SharedTable, *lives: float | Exception) -> None:
         sockets = ListeningSockets()
-        super().__init__(0, table, sockets, self._no_orders, 1.0, OrphanReaper(), lambda: None)
+        super().__init__(0, table, sockets, self._no_start, 1.0, OrphanReaper(), lambda: None)
         self.lives = list(lives)
         self.began: list[float] = []
 
     @staticmethod
-    def _no_orders(row: int) -> tuple[Orders, list[int]]:
+    def _no_start(row: int) -> tuple[Start, list[int]]:
         raise AssertionError(row)
 
     async def _run(self) -> int:
