@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from trio_lb.errors import AnsweredHere, ClientError, LoopDetected
 
 from .climbing import climbs
-from .framing import FRAMING, request_framing
+from .framing import FRAMING
 from .host import origin_form
 from .upgrade import offered
 from .via import MOST_PASSES, goes_round
 
 if TYPE_CHECKING:
+    from .framing import Framing
     from .heads import Field, FieldLine, RequestHead
 
 #: Fields that speak about one connection only.
@@ -99,8 +100,7 @@ class AdmittedRequest(NamedTuple):
         host: value of the Host field (the authority of an absolute-form target wins), or None.
         lines: end-to-end field lines in their order, in the client's case, without Host and Via.
         via: what earlier proxies said in Via, or None.
-        content_length: of the body in bytes, or None when it has none or is chunked.
-        chunked: the body is chunked.
+        framing: of its body.
         expects_continue: the client waits for 100 (Continue) before it sends the body.
         wants_trailers: the client reads trailers (`TE: trailers`).
         request_id: a well-formed X-Request-ID of the client, or None.
@@ -114,17 +114,12 @@ class AdmittedRequest(NamedTuple):
     host: bytes | None
     lines: list[FieldLine]
     via: bytes | None
-    content_length: int | None
-    chunked: bool
+    framing: Framing
     expects_continue: bool
     wants_trailers: bool
     request_id: bytes | None
     accept: bytes | None
     upgrade: tuple[bytes, ...] = ()
-
-    @property
-    def has_body(self) -> bool:
-        return self.chunked or bool(self.content_length)
 
     @property
     def idempotent(self) -> bool:
@@ -138,8 +133,6 @@ class _Said:
 
     Attributes:
         options: of Connection, in lower case, as are `te` and `expectations`.
-        lengths: of Content-Length.
-        codings: of Transfer-Encoding.
         request_id: the first one that is well-formed.
     """
 
@@ -147,8 +140,6 @@ class _Said:
     options: list[bytes] = field(default_factory=list)
     te: list[bytes] = field(default_factory=list)
     upgrade: list[bytes] = field(default_factory=list)
-    lengths: list[bytes] = field(default_factory=list)
-    codings: list[bytes] = field(default_factory=list)
     via: list[bytes] = field(default_factory=list)
     expectations: list[bytes] = field(default_factory=list)
     request_id: bytes | None = None
@@ -172,10 +163,9 @@ def admit(
         AnsweredHere: Max-Forwards lets it go no further.
         LoopDetected: it has come through here too often (508).
     """
-    method, target, version, fields = head
+    method, target, version, fields, framing = head
     said, lines = _sort_out(fields)
-    content_length, chunked = request_framing(version, said.lengths, said.codings)
-    if max_body is not None and content_length is not None and content_length > max_body:
+    if max_body is not None and framing.length is not None and framing.length > max_body:
         raise ClientError("the request body is too large", 413)
     if not said.hosts and version == b"1.1":
         raise ClientError("the Host field is missing")
@@ -187,7 +177,7 @@ def admit(
         named = set(said.options) - END_TO_END
         lines = [line for line in lines if line[0].lower() not in named]
     if method in (b"OPTIONS", b"TRACE"):
-        if method == b"TRACE" and (chunked or content_length):
+        if method == b"TRACE" and framing.length != 0:
             raise ClientError("a TRACE request has no body")
         lines = _count_down(method, lines)
     if said.via and goes_round(said.via):
@@ -204,8 +194,7 @@ def admit(
         host=host,
         lines=lines,
         via=b", ".join(said.via) if said.via else None,
-        content_length=content_length,
-        chunked=chunked,
+        framing=framing,
         # An HTTP/1.0 client can't be waiting (RFC 9110 section 10.1.1).
         expects_continue=bool(said.expectations) and version == b"1.1",
         wants_trailers=b"trailers" in said.te and version == b"1.1",
@@ -234,12 +223,12 @@ def _sort_out(fields: list[Field]) -> tuple[_Said, list[FieldLine]]:
                 said.options += _comma_list(value)
             elif lower == b"te":
                 said.te += _comma_list(value)
-            elif lower == b"transfer-encoding":
-                said.codings.append(value)
             elif lower == b"upgrade":
                 said.upgrade.append(value)
         elif lower in IDENTITY or lower == b"proxy":
             pass  # CGI would make HTTP_PROXY of `Proxy`, and the server's own requests obey that
+        elif lower == b"content-length":
+            pass  # what it says is in the head's framing
         elif lower == b"via":
             said.via.append(value)
         elif lower == b"x-request-id":
@@ -247,8 +236,6 @@ def _sort_out(fields: list[Field]) -> tuple[_Said, list[FieldLine]]:
                 said.request_id = value
         elif lower == b"expect":
             said.expectations += _comma_list(value)
-        elif lower == b"content-length":
-            said.lengths.append(value)
         elif b"_" in lower and _is_twin(lower):
             pass
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .admission import END_TO_END, HOP_BY_HOP, IDENTITY, AdmittedRequest
+from .framing import Delimiter
 from .via import with_ours
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def request_lines(
     """
     lines = [(b"Host", authority if request.host is None else request.host)]
     lines += request.lines
-    if request.content_length is not None:
-        lines.append((b"Content-Length", b"%d" % request.content_length))
-    elif request.chunked:
+    delimiter, length = request.framing
+    if delimiter is Delimiter.CHUNKED:
         lines.append((b"Transfer-Encoding", b"chunked"))
+    elif delimiter is Delimiter.LENGTH and length is not None:
+        lines.append((b"Content-Length", b"%d" % length))
     if request.expects_continue:
         lines.append((b"Expect", b"100-continue"))
     options = []

@@ -3,12 +3,16 @@
 A message whose end two parsers could see in different places is the root of request smuggling. So
 a length is digits and nothing else, and said once; the only transfer coding is chunked, once and
 last; and the two never come together.
+
+It is decided once, when a head is read, and travels with it: whoever has to do with the body looks
+at the head's `framing`, and at no field.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple
 
 from trio_lb.errors import ClientError, ResponseBroken
 
@@ -20,24 +24,39 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 _LARGEST = 2**63 - 1
 
 
+class Delimiter(Enum):
+    """What says where a body ends."""
+
+    NONE = "there is none"
+    LENGTH = "its declared length, which may be 0"
+    CHUNKED = "its last chunk"
+    CLOSE = "the end of the connection"
+
+
 class Framing(NamedTuple):
     """How a body is delimited.
 
     Attributes:
-        length: in bytes, None if none is declared.
-        chunked: by its chunks.
+        delimiter: what says where it ends.
+        length: in bytes, where that is known before the body; else None.
     """
 
-    length: int | None = None
-    chunked: bool = False
+    delimiter: Delimiter
+    length: int | None
 
 
-#: Nothing is said: a request has no body, that of a response ends with its connection.
-UNSAID = Framing()
+NO_BODY: Final = Framing(Delimiter.NONE, 0)
+CHUNKED: Final = Framing(Delimiter.CHUNKED, None)
+UNTIL_CLOSE: Final = Framing(Delimiter.CLOSE, None)
+
+
+def of_length(length: int) -> Framing:
+    """The framing of a body whose length in bytes is declared."""
+    return Framing(Delimiter.LENGTH, length)
 
 
 def request_framing(version: bytes, lengths: list[bytes], codings: list[bytes]) -> Framing:
-    """How the body of a request is delimited.
+    """How the body of a request is delimited (RFC 9112 section 6.3).
 
     Args:
         version: of the request.
@@ -58,22 +77,28 @@ def request_framing(version: bytes, lengths: list[bytes], codings: list[bytes]) 
             raise ClientError("the last transfer coding, and only that, must be chunked")
         if len(listed) > 1:
             raise ClientError("the only transfer coding known here is chunked", 501)
-        return Framing(chunked=True)
+        return CHUNKED
     if not lengths:
-        return UNSAID
+        return NO_BODY
     if len(lengths) > 1:
         raise ClientError("more than one Content-Length field")
     if not _LENGTH.fullmatch(lengths[0]) or (length := int(lengths[0])) > _LARGEST:
         raise ClientError("the Content-Length is not a length")
-    return Framing(length)
+    return of_length(length)
 
 
-def response_framing(version: bytes, lengths: list[bytes], codings: list[bytes]) -> Framing:
-    """How the body of a response is delimited, if it has one.
+def response_framing(
+    method: bytes, status: int, version: bytes, lengths: list[bytes], codings: list[bytes]
+) -> Framing:
+    """How the body of a response is delimited (RFC 9112 section 6.3).
 
-    Several equal lengths are one (RFC 9110 section 8.6): servers behind servers do that.
+    Where there can't be one, what its fields say is about another response, and must be good
+    nevertheless. Several equal lengths are one (RFC 9110 section 8.6): servers behind servers do
+    that.
 
     Args:
+        method: of the request.
+        status: of the response.
         version: of the response.
         lengths: the values of its Content-Length fields.
         codings: the values of its Transfer-Encoding fields.
@@ -88,9 +113,16 @@ def response_framing(version: bytes, lengths: list[bytes], codings: list[bytes])
             raise ResponseBroken("the server sent Transfer-Encoding in HTTP/1.0")
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise ResponseBroken("the server sent another transfer coding than chunked")
-        return Framing(chunked=True)
-    if not lengths:
-        return UNSAID
+        framing = CHUNKED
+    elif lengths:
+        framing = of_length(_response_length(lengths))
+    else:
+        framing = UNTIL_CLOSE
+    bodiless = method == b"HEAD" or status < 200 or status in (204, 304)
+    return NO_BODY if bodiless else framing
+
+
+def _response_length(lengths: list[bytes]) -> int:
     if len(lengths) > 1 or b"," in lengths[0]:
         distinct = {length.strip(b" \t") for length in b",".join(lengths).split(b",")}
         if len(distinct) > 1:
@@ -98,4 +130,4 @@ def response_framing(version: bytes, lengths: list[bytes], codings: list[bytes])
         lengths = [*distinct]
     if not _LENGTH.fullmatch(lengths[0]) or (length := int(lengths[0])) > _LARGEST:
         raise ResponseBroken("the server sent a Content-Length that is no length")
-    return Framing(length)
+    return length

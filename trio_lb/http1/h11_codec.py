@@ -18,6 +18,7 @@ from typing import Final
 import h11
 
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
+from trio_lb.http.framing import Delimiter, Framing
 from trio_lb.http.heads import Field, FieldLine, RequestHead, ResponseHead
 
 from . import serialise
@@ -186,20 +187,20 @@ class ClientCodec(_Side):
             raise ClientError("the request is malformed", exc.error_status_hint) from exc
         if type(event) is not h11.Request:
             return END  # h11.ConnectionClosed
-        self._body = self._body_gate()
+        framing = self._gate.framing
+        self._body = self._body_gate(framing)
         self.trailers = []
-        return RequestHead(event.method, event.target, event.http_version, _fields(event))
+        return RequestHead(event.method, event.target, event.http_version, _fields(event), framing)
 
-    def _body_gate(self) -> BodyGate:
-        length, chunked = self._gate.framing
-        if chunked:
+    def _body_gate(self, framing: Framing) -> BodyGate:
+        if framing.delimiter is Delimiter.CHUNKED:
             left, self._chunk_left = self._chunk_left, None
             if left is not None:
                 # h11 has to know of the chunk, so it is shown one with a byte more, and that byte.
                 self._conn.receive_data(b"%x\r\n-" % (left + 1))
                 self._conn.next_event()
             return Chunked(self._head_limit, self._field_limit, left)
-        return Sized(length) if length else _NO_BODY
+        return Sized(framing.length) if framing.length else _NO_BODY
 
     def read_body(self) -> bytes | Signal:
         """The next piece of the request's body; after END, `trailers` are known.
@@ -280,12 +281,11 @@ class ClientCodec(_Side):
 class ServerCodec(_Side):
     """The connection with a server for one request: the request out, the response in."""
 
-    __slots__ = ("_fed", "_gate", "_interim", "_method")
+    __slots__ = ("_fed", "_gate", "_interim")
 
     def __init__(self) -> None:
         super().__init__(h11.Connection(h11.CLIENT))
         self._gate = ResponseGate(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT)
-        self._method = b""
         self._fed = False
         self._interim = 0
 
@@ -296,7 +296,7 @@ class ServerCodec(_Side):
         if skeleton is None:
             skeleton = h11.Request(method=method, target=b"/", headers=[*_ANY_HOST, *shown])
         self._conn.send(skeleton)
-        self._method = method
+        self._gate.method = method
         return serialise.request_head(method, target, lines)
 
     def body(self, data: bytes) -> bytes:
@@ -335,23 +335,16 @@ class ServerCodec(_Side):
         except h11.RemoteProtocolError as exc:
             raise ResponseBroken("the server sent a malformed response") from exc
         assert type(event) is h11.Response or type(event) is h11.InformationalResponse
-        head = ResponseHead(event.status_code, event.reason, event.http_version, _fields(event))
-        if head.status < 200:
+        framing = self._gate.framing
+        status, version = event.status_code, event.http_version
+        head = ResponseHead(status, event.reason, version, _fields(event), framing)
+        if status < 200:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:
                 raise ResponseBroken("the server sent too many interim responses")
         else:
-            self._body = self._body_gate(head.status)
+            self._body = _response_body_gate(framing)
         return head
-
-    def _body_gate(self, status: int) -> BodyGate:
-        """RFC 9112 section 6.3."""
-        if self._method == b"HEAD" or status in (204, 304):
-            return _NO_BODY
-        length, chunked = self._gate.framing
-        if chunked:
-            return Chunked(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT, padded=True)
-        return UntilClose() if length is None else Sized(length)
 
     def read_body(self) -> bytes | Signal:
         """The next piece of the response's body; after END, `trailers` are known.
@@ -379,6 +372,14 @@ class ServerCodec(_Side):
     def switched(self) -> bool:
         """A 101 was read, after the end of a request that offered another protocol."""
         return self._conn.our_state is h11.SWITCHED_PROTOCOL
+
+
+def _response_body_gate(framing: Framing) -> BodyGate:
+    if framing.delimiter is Delimiter.CHUNKED:
+        return Chunked(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT, padded=True)
+    if framing.length is None:
+        return UntilClose()
+    return Sized(framing.length) if framing.length else _NO_BODY
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from trio_lb.errors import ClientError, ResponseBroken
-from trio_lb.http.framing import UNSAID, Framing, request_framing, response_framing
+from trio_lb.http.framing import NO_BODY, Framing, request_framing, response_framing
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _NAME = _TCHAR + rb"++:"
@@ -36,7 +36,7 @@ _FRAMING = re.compile(
 _FORBIDDEN = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _RESPONSE = re.compile(
-    rb"HTTP/(1\.[01]) [1-5][0-9]{2}(?: " + _TEXT + rb")?+\r?+\n"
+    rb"HTTP/(1\.[01]) ([1-5][0-9]{2})(?: " + _TEXT + rb")?+\r?+\n"
     rb"(?:" + _NAME + _TEXT + rb"\r?+\n(?:[ \t]" + _TEXT + rb"\r?+\n)*+)*+"
     rb"\r?+\n"
 )  # fmt: skip
@@ -120,7 +120,7 @@ class RequestGate:
         self._target_limit = target_limit
         self._field_limit = field_limit
         self._section = Section(head_limit)
-        self.framing: Framing = UNSAID
+        self.framing: Framing = NO_BODY
         self.reset()
 
     def reset(self) -> None:
@@ -162,7 +162,7 @@ class RequestGate:
             raise ClientError("the request target is too long", 414)
         if data.count(b"\n", 0, end) - 2 > self._field_limit:
             raise ClientError("the request has too many fields", 431)
-        self.framing = UNSAID
+        self.framing = NO_BODY
         if framing := _FRAMING.findall(data, 0, end):
             self.framing = request_framing(self.version, *_sorted(framing))
         return end
@@ -189,16 +189,18 @@ class ResponseGate:
         field_limit: number of field lines.
 
     Attributes:
-        framing: of the latest head.
+        method: of the request; to be set before the head comes.
+        framing: of the body behind the latest head.
     """
 
-    __slots__ = ("_field_limit", "_head_limit", "_seen", "framing")
+    __slots__ = ("_field_limit", "_head_limit", "_seen", "framing", "method")
 
     def __init__(self, head_limit: int, field_limit: int) -> None:
         self._head_limit = head_limit
         self._field_limit = field_limit
         self._seen = 0
-        self.framing = UNSAID
+        self.method = b""
+        self.framing: Framing = NO_BODY
 
     def end(self, data: bytes) -> int:
         """The length of the head that `data` begins with; 0 while it is not complete.
@@ -221,9 +223,9 @@ class ResponseGate:
             raise ResponseBroken("the server sent a malformed response")
         if data.count(b"\n", 0, end) - 2 > self._field_limit:
             raise ResponseBroken("the server's response has too many fields")
-        self.framing = UNSAID
-        if framing := _FRAMING.findall(data, 0, end):
-            self.framing = response_framing(head[1], *_sorted(framing))
+        lengths, codings = _sorted(_FRAMING.findall(data, 0, end))
+        version, status = head.groups()
+        self.framing = response_framing(self.method, int(status), version, lengths, codings)
         return end
 
 

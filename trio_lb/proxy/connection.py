@@ -285,7 +285,7 @@ class Proxy:
         A slow sender then occupies no server, and the request can be tried again. A body that may
         be large, or whose sender waits for a 100 (Continue), is streamed.
         """
-        body, length = exchange.body, exchange.request.content_length
+        body, length = exchange.body, exchange.request.framing.length
         try:
             body.take_available()
         except ClientError as exc:

@@ -15,6 +15,7 @@ import trio
 from trio_lb.errors import End
 from trio_lb.fast.exchange.client_side import ClientSide
 from trio_lb.http.client_lines import client_lines, from_here
+from trio_lb.http.framing import NO_BODY
 from trio_lb.http.heads import Field, RequestHead
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
@@ -159,7 +160,7 @@ class Plain:
         record = Record(
             began=began,
             client=peer.address,
-            head=RequestHead(*head),
+            head=RequestHead(*head, NO_BODY),
             request_id=request_id,
             server=server,
             status=status,

@@ -6,6 +6,7 @@ import pytest
 
 from trio_lb.errors import AnsweredHere, ClientError
 from trio_lb.http.admission import AdmittedRequest, admit
+from trio_lb.http.framing import CHUNKED, NO_BODY, of_length
 from trio_lb.http.heads import RequestHead
 from trio_lb.http1.h11_codec import ClientCodec
 
@@ -189,7 +190,7 @@ def test_connection_cannot_name_away_what_matters() -> None:
         first=b"POST / HTTP/1.1",
     )
     assert admitted.host == b"example.org"
-    assert admitted.content_length == 3
+    assert admitted.framing == of_length(3)
     assert admitted.via == b"1.1 other"
     assert admitted.request_id == b"abc"
 
@@ -292,20 +293,19 @@ def test_request_ids(line: bytes, request_id: bytes | None) -> None:
 
 
 def test_bodies() -> None:
-    none = request(HOST)
-    assert (none.content_length, none.chunked) == (None, False)
+    assert request(HOST).framing is NO_BODY
     empty = request(HOST, b"Content-Length: 0", first=b"POST / HTTP/1.1")
-    assert (empty.content_length, empty.chunked) == (0, False)
+    assert empty.framing == of_length(0) != NO_BODY
     sized = request(HOST, b"Content-Length: 12", first=b"POST / HTTP/1.0")
-    assert (sized.content_length, sized.chunked) == (12, False)
+    assert sized.framing == of_length(12)
     chunked = request(HOST, b"Transfer-Encoding: Chunked", first=b"POST / HTTP/1.1")
-    assert (chunked.content_length, chunked.chunked) == (None, True)
+    assert chunked.framing is CHUNKED
     assert sized.lines == chunked.lines == []
 
 
 def test_a_declared_body_over_the_limit() -> None:
     head = parse(HOST, b"Content-Length: 11", first=b"POST / HTTP/1.1")
-    assert admit(head, 11).content_length == 11
+    assert admit(head, 11).framing == of_length(11)
     with pytest.raises(ClientError) as caught:
         admit(head, 10)
     assert caught.value.status == 413

@@ -16,6 +16,7 @@ from trio_lb.fast.http1.heads import read_request
 from trio_lb.http.admission import admit
 from trio_lb.http.climbing import climbs
 from trio_lb.http.forwarding import request_target
+from trio_lb.http.framing import NO_BODY
 from trio_lb.http.heads import RequestHead
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def test_what_does_not(target: bytes) -> None:
 
 @pytest.mark.parametrize("target", [*CLIMBING, b"http://example.org/../admin"])
 def test_it_is_refused_where_servers_are_below_a_path_and_there_alone(target: bytes) -> None:
-    head = RequestHead(b"GET", target, b"1.1", [(b"Host", b"host", b"example.org")])
+    head = RequestHead(b"GET", target, b"1.1", [(b"Host", b"host", b"example.org")], NO_BODY)
     assert target.endswith(admit(head).target)
     with pytest.raises(ClientError) as caught:
         admit(head, confined=True)

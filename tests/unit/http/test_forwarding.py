@@ -12,6 +12,7 @@ from trio_lb.http.forwarding import (
     switching_lines,
     trailer_lines,
 )
+from trio_lb.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, of_length
 from trio_lb.http.heads import FieldLine, ResponseHead, find
 from trio_lb.http.identity import ClientIdentity
 from trio_lb.http.proxy_protocol import ProxyHeader
@@ -24,8 +25,7 @@ PLAIN = AdmittedRequest(
     host=b"example.org",
     lines=[(b"B", b"1"), (b"a", b"2")],
     via=None,
-    content_length=None,
-    chunked=False,
+    framing=NO_BODY,
     expects_continue=False,
     wants_trailers=False,
     request_id=None,
@@ -61,9 +61,9 @@ def test_via_is_added_to() -> None:
 
 def test_framing_is_exactly_one() -> None:
     for request, line in (
-        (PLAIN._replace(content_length=0), (b"Content-Length", b"0")),
-        (PLAIN._replace(content_length=17), (b"Content-Length", b"17")),
-        (PLAIN._replace(chunked=True), (b"Transfer-Encoding", b"chunked")),
+        (PLAIN._replace(framing=of_length(0)), (b"Content-Length", b"0")),
+        (PLAIN._replace(framing=of_length(17)), (b"Content-Length", b"17")),
+        (PLAIN._replace(framing=CHUNKED), (b"Transfer-Encoding", b"chunked")),
     ):
         framing = {b"Content-Length", b"Transfer-Encoding"}
         assert [each for each in sent(request) if each[0] in framing] == [line]
@@ -93,7 +93,7 @@ def test_a_server_below_a_path(target: bytes, prefix: bytes, joined: bytes) -> N
 def response(*lines: FieldLine, version: bytes = b"1.1") -> list[FieldLine]:
     """The field lines that a client gets of a response."""
     fields = [(name, name.lower(), value) for name, value in lines]
-    return response_lines(ResponseHead(200, b"OK", version, fields))
+    return response_lines(ResponseHead(200, b"OK", version, fields, UNTIL_CLOSE))
 
 
 def test_a_response_keeps_order_case_and_duplicates() -> None:
@@ -133,9 +133,9 @@ def test_content_length_of_a_response_survives_where_it_may_be() -> None:
         (length[0], b"content-length", length[1]),
     ]
     for status in (200, 304, 413):
-        assert length in response_lines(ResponseHead(status, b"", b"1.1", fields))
+        assert length in response_lines(ResponseHead(status, b"", b"1.1", fields, NO_BODY))
     for status in (102, 103, 204):  # RFC 9110 section 8.6
-        assert length not in response_lines(ResponseHead(status, b"", b"1.1", fields))
+        assert length not in response_lines(ResponseHead(status, b"", b"1.1", fields, NO_BODY))
 
 
 def test_trailers_cannot_say_again_what_heads_decide() -> None:
@@ -177,6 +177,7 @@ def test_a_101_is_written_anew() -> None:
             (b"Sec-WebSocket-Accept", b"sec-websocket-accept", b"x="),
             (b"Upgrade", b"upgrade", b"b"),
         ],
+        NO_BODY,
     )
     assert switching_lines(head) == [
         (b"Sec-WebSocket-Accept", b"x="),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trio_lb.http.framing import NO_BODY
 from trio_lb.http.heads import Field, ResponseHead
 from trio_lb.http.upgrade import offered, takes_up
 
@@ -56,6 +57,6 @@ def fields(*values: bytes) -> list[Field]:
     ],
 )
 def test_what_takes_up_an_offer(values: list[bytes], fits: bool) -> None:
-    head = ResponseHead(101, b"", b"1.1", fields(*values))
+    head = ResponseHead(101, b"", b"1.1", fields(*values), NO_BODY)
     assert takes_up(head, (b"websocket", b"TLS/1.0")) is fits
     assert takes_up(head, ()) is False

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from trio_lb.errors import End
+from trio_lb.http.framing import NO_BODY
 from trio_lb.http.heads import RequestHead
 from trio_lb.observe.access_lines import combined_line, json_line
 from trio_lb.observe.record import Attempt, Record
@@ -23,6 +24,7 @@ HEAD = RequestHead(
         (b"Referer", b"referer", b"http://example.com/start"),
         (b"User-Agent", b"user-agent", b"curl/8.0"),
     ],
+    NO_BODY,
 )
 
 RECORD = Record(
@@ -52,7 +54,7 @@ def sent(
     """The record of another request."""
     named = ((b"Referer", referer), (b"User-Agent", user_agent))
     fields = [(name, name.lower(), value) for name, value in named if value is not None]
-    return replace(RECORD, head=RequestHead(method, target, version, fields))
+    return replace(RECORD, head=RequestHead(method, target, version, fields, NO_BODY))
 
 
 # What a simple log parser does with a combined line.
