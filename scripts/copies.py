@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = shutil.ignore_patterns("build", "dist", ".*", "*.so", "*.egg-info", "__pycache__")
@@ -21,17 +20,13 @@ def copy_tree(name: str) -> Path:
     return copy
 
 
-def run(
-    where: Path, *arguments: str, environment: dict[str, str], output: IO[str] | None = None
-) -> None:
+def run(where: Path, *arguments: str, environment: dict[str, str]) -> None:
     """Run Python there; end with its exit code if it fails."""
     code = subprocess.run(
         [sys.executable, *arguments],
         cwd=where,
         env={**os.environ, **environment},
         check=False,
-        stdout=output,
-        stderr=output,
     ).returncode
     if code:
         sys.exit(code)

@@ -1,13 +1,36 @@
-"""For all tests: hypothesis on machines that are slow, or busy with something else."""
+"""For all tests: how much hypothesis tries, and how files are spread over processes."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # For a build that is many times slower, which is run to see what is reached (scripts/coverage.py).
 settings.register_profile("traced", settings.get_profile("here"), max_examples=25)
 settings.load_profile(os.environ.get("TRIO_LB_HYPOTHESIS", "here"))
+
+#: Folders whose files take long begin first, so that none of them is left alone at the end.
+_FIRST = ("chaos", "fuzz", "process", "gateway", "faults")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors, as many tests wait for other processes."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _place(item.path.parts))
+
+
+def _place(parts: Sequence[str]) -> int:
+    return next((_FIRST.index(part) for part in parts if part in _FIRST), len(_FIRST))

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def bare_fork() -> int:
+    """`os.fork`, also beside the thread that a test process of `pytest -n` has (harmless here)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def fork(task: Callable[[], bool]) -> int:
     """Run `task` in a child; its pid. The child's exit code is 0 if the task returned True."""
-    child = os.fork()
+    child = bare_fork()
     if child:
         return child
     # Nothing of pytest may run in a child, whatever happens in it.

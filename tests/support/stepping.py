@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.forks import bare_fork
+
 if TYPE_CHECKING:
     import mmap
     from collections.abc import Callable, Iterator
@@ -37,7 +39,7 @@ def ptrace(request: int, pid: int) -> None:
 def contents_during(action: Callable[[], object], memory: mmap.mmap) -> Iterator[bytes]:
     """Run `action` in a fork, instruction by instruction; what `memory` held, each time that it
     had changed. It may be changed by the caller as well, between two of them."""
-    pid = os.fork()
+    pid = bare_fork()
     if pid == 0:
         try:
             sys.settrace(None)
