@@ -96,8 +96,8 @@ async def test_every_request_is_told_of_when_it_ends() -> None:
         assert (third.status, third.attempts) == (417, [])
         assert third.bytes_sent > 0
         assert [each.ended for each in rig.records] == [End.OK, End.SERVER_BROKEN, End.REFUSED]
-        assert rig.servers.counters.read().requests == 3
-        assert rig.servers.counters.read().classes == (0, 0, 1, 0, 1, 1)
+        assert rig.counters.read().requests == 3
+        assert rig.counters.read().classes == (0, 0, 1, 0, 1, 1)
 
 
 async def test_a_client_on_a_unix_socket_has_no_address() -> None:

@@ -227,7 +227,7 @@ async def run_cancelled(scenario: Scenario, steps: int) -> bool:
             nursery.start_soon(drive)
         trio.lowlevel.remove_instrument(instrument)
         assert ours.closed
-        assert rig.servers.counters.read().connections_total == 1
+        assert rig.counters.read().connections_total == 1
         await check_pooled_connections(rig)
     return instrument.left <= 0
 

@@ -94,7 +94,7 @@ async def test_a_tunnel_is_counted_as_a_request_and_its_bytes_too(
         (counters,) = rig.servers.snapshot()
         assert (counters.served, counters.failed) == (1, 0)
         assert (counters.bytes_received, counters.bytes_sent) == (10, 5)
-        assert rig.servers.counters.read().classes[1] == 1
+        assert rig.counters.read().classes[1] == 1
         assert len(rig.upstreams) == 0
 
 

@@ -108,7 +108,7 @@ async def test_a_drain_before_the_beginning_leaves_nothing_to_begin() -> None:
     profile = profile_of("http://127.0.0.1:1")
     servers = ServerPool(profile.servers, profile.algorithm)
     listeners = await open_listeners(profile.listen)
-    async with open_service(profile, listeners, servers, {}) as service:
+    async with open_service(profile, listeners, servers.table, servers, {}) as service:
         with trio.fail_after(5):
             assert await service.drain()
             await service.accept()

@@ -18,7 +18,7 @@ from tests.support.leaks import assert_even
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
 from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, read_pages
 from trio_lb.config.address import parse_server_address
-from trio_lb.pool import ServerPool, StateChange
+from trio_lb.pool import Counters, Permits, ServerPool, StateChange
 from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.idle_pool import UpstreamPool
 
@@ -95,11 +95,14 @@ class Rig:
         self.servers = ServerPool(
             self.profile.servers, self.profile.algorithm, notify=self.changes.append
         )
+        self.counters = Counters(self.servers.table)
         upstream = self.profile.upstream
         self.upstreams = UpstreamPool(upstream.idle_connections, upstream.idle_timeout)
         self.proxy = Proxy(
             self.profile,
             self.servers,
+            self.counters,
+            Permits(self.servers.table),
             self.upstreams,
             network.dial,
             read_pages(self.profile),
@@ -161,7 +164,7 @@ class Rig:
         """Waits for the clients' ends; then no slot, connection or count may be taken."""
         with trio.fail_after(60):
             await self.idle()
-        assert self.servers.counters.connections == 0
+        assert self.counters.connections == 0
         assert [counters.active for counters in self.servers.snapshot()] == [0] * len(self.backends)
         assert self.network.open == len(self.upstreams), "a connection is left open"
         self.upstreams.close()

@@ -20,6 +20,7 @@ import trio
 
 from tests.support.balancer import CHECK_PATH, profile_of
 from tests.support.process import UNWANTED, run_balancer
+from trio_lb.pool import Counters
 from trio_lb.supervise.notify import Notifier
 from trio_lb.supervise.sockets import ListeningSockets
 from trio_lb.supervise.supervisor import Supervisor
@@ -100,7 +101,7 @@ class Supervised:
 
     def served_by(self, row: int) -> int:
         """How many requests a worker has served, by its row."""
-        return sum(self.supervisor._pool.counters.read(row).classes)
+        return sum(Counters(self.supervisor._table.table).read(row).classes)
 
     def statistics(self) -> Statistics:
         """Totals over all workers."""

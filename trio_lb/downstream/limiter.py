@@ -17,7 +17,7 @@ import trio
 if TYPE_CHECKING:
     from trio_lb.config import Profile
     from trio_lb.net.transport import SocketTransport
-    from trio_lb.pool import ServerPool
+    from trio_lb.pool import Counters, Permits
 
 #: Descriptors kept for what is neither a client nor a server: logs, lookups of names; and the pipes
 #: of the fast path, which can do with fewer.
@@ -54,7 +54,8 @@ class ConnectionLimiter:
 
     Args:
         profile: for its limits.
-        servers: for the permits, which all processes share, and the counters.
+        permits: which all processes share.
+        counters: of this process.
         upstreams: idle connections to servers, whose descriptors may be wanted.
         clients: those who come in.
     """
@@ -62,14 +63,15 @@ class ConnectionLimiter:
     def __init__(
         self,
         profile: Profile,
-        servers: ServerPool,
+        permits: Permits,
+        counters: Counters,
         upstreams: IdleUpstreams,
         clients: Clients,
     ) -> None:
         self._most = sys.maxsize if profile.limits.clients is None else profile.limits.clients
         self._most_here = _most_by_descriptors(halved=profile.limits.clients is None)
-        self._permits = servers.permits
-        self._counters = servers.counters
+        self._permits = permits
+        self._counters = counters
         self._upstreams = upstreams
         self._clients = clients
 

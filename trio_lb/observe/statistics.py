@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trio_lb.config import Server
-    from trio_lb.pool import ServerCounters, ServerPool
+    from trio_lb.pool import Counters, ServerCounters, ServerPool
 
 ServerState = Literal["alive", "dead", "full", "draining"]
 WorkerState = Literal["starting", "serving", "draining"]
@@ -234,6 +234,7 @@ def statistics_from(
 
 def statistics_of(
     pool: ServerPool,
+    counters: Counters,
     *,
     algorithm: str,
     started_at: datetime,
@@ -241,7 +242,7 @@ def statistics_of(
     workers: Sequence[WorkerStatistics] = (),
 ) -> Statistics:
     """What a pool's table says at this moment, for all processes that share it."""
-    clients = pool.counters.read()
+    clients = counters.read()
     return statistics_from(
         pool.snapshot(),
         pool.servers,

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from trio_lb.fast.table.block import format_table, table_size
 from trio_lb.fast.table.failures import Failures
 from trio_lb.fast.table.outages import Outages
-from trio_lb.fast.table.permits import Permits
 from trio_lb.fast.table.table import Table
 from trio_lb.pool.algorithms import ALGORITHMS
-from trio_lb.pool.counters import Counters
 from trio_lb.pool.evidence import Evidence
 from trio_lb.pool.reservation import Reservation
 from trio_lb.pool.state import ServerCounters, State, StateChange
@@ -39,8 +37,7 @@ class ServerPool:
 
     Attributes:
         servers: as passed in.
-        counters: what the clients of this process have asked for and got.
-        permits: for connections of clients.
+        table: where they are.
         notify: as passed in; may be set later.
     """
 
@@ -56,11 +53,9 @@ class ServerPool:
         if table is None:
             table, slots = _private_table(servers)
         self.servers = tuple(servers)
-        self.counters = Counters(table)
-        self.permits = Permits(table)
         self._failures = Failures(table)
         self._outages = Outages(table)
-        self._table = table
+        self.table = table
         self.notify = notify
         self._slots = tuple(slots)
         self._index_at = {slot: place for place, slot in enumerate(self._slots)}
@@ -75,11 +70,11 @@ class ServerPool:
     @property
     def alive_count(self) -> int:
         """How many servers are alive, full ones included."""
-        return sum(self._table.state(slot) == State.ALIVE for slot in self._slots)
+        return sum(self.table.state(slot) == State.ALIVE for slot in self._slots)
 
     def state(self, slot: int) -> State:
         """What state a server is in."""
-        return State(self._table.state(self._table_slot(slot)))
+        return State(self.table.state(self._table_slot(slot)))
 
     @property
     def changes(self) -> int:
@@ -124,22 +119,22 @@ class ServerPool:
         if picked is None:
             return None
         slot = self._index_at[picked]
-        return Reservation(self._table, picked, slot, self.servers[slot])
+        return Reservation(self.table, picked, slot, self.servers[slot])
 
     def reserve_at(self, slot: int) -> Reservation | None:
         """Take a connection slot of a certain server; None unless it is alive, or if it is full."""
         at = self._table_slot(slot)
-        if self._table.state(at) != State.ALIVE or not self._table.acquire(at):
+        if self.table.state(at) != State.ALIVE or not self.table.acquire(at):
             return None
-        return Reservation(self._table, at, slot, self.servers[slot])
+        return Reservation(self.table, at, slot, self.servers[slot])
 
     def adopt(self, slot: int) -> Reservation:
         """The reservation of a connection slot that compiled code has taken; like `reserve`."""
-        return Reservation(self._table, self._table_slot(slot), slot, self.servers[slot])
+        return Reservation(self.table, self._table_slot(slot), slot, self.servers[slot])
 
     def compiled(self) -> tuple[Table, Selection, tuple[int, ...]]:
         """What compiled code picks from: table, algorithm, and where the servers are in it."""
-        return self._table, self._selection, self._slots
+        return self.table, self._selection, self._slots
 
     def suspect(
         self,
@@ -192,7 +187,7 @@ class ServerPool:
         among = self._slots if keep_last else None
         if new is State.DEAD and self.state(slot) is State.ALIVE:
             self.explain(slot, reason, ejected=keep_last)  # before anybody sees that it is out
-        moved = self._table.move(self._table_slot(slot), old, new, among=among)
+        moved = self.table.move(self._table_slot(slot), old, new, among=among)
         if moved and self.notify is not None:
             server = self.servers[slot]
             self.notify(StateChange(slot=slot, server=server, old=old, new=new, reason=reason))
@@ -214,7 +209,7 @@ class ServerPool:
 
     def _counters(self, slot: int, row: int | None) -> ServerCounters:
         at = self._slots[slot]
-        counters = self._table.read(at, row)
+        counters = self.table.read(at, row)
         state, active, served, failed, received, sent, average, weight, most = counters
         return ServerCounters(
             slot=slot,
@@ -225,8 +220,8 @@ class ServerPool:
             bytes_received=received,
             bytes_sent=sent,
             response_time_s=average,
-            p50_s=self._table.quantile(at, 0.5, row),
-            p99_s=self._table.quantile(at, 0.99, row),
+            p50_s=self.table.quantile(at, 0.5, row),
+            p99_s=self.table.quantile(at, 0.99, row),
             weight=weight,
             max_connections=most,
         )

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.http.heads import RequestHead
     from trio_lb.net.dial import Dial
-    from trio_lb.pool import ServerPool
+    from trio_lb.pool import Counters, Permits, ServerPool
     from trio_lb.upstream.idle_pool import IdleConnections
 
     from .resumed import ResumedRequest
@@ -64,6 +64,8 @@ class Proxy:
     Args:
         profile: limits, timeouts, retries.
         servers: the pool.
+        counters: of the clients of this process.
+        permits: for those of one address.
         upstreams: its idle connections.
         dial: how to connect to a server.
         pages: the user's own error pages, by status.
@@ -71,7 +73,6 @@ class Proxy:
         fast_path: the fast path, if it is to be used.
 
     Attributes:
-        counters: the counters.
         departures: notices clients that leave; somebody's nursery must run its `watch_forever`.
         outage: somebody must run its `watch_forever`.
     """
@@ -80,6 +81,8 @@ class Proxy:
         self,
         profile: Profile,
         servers: ServerPool,
+        counters: Counters,
+        permits: Permits,
         upstreams: IdleConnections,
         dial: Dial,
         pages: Mapping[int, ErrorPage],
@@ -93,7 +96,7 @@ class Proxy:
         self.outage = self._forwarder.outage
         self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
         self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
-        self._address_limit = AddressLimit(servers.permits, profile.limits.clients_per_address)
+        self._address_limit = AddressLimit(permits, profile.limits.clients_per_address)
         self._pages = pages
         self._on_ended = on_ended
         self._clients: set[ClientConnection] = set()
@@ -101,7 +104,7 @@ class Proxy:
         self._draining = False
         self._run_id = os.urandom(6).hex().encode()
         self._serial = count(1)
-        self.counters = servers.counters
+        self._counters = counters
         self._plain: Plain | None = None
         if fast_path is not None:
             self._plain = Plain(
@@ -126,7 +129,7 @@ class Proxy:
         client = ClientConnection(transport, self._profile)
         client.draining = self._draining
         self._clients.add(client)
-        self.counters.opened()
+        self._counters.opened()
         peer: Peer | None = None
         try:
             peer = await self._meet(client, proxy_protocol)
@@ -139,7 +142,7 @@ class Proxy:
         finally:
             client.cut()
             self._clients.discard(client)
-            self.counters.closed()
+            self._counters.closed()
             if peer is not None:
                 self._address_limit.left(peer)
 
@@ -160,7 +163,7 @@ class Proxy:
         number = min(-(-len(idle) // 8), _MOST_LET_GO)
         for client in nsmallest(number, idle, key=attrgetter("idle_since")):
             client.let_go()
-            self.counters.let_go()
+            self._counters.let_go()
         return number
 
     async def _meet(self, client: ClientConnection, proxy_protocol: bool) -> Peer | None:
@@ -175,7 +178,7 @@ class Proxy:
                 client.feed(rest)
         if self._address_limit.let_in(peer):
             return peer
-        self.counters.refused()
+        self._counters.refused()
         return None
 
     async def _serve_requests(self, client: ClientConnection, peer: Peer) -> None:
@@ -325,7 +328,7 @@ class Proxy:
 
     def _over(self, record: Record) -> None:
         """Count a request that is over, and tell who wants to know."""
-        self.counters.ended(record.status)
+        self._counters.ended(record.status)
         self._tell(record)
 
     def _tell(self, record: Record) -> None:

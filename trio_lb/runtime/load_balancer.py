@@ -33,7 +33,7 @@ class LoadBalancer:
         self._started = trio.current_time()
 
     def __repr__(self) -> str:
-        clients = self._service.servers.counters.connections
+        clients = self._service.counters.connections
         return f"<LoadBalancer {', '.join(self.addresses)} {clients} clients>"
 
     @property
@@ -50,6 +50,7 @@ class LoadBalancer:
         """What it knows about its servers and its traffic, at this moment."""
         return statistics_of(
             self._service.servers,
+            self._service.counters,
             started_at=self._started_at,
             uptime_s=trio.current_time() - self._started,
             algorithm=self.profile.algorithm,
@@ -93,7 +94,7 @@ async def open_load_balancer(
     listeners = await open_listeners(profile.listen)
     servers = ServerPool(profile.servers, profile.algorithm)
     async with (
-        open_service(profile, listeners, servers, pages) as service,
+        open_service(profile, listeners, servers.table, servers, pages) as service,
         open_bare_nursery() as nursery,
     ):
         checker = HealthChecker(service.dial)

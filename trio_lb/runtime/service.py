@@ -23,7 +23,7 @@ from trio_lb.net.host_limits import tell
 from trio_lb.net.listen import BACKLOG
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.observe.access_log import AccessLog, open_access_log
-from trio_lb.pool import ServerPool, State, StateChange
+from trio_lb.pool import Counters, Permits, ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
 from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.idle_pool import UpstreamPool
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from trio_lb.config import Address, ErrorPage, Profile
+    from trio_lb.fast.table.table import Table
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
     from trio_lb.upstream.idle_pool import IdleConnections
@@ -61,6 +62,7 @@ class Service:
         profile: what it does.
         listeners: where its clients come from.
         spare: where they come from besides, if `accept_also` says so.
+        counters: what the clients of this process have asked for and got.
         servers: where they are served from.
         deadlines: of its waits.
         dial: how it connects to a server.
@@ -71,6 +73,8 @@ class Service:
         self,
         profile: Profile,
         listeners: list[Listener],
+        counters: Counters,
+        permits: Permits,
         servers: ServerPool,
         pages: Mapping[int, ErrorPage],
         access_log: AccessLog | None,
@@ -79,6 +83,7 @@ class Service:
         self.profile = profile
         self.listeners = listeners
         self.spare = spare
+        self.counters = counters
         self.servers = servers
         self.access_log = access_log
         self.deadlines = Deadlines()
@@ -99,9 +104,19 @@ class Service:
         )
         fast_path = None if self._plain is None else self._plain.fast_path
         self._proxy = Proxy(
-            profile, servers, self._upstreams, self.dial, pages, on_ended, fast_path
+            profile,
+            servers,
+            self.counters,
+            permits,
+            self._upstreams,
+            self.dial,
+            pages,
+            on_ended,
+            fast_path,
         )
-        self._limiter = ConnectionLimiter(profile, servers, self._upstreams, self._proxy)
+        self._limiter = ConnectionLimiter(
+            profile, permits, self.counters, self._upstreams, self._proxy
+        )
         self._moved = MovedServers(server.address for server in profile.servers)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
@@ -161,7 +176,7 @@ class Service:
             await self._ended.wait()
             return self._finished
         if not self._clients.cancel_scope.cancel_called:
-            connections = self.servers.counters.connections
+            connections = self.counters.connections
             log.warning("drain time is over: %d client connections are cut", connections)
             self._clients.cancel_scope.cancel()
         await self._ended.wait()
@@ -228,6 +243,7 @@ class Service:
 async def open_service(
     profile: Profile,
     listeners: list[Listener],
+    table: Table,
     servers: ServerPool,
     pages: Mapping[int, ErrorPage],
     spare: Sequence[Listener] = (),
@@ -239,16 +255,20 @@ async def open_service(
     Args:
         profile: what it does.
         listeners: where its clients come from.
+        table: of this process, which counts its clients there.
         servers: where they are served from.
         pages: the user's own error pages, by status.
         spare: other processes' listeners, for `Service.accept_also`.
     """
+    counters = Counters(table)
     try:
         async with (
-            _access_log(profile, servers.counters.log_dropped) as access_log,
+            _access_log(profile, counters.log_dropped) as access_log,
             open_bare_nursery() as nursery,
         ):
-            service = Service(profile, listeners, servers, pages, access_log, spare)
+            service = Service(
+                profile, listeners, counters, Permits(table), servers, pages, access_log, spare
+            )
             servers.notify = service.state_changed
             nursery.start_soon(service.maintain)
             try:

@@ -26,7 +26,7 @@ from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.observe.statistics import Statistics, statistics_of
 from trio_lb.observe.units import several
-from trio_lb.pool import NoRoom, ServerPool, SharedTable
+from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable
 from trio_lb.runtime.service import log_change
 
 from .generation import Generation
@@ -139,6 +139,7 @@ class Supervisor:
         monitors = [monitor for each in generations for monitor in each.monitors]
         return statistics_of(
             self._pool,
+            Counters(self._table.table),
             started_at=self._started_at,
             uptime_s=trio.current_time() - self._started,
             algorithm=self.profile.algorithm,

@@ -90,7 +90,7 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
     table.enter(os.getpid(), trio.current_time())
     servers = ServerPool(profile.servers, profile.algorithm, table=table, slots=start.slots)
     async with (
-        open_service(profile, own, servers, start.pages, others) as service,
+        open_service(profile, own, table, servers, start.pages, others) as service,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_beat, table)

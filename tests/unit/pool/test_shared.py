@@ -14,7 +14,7 @@ import pytest
 
 from trio_lb.config import Address, Algorithm, Server
 from trio_lb.fast.table.table import ALIVE, DEAD, Table
-from trio_lb.pool import NoRoom, ServerPool, SharedTable, State, attach
+from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable, State, attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,16 +193,16 @@ def test_what_a_dead_worker_served_stays_and_what_it_had_in_hand_goes(shared: Sh
     assert (counters.active, counters.served, counters.failed) == (2, 2, 2)
     assert (counters.bytes_received, counters.bytes_sent) == (200, 20)
     assert counters.p50_s == pytest.approx(0.25, rel=0.125)
-    clients = pool.counters.read()
+    clients = Counters(shared.table).read()
     assert (clients.connections, clients.connections_total, clients.requests) == (1, 4, 10)
     assert clients.classes == (2, 0, 4, 0, 0, 4)
     (gone,), (alive,), (archive,) = map(pool.snapshot, (worker.row, others.row, 0))
     assert (gone.active, gone.served, gone.p50_s) == (0, 0, None)
     assert (alive.active, alive.served, alive.failed) == (2, 1, 1)
     assert (archive.active, archive.served, archive.failed) == (0, 1, 1)
-    assert pool.counters.read(worker.row).connections_total == 0
-    assert pool.counters.read(0).classes == (1, 0, 2, 0, 0, 2)
-    assert pool.counters.connections == 0  # of the owner's process
+    assert Counters(shared.table).read(worker.row).connections_total == 0
+    assert Counters(shared.table).read(0).classes == (1, 0, 2, 0, 0, 2)
+    assert Counters(shared.table).connections == 0  # of the owner's process
     assert shared.table.process(worker.row) == (0, 1)
     assert shared.table.process(others.row) == (102, 1)
 
