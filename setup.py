@@ -36,6 +36,7 @@ macros = [
 ROOMS = {
     "table": "block table recovery selection permits failures outages",
     "http1": "fields parser writer framing heads",
+    "record": "buffer lines",
     "loop": "clock readiness trio_waits sockets pipes buffers upstreams",
     "exchange": "flow fast_path exchange request forward upload response client_side",
 }

@@ -54,6 +54,7 @@ TABLE = [
     Row(0, "config", beside="errors", outside="yaml msgspec"),
     Row(1, "fast"),
     Row(1, TABLE_AND_CODEC, never=OUR_PYTHON),
+    Row(1, "fast.record", beside="fast.http1", never=OUR_PYTHON),
     Row(2, "http", never=f"fast.table {SANS_IO}"),
     Row(2, "pool", never=f"fast.http1 {SANS_IO}"),
     Row(3, "http1", never=f"fast.table pool {SANS_IO}", outside="h11"),

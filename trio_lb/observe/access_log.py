@@ -1,25 +1,36 @@
-"""The access log: recording never waits; a task of its own writes in batches."""
+"""The access log: recording never waits; a task of its own writes in batches.
+
+Records wait as bytes in a buffer, which the fast path writes into by itself. Lines are made of them
+by compiled code, in the thread that writes them.
+"""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from trio_lb.errors import End
+from trio_lb.fast.record import lines
+from trio_lb.fast.record.buffer import RecordBuffer
+from trio_lb.http.heads import find
 from trio_lb.net.nurseries import open_bare_nursery
-from trio_lb.observe.access_lines import combined_line, json_line
 from trio_lb.observe.log_file import AppendFailed, Condition, LogFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from trio_lb.fast.record.buffer import RecordBatch
     from trio_lb.observe.record import Record
 
 _logger = logging.getLogger(__name__)
 
-_FORMATS = {"combined": combined_line, "json": json_line}
+_FORMATS = {"combined": lines.combined, "json": lines.json}
 
 _GATHERING = 0.5
 """Seconds for which records gather into a batch."""
@@ -32,7 +43,11 @@ _LAST_WORDS = 2.0
 
 
 class AccessLog:
-    """A queue of records, and the task that empties it into a file. See `open_access_log`."""
+    """A buffer of records, and the task that empties it into a file. See `open_access_log`.
+
+    Attributes:
+        buffer: of the records that wait; who puts one there by himself has to be in this thread.
+    """
 
     def __init__(
         self,
@@ -43,9 +58,8 @@ class AccessLog:
         shown: str,
     ) -> None:
         self._file = LogFile(path)
-        self._line = _FORMATS[line_format]
-        self._capacity = capacity
-        self._queue: list[Record] = []
+        self._lines = _FORMATS[line_format]
+        self.buffer = RecordBuffer(capacity, _BATCH, self._due, self._lost)
         self._dropped = dropped
         self._overflowed = False  # since the last batch was taken
         self._writing = 0  # records in the batch on its way
@@ -57,27 +71,48 @@ class AccessLog:
         self._condition = Condition(_logger, f"access log {destination}")
 
     def record(self, record: Record) -> None:
-        """Queue a record, or drop and count it when the queue is full.
+        """Keep a record, or drop and count it when the buffer is full.
 
         Never waits. For the thread that runs Trio.
         """
-        queued = len(self._queue) + 1
-        if queued > self._capacity:
-            self._dropped(1)
-            self._overflowed = True
-            self._condition.failed("it is written too slowly, entries are dropped")
-            return
-        self._queue.append(record)
-        if queued in (1, _BATCH):
-            self._wake.set()
+        head = record.head
+        self.buffer.add(
+            time=record.time,
+            duration=record.duration_s,
+            status=record.status,
+            bytes_sent=record.bytes_sent,
+            bytes_received=record.bytes_received,
+            client=_encoded(record.client),
+            method=b"" if head is None else head.method,
+            target=b"" if head is None else head.target,
+            version=b"" if head is None else head.version,
+            request_id=record.request_id,
+            referer=None if head is None else find(head.fields, b"referer"),
+            user_agent=None if head is None else find(head.fields, b"user-agent"),
+            server=None if record.server is None else _encoded(record.server),
+            ended=_encoded(record.ended),
+            reason=None if record.ended is End.OK else _encoded(record.reason),
+            attempts=[
+                (_encoded(each.server), _encoded(each.outcome), each.duration_s, each.reused)
+                for each in record.attempts
+            ],
+        )
+
+    def _due(self) -> None:
+        self._wake.set()
+
+    def _lost(self, count: int) -> None:
+        self._dropped(count)
+        self._overflowed = True
+        self._condition.failed("it is written too slowly, entries are dropped")
 
     async def _run(self) -> None:
         """Write until closed. Shielded: what is recorded while all else is cancelled is kept."""
         with self._scope:
             await self._flush()  # opens the file, so that trouble with it is known at the start
-            while self._queue or not self._closing:
+            while len(self.buffer) or not self._closing:
                 await self._wake.wait()
-                if len(self._queue) < _BATCH and not self._closing:
+                if len(self.buffer) < _BATCH and not self._closing:
                     self._wake = trio.Event()
                     with trio.move_on_after(_GATHERING):
                         await self._wake.wait()
@@ -85,7 +120,7 @@ class AccessLog:
                 await self._flush()
             await self._in_thread(self._file.close)
         if self._scope.cancelled_caught:
-            self._dropped(self._writing + len(self._queue))
+            self._dropped(self._writing + len(self.buffer))
             self._condition.failed("it takes too long, its end is lost")
 
     def _close(self) -> None:
@@ -94,11 +129,11 @@ class AccessLog:
         self._scope.deadline = trio.current_time() + _LAST_WORDS
 
     async def _flush(self) -> None:
-        batch, self._queue = self._queue, []
+        batch = self.buffer.take()
         self._writing = len(batch)
         self._overflowed = False
         try:
-            await self._in_thread(lambda: self._file.append(b"".join(map(self._line, batch))))
+            await self._in_thread(partial(self._write, batch))
         except AppendFailed as failure:
             self._dropped(failure.lost_lines)
             self._condition.failed(failure)
@@ -106,6 +141,13 @@ class AccessLog:
             if not self._overflowed:
                 self._condition.worked()
         self._writing = 0
+
+    def _write(self, batch: RecordBatch) -> None:
+        try:
+            text = self._lines(batch)
+        except MemoryError as error:
+            raise AppendFailed(os.strerror(errno.ENOMEM), len(batch)) from error
+        self._file.append(text)
 
     async def _in_thread(self, write: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(write, abandon_on_cancel=True, limiter=self._limiter)
@@ -133,7 +175,8 @@ async def open_access_log(
         dropped: called with a number of records that were lost: the queue was full, or the file
             could not be written.
         shown: what the log calls the file, if not by its name.
-        capacity: records that wait at most; as many again may be on their way to the file.
+        capacity: records that wait at most, and in 16 MiB; as many again may be on their way to the
+            file.
     """
     log = AccessLog(path, line_format, dropped, capacity, shown or path)
     async with open_bare_nursery() as nursery:
@@ -142,3 +185,7 @@ async def open_access_log(
             yield log
         finally:
             log._close()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

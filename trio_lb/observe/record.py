@@ -6,14 +6,12 @@ The counters, the access log, and whoever else wants to know read the same one.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from trio_lb.errors import End
-
-if TYPE_CHECKING:
-    from trio_lb.http.heads import RequestHead
+from trio_lb.http.heads import RequestHead  # noqa: TC001 -- msgspec looks at it
 
 #: nginx's status for "the client left before it had its answer"; seen in logs only.
 CLIENT_GONE = 499

@@ -1,19 +1,21 @@
-"""The lines of an access log."""
+"""The lines of an access log, and their model in Python, byte for byte."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.support import access_lines
 from trio_lb.errors import End
 from trio_lb.http.framing import NO_BODY
 from trio_lb.http.heads import RequestHead
-from trio_lb.observe.access_lines import combined_line, json_line
+from trio_lb.observe.access_log import AccessLog
 from trio_lb.observe.record import Attempt, Record
 
 HEAD = RequestHead(
@@ -42,6 +44,23 @@ RECORD = Record(
     ended=End.OK,
     reason="ok",
 )
+
+
+def lines_of(*records: Record, json: bool = False) -> bytes:
+    """What the access log makes of records."""
+    line_format: Literal["combined", "json"] = "json" if json else "combined"
+    log = AccessLog("-", line_format, lambda _: pytest.fail("lost"), len(records), "-")
+    for record in records:
+        log.record(record)
+    return log._lines(log.buffer.take())
+
+
+def combined_line(record: Record) -> bytes:
+    return lines_of(record)
+
+
+def json_line(record: Record) -> bytes:
+    return lines_of(record, json=True)
 
 
 def sent(
@@ -146,3 +165,65 @@ def test_nothing_that_a_client_sends_can_forge_a_line(values: dict[str, Any]) ->
     }
     for key in ("referer", "user_agent"):
         assert unescaped(found[key]) == (values[key] or b"-")
+
+
+SECONDS = st.integers(0, 10**12).map(lambda micros: micros / 1e6) | st.integers(0, 2000).map(
+    lambda micros: micros / 1e6
+)
+#: All that is special somewhere: quotes, controls, UTF-8 of every length, cut and overlong.
+BYTES = st.binary(max_size=60) | st.lists(
+    st.sampled_from(
+        [
+            b'"',
+            b"\\",
+            b"\n",
+            b"\x08\x0c\t\r",
+            b"\x1f",
+            b"\x7f",
+            b"/a",
+            b"\x80",
+            b"\xff",
+            b"\xc0\xaf",
+        ]
+        + [text.encode() for text in ("é", "\u2028", "😀", "\U0010ffff", "\ufffd")]
+        + [b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe0\x80\x80"]
+    )
+).map(b"".join)
+NAMED = st.lists(
+    st.tuples(st.sampled_from([b"Referer", b"User-Agent", b"user-agent", b"Host"]), BYTES).map(
+        lambda field: (field[0], field[0].lower(), field[1])
+    ),
+    max_size=4,
+)
+#: Names and reasons come from the profile and from us, and may have any character.
+TEXT = st.text(st.characters(), max_size=20)
+RECORDS = st.builds(
+    Record,
+    began=st.just(0.0),
+    client=TEXT,
+    head=st.none() | st.builds(RequestHead, BYTES.filter(len), BYTES, BYTES, NAMED),
+    request_id=BYTES,
+    server=st.none() | TEXT,
+    status=st.integers(0, 999),
+    bytes_sent=st.integers(0, 2**64 - 1),
+    bytes_received=st.integers(0, 2**64 - 1),
+    attempts=st.lists(st.builds(Attempt, TEXT, TEXT, SECONDS, st.booleans()), max_size=3),
+    ended=st.sampled_from(End),
+    reason=TEXT,
+    duration_s=SECONDS,
+    # As far as datetime goes, in microseconds that a float tells apart.
+    time=st.integers(0, 4 * 10**15).map(lambda micros: micros / 1e6),
+)
+
+
+@given(st.lists(RECORDS, max_size=4))
+@example([replace(RECORD, duration_s=micros / 1e6) for micros in range(1200)])
+@example([replace(RECORD, time=day * 86400.0) for day in range(0, 40000, 13)])
+def test_the_lines_are_those_of_the_model(records: list[Record]) -> None:
+    for json_too in (False, True):
+        model = access_lines.json_line if json_too else access_lines.combined_line
+        assert lines_of(*records, json=json_too) == b"".join(map(model, records))
+
+
+def test_no_records_are_no_lines() -> None:
+    assert lines_of() == lines_of(json=True) == b""

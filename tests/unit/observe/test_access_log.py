@@ -15,9 +15,9 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
+from tests.support.access_lines import combined_line
 from tests.support.waiting import eventually, until_next_deadline_in
 from tests.unit.observe.test_access_lines import RECORD
-from trio_lb.observe.access_lines import combined_line
 from trio_lb.observe.access_log import AccessLog, open_access_log
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trio.testing import MockClock
+
+    from trio_lb.fast.record.buffer import RecordBatch
 
 LINE = combined_line(RECORD)
 
@@ -153,6 +155,26 @@ async def test_an_unwritable_file_is_told_at_the_start(
     async with open_log(str(tmp_path / "no" / "access.log")):
         await eventually(lambda: caplog.records)
     assert "No such file or directory" in caplog.text
+
+
+async def test_no_memory_for_lines_costs_their_entries(
+    mock_clock: MockClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(batch: RecordBatch) -> bytes:
+        raise MemoryError
+
+    dropped: list[int] = []
+    path = tmp_path / "access.log"
+    async with open_log(str(path), dropped) as log:
+        await eventually(path.exists)
+        monkeypatch.setattr(log, "_lines", none_left)
+        log.record(RECORD)
+        log.record(RECORD)
+    assert dropped == [2]
+    assert caplog.messages == [f"cannot write the access log {path}: Cannot allocate memory"]
 
 
 @pytest.fixture

@@ -5,15 +5,13 @@ The C-level interface is in `_writer.pxd`.
 
 cimport cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, strlen
 
+from trio_lb.fast.http1.dates cimport Civil, civil, MONTHS, WEEKDAYS
 from trio_lb.fast.http1.parsed cimport (
     CONTENT_LENGTH, DATE, END_TO_END, Field, HOST, IDENTITY, ParsedRequest, ParsedResponse,
     REQUEST_ID, Span,
 )
-
-cdef const char *WEEKDAYS = "SunMonTueWedThuFriSat"
-cdef const char *MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+from trio_lb.fast.http1.text cimport put, put_digits, put_text
 
 cdef enum:
     ADDED = 128                 # bytes; more than all the words that a writer has of its own
@@ -38,15 +36,6 @@ cdef class ClientLines:
         for piece in pieces:
             self.pieces[self.count] = slice_of(piece)
             self.count += 1
-
-
-cdef inline char *put(char *out, const char *data, size_t length) noexcept nogil:
-    memcpy(out, data, length)
-    return out + length
-
-
-cdef inline char *put_text(char *out, const char *text) noexcept nogil:
-    return put(out, text, strlen(text))     # a constant: so is its length, once this is inlined
 
 
 cdef inline char *put_span(char *out, const char *data, Span part) noexcept nogil:
@@ -181,40 +170,19 @@ cdef inline char *put_number(char *out, uint64_t number) noexcept nogil:
 
 
 cdef void write_date(char *out, int64_t second) noexcept nogil:
-    cdef int64_t days = second // 86400, left = second - days * 86400
-    # Years begin in March here, so that the day that comes and goes is their last one; and they
-    # are counted in eras of 400, which repeat.
-    cdef int64_t era, year, month, day
-    cdef int64_t weekday = (days + 4) % 7       # 1970 began on a Thursday
-    days += 719468                              # from 0000-03-01
-    era = days // 146097
-    day = days - era * 146097
-    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
-    day -= 365 * year + year // 4 - year // 100
-    month = (5 * day + 2) // 153
-    day -= (153 * month + 2) // 5
-    month = month + 2 if month < 10 else month - 10
-    year += 400 * era + (month < 2)
+    cdef Civil shown = civil(second)
     out = put_text(out, b"Date: ")
-    out = put(out, WEEKDAYS + 3 * weekday, 3)
+    out = put(out, WEEKDAYS + 3 * shown.weekday, 3)
     out = put_text(out, b", ")
-    out = put_digits(out, day + 1, 2)
+    out = put_digits(out, shown.day, 2)
     out = put_text(out, b" ")
-    out = put(out, MONTHS + 3 * month, 3)
+    out = put(out, MONTHS + 3 * shown.month, 3)
     out = put_text(out, b" ")
-    out = put_digits(out, year, 4)
+    out = put_digits(out, shown.year, 4)
     out = put_text(out, b" ")
-    out = put_digits(out, left // 3600, 2)
+    out = put_digits(out, shown.hour, 2)
     out = put_text(out, b":")
-    out = put_digits(out, left // 60 % 60, 2)
+    out = put_digits(out, shown.minute, 2)
     out = put_text(out, b":")
-    out = put_digits(out, left % 60, 2)
+    out = put_digits(out, shown.second, 2)
     put_text(out, b" GMT\r\n")
-
-
-cdef inline char *put_digits(char *out, int64_t number, int count) noexcept nogil:
-    cdef int place
-    for place in range(count - 1, -1, -1):
-        out[place] = <char> (c"0" + number % 10)
-        number //= 10
-    return out + count

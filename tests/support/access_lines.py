@@ -1,14 +1,10 @@
-"""The line of a request in an access log: combined format or JSON.
-
-What clients sent is escaped so that a line stays one line of printable ASCII, whatever it was.
-"""
+"""The model of `trio_lb.fast.record.lines`: lines of an access log, in plain Python."""
 
 from __future__ import annotations
 
 import json
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from trio_lb.errors import End
@@ -26,10 +22,7 @@ _ESCAPES = {code: f"\\x{code:02X}" for code in range(256) if not 32 <= code < 12
 
 
 def combined_line(record: Record) -> bytes:
-    r"""The record in the combined format of Apache and nginx.
-
-    Quotes, backslashes, control characters and all that is not ASCII become `\xHH`, as in nginx.
-    """
+    """The record in the combined format of Apache and nginx."""
     request, head = "-", record.head
     if head is not None:
         method, target, version = map(_escaped, (head.method, head.target, head.version))
@@ -43,10 +36,7 @@ def combined_line(record: Record) -> bytes:
 
 
 def json_line(record: Record) -> bytes:
-    """The record as one JSON object; docs/reports.md lists its keys.
-
-    Bytes that aren't UTF-8 are shown as backslash escapes; non-ASCII is escaped by JSON.
-    """
+    """The record as one JSON object; docs/reports.md lists its keys."""
     head = record.head
     values = {
         "time": units.timestamp(datetime.fromtimestamp(record.time, UTC), "milliseconds"),
@@ -77,7 +67,6 @@ def json_line(record: Record) -> bytes:
     return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-@lru_cache(maxsize=2)
 def _common_log_time(second: int) -> str:
     at = time.gmtime(second)
     return (

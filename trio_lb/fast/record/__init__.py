@@ -1,0 +1,1 @@
+"""Records of requests that are over, and their lines in an access log (compiled)."""
