@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.time_limit import pytest_configure, pytest_runtest_protocol
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+__all__ = ["pytest_configure", "pytest_runtest_protocol"]
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -30,11 +30,11 @@ def fail_after_real(seconds: float) -> Iterator[None]:
         raise late
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # of tests/support/time_limit.py
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *outer)
     if interrupted:
         raise late

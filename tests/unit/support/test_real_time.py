@@ -51,8 +51,8 @@ def test_an_interruption_that_gets_lost_is_repeated_and_told_at_the_end() -> Non
 
 
 def test_who_is_in_time_is_left_alone() -> None:
-    before = signal.getsignal(signal.SIGALRM)
+    before, outer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
     with fail_after_real(60):
-        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == pytest.approx(outer[0], abs=30)
     assert signal.getsignal(signal.SIGALRM) is before
