@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -49,6 +50,25 @@ def descriptors(pid: int) -> Counter[str]:
         with suppress(FileNotFoundError):
             names[os.readlink(f"/proc/{pid}/fd/{number}").partition(":[")[0]] += 1
     return names
+
+
+#: By the numbers that /proc/net/tcp has for them.
+_STATES = {"01": "established", "04": "FIN wait 1", "05": "FIN wait 2", "08": "close wait"}
+
+
+def sockets(pid: int) -> list[str]:
+    """Each TCP connection of a process, with its state and queues: for who looks into one."""
+    own = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            own.add(os.readlink(f"/proc/{pid}/fd/{number}"))
+    found = []
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, queues, _, _, _, _, inode, *_ = line.split()
+        if f"socket:[{inode}]" in own and state in _STATES:
+            ends = " to ".join(str(int(end.partition(":")[2], 16)) for end in (local, remote))
+            found.append(f"port {ends} {_STATES[state]}, sent:received {queues}")
+    return found
 
 
 def left_in_report(report: dict[str, Any], workers: int) -> list[str]:
@@ -119,6 +139,9 @@ class Quiet:
             while left:
                 await trio.sleep(0.3)
                 left = await self._look()
+        if left:
+            for pid in self._fleet.program.pids:
+                left += [f"process {pid}: {each}" for each in sockets(pid)]
         child = self._fleet.program.child
         lines, self._logged = child.stderr[self._logged :], len(child.stderr)
         return left + [f"log: {line}" for line in unexpected(lines, failing=failing)]

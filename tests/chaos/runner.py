@@ -133,6 +133,7 @@ class _Lap:
         self._seconds = seconds
         self._injector = Injector(fleet, random.Random(seed), phase.circumstances)
         self._results: list[str] = []
+        self._logged = len(fleet.program.child.stderr)
 
     async def run(self) -> None:
         """Let clients visit, and do harm meanwhile, until the last one has gone."""
@@ -184,8 +185,11 @@ class _Lap:
         report.outcomes += counts
         report.harm += harm
         done = "\n".join(f"    {at:6.2f} s {text}" for at, text in self._injector.done)
+        said = "\n".join(f"    {line}" for line in self._fleet.program.child.stderr[self._logged :])
         where = f"{self._seed} ({self._phase.name})"
         report.wrong += [f"{where}: {text}\n  harm done:\n{done}" for text in wrong]
+        if wrong:
+            report.wrong[-1] += f"\n  log:\n{said}"
 
     def _kinds(self) -> list[str]:
         words = ("reload", "names", "killed", "stopped")
