@@ -12,7 +12,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 SOURCES := setup.py pyproject.toml $(shell find ext -name "*.pyx" -o -name "*.pxd" -o -name "*.h")
 
-.PHONY: help demo test check lint types unit coverage sanitize portable fuzz bench bench-rates bench-micro bench-instructions \
+.PHONY: help demo test check lint types unit coverage sanitize slow-path fuzz bench bench-rates bench-micro bench-instructions \
 	soak chaos idle wheel clean
 
 help:  ## show this
@@ -43,8 +43,8 @@ coverage: $(BUILT) $(TOOLS)  ## all tests, and the lines and branches that they 
 sanitize: $(BUILT) $(TOOLS)  ## tests of the compiled modules under AddressSanitizer and UBSan
 	$(BIN)/python scripts/sanitize.py
 
-portable: $(BUILT) $(TOOLS)  ## tests of the fast path as it is built elsewhere than on Linux
-	$(BIN)/python scripts/portable.py
+slow-path: $(BUILT) $(TOOLS)  ## tests on a build without the fast path, as it is elsewhere than on Linux
+	$(BIN)/python scripts/slow_path.py
 
 bench: $(BUILT) $(TOOLS)  ## whole process against HAProxy, nginx and others (wrk must be installed); BENCH=options
 	$(BIN)/python -m benchmarks.macro $(BENCH)

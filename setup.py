@@ -6,8 +6,7 @@ So nothing is compiled twice, whatever the times of the files say, and wherever 
 Switches for development, all off in a release:
     TRIO_LB_TRACE=1     line tracing in the compiled modules, for coverage
     TRIO_LB_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.py)
-    TRIO_LB_PORTABLE=1  as elsewhere than on Linux (scripts/portable.py): without epoll, and where
-                        systems differ, as one that has nothing beyond POSIX (_system.h)
+    TRIO_LB_FAST_PATH=0 without the fast path, as elsewhere than on Linux (scripts/slow_path.py)
     TRIO_LB_LOOPS=1     also the loops that benchmarks/micro measures
 """
 
@@ -24,24 +23,20 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 trace = os.environ.get("TRIO_LB_TRACE") == "1"
-portable = os.environ.get("TRIO_LB_PORTABLE") == "1"
-linux = sys.platform == "linux" and not portable
+fast_path = sys.platform == "linux" and os.environ.get("TRIO_LB_FAST_PATH") != "0"
 sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
-macros = [
-    *([("CYTHON_TRACE_NOGIL", "1")] if trace else []),
-    *([("TRIO_LB_LINUX", "1")] if linux else []),
-]
+macros = [("CYTHON_TRACE_NOGIL", "1")] if trace else []
 
 ROOMS = {
     "table": "block table recovery selection permits failures outages",
     "http1": "fields parser writer framing heads",
     "record": "buffer lines",
-    "loop": "clock readiness trio_waits sockets pipes buffers upstreams",
-    "exchange": "flow fast_path exchange request forward upload response client_side",
+    "loop": "clock sockets",
 }
-if linux:
-    ROOMS["loop"] += " trio_loop epoll"
+if fast_path:
+    ROOMS["loop"] += " buffers epoll pipes readiness trio_loop upstreams"
+    ROOMS["exchange"] = "flow fast_path exchange request forward upload response client_side"
 
 sources = {
     f"trio_lb.fast.{room}.{name}": f"ext/trio_lb/fast/{room}/{name}.pyx"

@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def test_the_image_is_built_from_what_the_wheel_needs() -> None:
 def test_what_the_build_needs_is_said_alike_in_both_places() -> None:
     said = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert sorted(said["build-system"]["requires"]) == said["dependency-groups"]["build"]
+
+
+@pytest.mark.parametrize("wanted", ["1", "0"])
+def test_a_build_without_the_fast_path(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As elsewhere than on Linux: what Python needs anyway is compiled, and no more."""
+    monkeypatch.setenv("TRIO_LB_FAST_PATH", wanted)
+    sources = runpy.run_path(str(ROOT / "setup.py"))["sources"]
+    assert "trio_lb.fast.table.table" in sources
+    linux = wanted == "1" and sys.platform == "linux"
+    assert any("exchange" in name or "epoll" in name for name in sources) == linux
 
 
 def test_nothing_is_compiled_twice(

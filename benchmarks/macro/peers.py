@@ -173,7 +173,6 @@ PEERS: dict[str, Peer | None] = {
 
 #: Others, that take part when they are named.
 BESIDES: dict[str, Peer | None] = {
-    "trio-lb-trio": Peer(partial(_trio_lb, "readiness: trio")),
     "haproxy-same": Peer(partial(_haproxy, SAME_FIELDS), ("haproxy", "-v")),
 }
 

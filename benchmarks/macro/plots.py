@@ -28,7 +28,6 @@ else:
 COLOURS = {
     "trio-lb": "#d62728",
     "trio-lb-slow": "#ff9896",
-    "trio-lb-trio": "#e377c2",
     "haproxy": "#1f77b4",
     "haproxy-same": "#aec7e8",
     "nginx": "#2ca02c",

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
-from tests.support.built import linux_only
+from tests.support.built import FAST_PATH
 from tests.support.leaks import held
-from trio_lb.proxy.build_fast_path import FastPathParts, build_fast_path
 from trio_lb.proxy.connection import Proxy
-from trio_lb.runtime import service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_lb.config import Profile
     from trio_lb.http.heads import RequestHead
+
+
+if not FAST_PATH:
+    collect_ignore_glob = ["test_*"]
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +34,6 @@ async def _nothing_is_left() -> Any:
     before = held()
     yield
     assert held() == before
-
-
-@pytest.fixture(params=[pytest.param("auto", id="epoll", marks=linux_only), "trio"])
-def readiness(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a test with each way of waiting, whatever the profile says."""
-
-    def build_fast_path_for(profile: Profile, *more: Any) -> FastPathParts | None:
-        return build_fast_path(msgspec.structs.replace(profile, readiness=request.param), *more)
-
-    monkeypatch.setattr(service, "build_fast_path", build_fast_path_for)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange
     from tests.support.client import Client
 
-pytestmark = pytest.mark.usefixtures("readiness")
 
 DATA = random.Random(1).randbytes(400_000)
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange, Script
     from tests.support.client import Client
 
-pytestmark = pytest.mark.usefixtures("readiness")
 
 TIMEOUTS = {"connect": 2, "client_head": 3, "body": 4, "keep_alive": 5, "drain": 1.5}
 RESPONSE = 6.0

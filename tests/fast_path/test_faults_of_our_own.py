@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
@@ -20,7 +18,8 @@ from trio_lb.proxy.fast_path import Plain
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("readiness")
+    import pytest
+
 
 OK = scripts.answer(b"ok")
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.support.backend import Exchange, Script
 
-pytestmark = pytest.mark.usefixtures("readiness")
 
 SMALL = 32 * 1024  # bytes of the first buffer; see ext/trio_lb/fast/loop/buffers.pxd
 LARGE = 512 * 1024

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from tests.support.backend import Exchange
     from trio_lb.net.transport import SocketTransport
 
-pytestmark = pytest.mark.usefixtures("readiness")
 
 OK = scripts.answer(b"ok")
 ODD = get("/odd", "TE: trailers")

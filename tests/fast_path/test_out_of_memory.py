@@ -15,7 +15,6 @@ import pytest
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
-from tests.support.built import linux_only
 from tests.support.client import open_client, request
 from tests.support.leaks import assert_even
 from tests.support.rig import get, post
@@ -26,7 +25,6 @@ from trio_lb.proxy import build_fast_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = linux_only  # where readiness allocates nothing
 
 testcapi = pytest.importorskip("_testcapi", reason="this interpreter can't be out of memory")
 

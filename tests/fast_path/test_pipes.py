@@ -19,7 +19,6 @@ import trio.testing
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
-from tests.support.built import linux_only
 from tests.support.client import End, open_client
 from tests.support.net import reset_on_close
 from tests.support.rig import get
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     import trio_lb
     from tests.support.backend import Exchange
 
-pytestmark = linux_only
 
 MUCH = 128 * 1024  # bytes to come; see ext/trio_lb/fast/exchange/flow.pyx
 PIPE_SIZE = 1024 * 1024  # see ext/trio_lb/fast/loop/pipes.pxd

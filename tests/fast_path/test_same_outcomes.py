@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -281,9 +281,7 @@ def shown(response: Response) -> object:
     return response.end, response.status, response.reason, headers, body, response.trailers
 
 
-async def outcome(
-    case: Case, fast_path: bool, readiness: Literal["auto", "trio"] = "auto"
-) -> dict[str, object]:
+async def outcome(case: Case, fast_path: bool) -> dict[str, object]:
     """Runs a case; returns all that could be noticed of it."""
     async with AsyncExitStack() as stack:
         backends = [
@@ -298,7 +296,6 @@ async def outcome(
             servers=tuple(Server(address=parse_server_address(url + case.path)) for url in urls),
             health_check=HealthCheck(enabled=False),
             fast_path=fast_path,
-            readiness=readiness,
             **settings_of(case),
         )
         balancer = await stack.enter_async_context(open_load_balancer(profile))
@@ -360,8 +357,5 @@ async def test_both_paths_agree(case: Case, on_slow_path: list[bytes]) -> None:
     with trio.fail_after(20):
         fast = await outcome(case, True)
         assert on_slow_path == case.slow
-        on_slow_path.clear()
-        by_trios_waits = await outcome(case, True, "trio")
-        assert on_slow_path == case.slow
         slow = await outcome(case, False)
-    assert fast == by_trios_waits == slow
+    assert fast == slow

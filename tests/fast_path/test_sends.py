@@ -12,7 +12,6 @@ import trio
 
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
-from tests.support.built import linux_only
 from tests.support.client import End, open_client
 from tests.support.net import reset_on_close
 from tests.support.rig import get
@@ -78,7 +77,6 @@ async def between_two_looks(
         yield client, balancer
 
 
-@linux_only
 @pytest.mark.parametrize(
     ("head", "body"), [(HEAD, BODY), (CHUNKED_HEAD, CHUNKS)], ids=["length", "chunks"]
 )
@@ -93,7 +91,6 @@ async def test_a_body_right_behind_its_head_goes_with_it(
         assert segments_received(client.stream) == 1
 
 
-@linux_only
 @pytest.mark.parametrize("abrupt", [False, True], ids=["FIN", "RST"])
 async def test_a_server_that_ends_behind_a_head_has_cut_its_response(
     abrupt: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_slow_path: list[bytes]
@@ -111,7 +108,6 @@ async def test_a_server_that_ends_behind_a_head_has_cut_its_response(
         assert balancer.statistics().servers[0].failed == 1
 
 
-@pytest.mark.usefixtures("readiness")
 @pytest.mark.parametrize("body", [BODY, CHUNKS], ids=["length", "chunks"])
 async def test_a_head_does_not_wait_for_its_body(body: bytes, on_slow_path: list[bytes]) -> None:
     seen = trio.Event()

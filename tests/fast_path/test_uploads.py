@@ -178,7 +178,6 @@ async def test_a_body_that_is_partly_gone_goes_to_nobody_else(
     ids=["large", "chunked"],
 )
 @both_paths
-@pytest.mark.usefixtures("readiness")
 async def test_a_body_that_drips_is_refused(fast_path: bool, beginning: bytes) -> None:
     """The least pace is asked of bodies that are streamed too."""
     async with (

@@ -18,7 +18,7 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer, states
-from tests.support.built import linux_only
+from tests.support.built import needs_fast_path
 from tests.support.client import open_client
 from tests.support.net import listen_tcp
 from tests.support.rig import get
@@ -42,12 +42,11 @@ STANDSTILL = 100.0
 #: Ways to serve the same requests.
 PATHS: dict[str, dict[str, object]] = {
     "slow": {"fast_path": False},
-    "epoll": {"readiness": "auto"},
-    "trio": {"readiness": "trio"},
+    "fast": {"fast_path": True},
 }
 
 
-@pytest.fixture(params=["slow", pytest.param("epoll", marks=linux_only), "trio"])
+@pytest.fixture(params=["slow", pytest.param("fast", marks=needs_fast_path)])
 def path(request: pytest.FixtureRequest) -> dict[str, object]:
     """The settings that have requests served in one of the ways."""
     return PATHS[request.param]

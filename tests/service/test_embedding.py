@@ -306,3 +306,16 @@ async def test_the_example_of_the_documentation_holds() -> None:
         assert repr(balancer) == f"<LoadBalancer {balancer.addresses[0]} 0 clients>"
         assert [server.state for server in balancer.statistics().servers] == ["dead", "dead"]
         assert await balancer.drain()
+
+
+async def test_a_build_without_the_fast_path_serves_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trio_lb.proxy.build_fast_path.find_spec", lambda _: None)
+    caplog.set_level("DEBUG", "trio_lb.proxy")
+    async with (
+        open_backend(besides_checks(scripts.answer(b"hello"))) as backend,
+        open_balancer(backend.url) as balancer,
+    ):
+        assert (await request(balancer.addresses[0])).body == b"hello"
+    assert "the slow path serves everything: this build has no fast path" in caplog.messages

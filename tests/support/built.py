@@ -1,15 +1,13 @@
-"""What the compiled modules that the tests run with were built for."""
+"""Whether the fast path is among what the tests run with; see setup.py."""
 
 from __future__ import annotations
 
-import os
-import sys
+from importlib.util import find_spec
 
 import pytest
 
-#: Other systems than Linux; setup.py says the same.
-PORTABLE = sys.platform != "linux" or os.environ.get("TRIO_LB_PORTABLE") == "1"
+FAST_PATH = find_spec("trio_lb.fast.exchange.fast_path") is not None
 
-WITHOUT = "this build has no epoll, no splice, and no count of unsent bytes: see setup.py"
+WITHOUT = "this build has no fast path: see setup.py"
 
-linux_only = pytest.mark.skipif(PORTABLE, reason=WITHOUT)
+needs_fast_path = pytest.mark.skipif(not FAST_PATH, reason=WITHOUT)

@@ -332,13 +332,6 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "every request (off)."
         ),
     ] = True
-    readiness: Annotated[
-        Literal["auto", "trio"],
-        Meta(
-            description="How what is plain is waited for: auto, on Linux by an epoll of our own, "
-            "elsewhere as with trio; trio, by Trio's own waits, which take more time."
-        ),
-    ] = "auto"
     workers: Annotated[
         int | Literal["auto"],
         WORKERS,

@@ -1,4 +1,4 @@
-"""Keys that have another name now: profiles with the old one go on working, with a warning."""
+"""Keys that have another name now, or no effect: they stay valid, with a warning."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class OldKey:
     """A key of a profile as it was.
 
     Attributes:
-        now: its present name.
+        now: its present name; None: it has no effect any more.
         values: its old values, and what is written in their place.
     """
 
-    now: str
+    now: str | None
     values: Mapping[str, str]
 
     @property
@@ -32,10 +32,13 @@ class OldKey:
 
     def advice(self, value: Any) -> str:
         """What to write instead of this value."""
+        if self.now is None:
+            return "has no effect any more: remove it"
         return f"is called {self.now} now: write {self.now}: {self.values[value]}"
 
 
 OLD_KEYS: Final[Mapping[str, OldKey]] = {
     "engine": OldKey("fast_path", {"plain": "on", "h11": "off"}),
+    "readiness": OldKey(None, {"auto": "", "trio": ""}),
 }
 """Old keys of the profile itself, by their names."""

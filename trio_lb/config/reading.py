@@ -239,14 +239,16 @@ class _Reader:
             message = f"is called {old.now} now, which is there as well: leave {name.text} out"
             self._note(name.position, name.text, message)
             return
-        key = keys_of(Profile)[old.now]
         value = self._leaf(Kind(leaf=old.leaf), node, name.text)
         self._from_environment.pop(name.text, None)
+        key = None if old.now is None else keys_of(Profile)[old.now]
         if value is _WRONG:
-            values[key.field] = _WRONG
+            if key is not None:
+                values[key.field] = _WRONG
             return
-        assert key.kind.leaf is not None
-        values[key.field] = key.kind.leaf.parse(old.values[value])
+        if key is not None:
+            assert key.kind.leaf is not None
+            values[key.field] = key.kind.leaf.parse(old.values[value])
         self.old_keys.append(Problem(self._source, name.position, name.text, old.advice(value)))
 
     def _value(self, kind: Kind, node: Node, path: str) -> Any:

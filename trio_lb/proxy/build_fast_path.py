@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb.fast.exchange.fast_path import FastPath
-from trio_lb.fast.loop.upstreams import Server
+from trio_lb.net.deadlines import loop_clock
 from trio_lb.net.dial import dial_at_once
-from trio_lb.net.readiness import open_readiness
 from trio_lb.upstream.watched_pool import WatchedPool
 
 if TYPE_CHECKING:
     from trio_lb.config import Profile
+    from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.fast.loop.epoll import Epoll
-    from trio_lb.fast.loop.trio_waits import TrioWaits
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.pool import ServerPool
 
@@ -32,7 +31,7 @@ class FastPathParts(NamedTuple):
         fast_path: for the proxy.
     """
 
-    readiness: Epoll | TrioWaits
+    readiness: Epoll
     upstreams: WatchedPool
     fast_path: FastPath
 
@@ -40,11 +39,12 @@ class FastPathParts(NamedTuple):
 def build_fast_path(
     profile: Profile, servers: ServerPool, deadlines: Deadlines
 ) -> FastPathParts | None:
-    """Make the fast path; None where it is not wanted, or not made for what servers want.
+    """Make the fast path; None where it is not wanted, not made for what servers want, or can't be.
+
+    It needs an epoll of its own, which only Linux has, and which a sandbox may refuse.
 
     Args:
-        profile: limits, timeouts, and whether it is wanted (`fast_path`), and how it waits
-            (`readiness`).
+        profile: limits, timeouts, and whether it is wanted (`fast_path`).
         servers: the pool.
         deadlines: of the slow path's waits on connections made here.
     """
@@ -52,8 +52,19 @@ def build_fast_path(
         return None
     if any(server.send_proxy for server in profile.servers):
         return None  # connections that are for one client each
+    if find_spec("trio_lb.fast.exchange.fast_path") is None:
+        log.debug("the slow path serves everything: this build has no fast path")
+        return None
+    from trio_lb.fast.exchange.fast_path import FastPath
+    from trio_lb.fast.loop.epoll import Epoll
+    from trio_lb.fast.loop.upstreams import Server
+
+    try:
+        readiness = Epoll(loop_clock())
+    except OSError as exc:  # a sandbox without eventfd(2), say
+        log.debug("the slow path serves everything: epoll: %s", exc.strerror)
+        return None
     table, selection, slots = servers.compiled()
-    readiness = open_readiness(profile.readiness)
     limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
     compiled = [
         Server(

@@ -34,7 +34,6 @@ from .body import RequestBody
 from .client import ClientConnection
 from .departures import Departures
 from .exchange import Exchange
-from .fast_path import Plain
 from .forward import Forwarder
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from trio_lb.pool import Counters, Permits, ServerPool
     from trio_lb.upstream.idle_pool import IdleConnections
 
+    from .fast_path import Plain
     from .resumed import ResumedRequest
 
 log = logging.getLogger("trio_lb.proxy")
@@ -107,6 +107,8 @@ class Proxy:
         self._counters = counters
         self._plain: Plain | None = None
         if fast_path is not None:
+            from .fast_path import Plain  # there are builds without it
+
             self._plain = Plain(
                 fast_path,
                 profile,

@@ -168,7 +168,6 @@ def _profiles(draw: st.DrawFn) -> Profile:
         unavailable_status=draw(st.integers(400, 599)),
         access_log=draw(st.sampled_from([None, "-", "off.log", "/var/log/${x} $y: #z", "3"])),
         fast_path=draw(st.booleans()),
-        readiness=draw(st.sampled_from(["auto", "trio"])),
         access_log_format=draw(st.sampled_from(["combined", "json"])),
         report_interval=draw(_DURATIONS),
         log_level=draw(st.sampled_from(["debug", "info", "warning", "error", "critical"])),

@@ -1,4 +1,4 @@
-"""A key that has another name now goes on working, and its user is told the new one."""
+"""Keys that have another name now, or no effect, stay valid, with a word about what to do."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ def test_engine_is_fast_path_now(old: str, on: bool) -> None:
     dumped = dump_profile(profile, as_written=True)
     assert f"fast_path: {switch}\n" in dumped
     assert "engine" not in dumped
+
+
+@pytest.mark.parametrize("value", ["auto", "trio"])
+def test_readiness_has_no_effect_any_more(value: str) -> None:
+    warnings: list[Problem] = []
+    text = f"{SERVER}readiness: {value}\n"
+    profile = parse_profile(text, "x.yaml", warn=warnings.append)
+    assert profile == parse_profile(SERVER)
+    assert [str(each) for each in warnings] == [
+        "x.yaml:2:1: readiness: has no effect any more: remove it"
+    ]
 
 
 def test_nobody_is_warned_of_the_new_key() -> None:

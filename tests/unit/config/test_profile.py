@@ -74,7 +74,6 @@ def test_the_smallest_profile_has_the_defaults_of_the_design() -> None:
         unavailable_status=503,
         access_log=None,
         fast_path=True,
-        readiness="auto",
         access_log_format="combined",
         report_interval=10,
         log_level="info",
@@ -125,7 +124,6 @@ user: www-data:adm
 unavailable_status: 500
 access_log: "-"
 fast_path: off
-readiness: trio
 access_log_format: json
 report_interval: 1
 log_level: DEBUG
@@ -183,7 +181,6 @@ log_level: DEBUG
         unavailable_status=500,
         access_log="-",
         fast_path=False,
-        readiness="trio",
         access_log_format="json",
         report_interval=1,
         log_level="debug",

@@ -14,12 +14,12 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support.built import PORTABLE, WITHOUT
+from tests.support.built import FAST_PATH, WITHOUT
 from trio_lb.fast.loop.upstreams import Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import SocketTransport
 
-if PORTABLE:
+if not FAST_PATH:
     pytest.skip(WITHOUT, allow_module_level=True)
 
 from trio_lb.fast.loop.epoll import Epoll

@@ -15,9 +15,9 @@ import pytest
 import trio
 
 from tests.support.waiting import eventually
+from trio_lb.fast.loop.epoll import Epoll
 from trio_lb.fast.loop.upstreams import Server
 from trio_lb.net.deadlines import Deadlines
-from trio_lb.net.readiness import open_readiness
 from trio_lb.net.transport import SocketTransport
 from trio_lb.upstream.watched_pool import WatchedPool
 
@@ -32,7 +32,7 @@ class Idle:
 
     def __init__(self, count: int) -> None:
         self.deadlines = Deadlines()
-        self.readiness = open_readiness("auto")
+        self.readiness = Epoll()
         self.server = Server(self.readiness, slot=0, place=0, prefix=b"", limit=count, dial=None)
         self.near: list[SocketTransport] = []
         self.far: list[socket.socket] = []

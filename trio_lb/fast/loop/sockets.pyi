@@ -1,6 +1,2 @@
-from typing import Final
-
-HAS_EPOLL: Final[bool]
-
 def departed(fd: int) -> int: ...
 def unsent(fd: int) -> int: ...

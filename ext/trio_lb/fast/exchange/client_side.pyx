@@ -29,7 +29,7 @@ from trio_lb.fast.exchange.exchange cimport (
 from trio_lb.fast.exchange.forward cimport finish_connecting
 from trio_lb.fast.exchange.minimum_rate cimport pay
 from trio_lb.fast.loop.readiness cimport (
-    BROKEN, ENDED, expect, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, WRITABLE,
+    BROKEN, ENDED, HUNG_UP, NEVER, READABLE, Readiness, set_deadline, TICK, WRITABLE,
 )
 from trio_lb.fast.exchange.request cimport parse, read_request
 from trio_lb.fast.exchange.response cimport read_response, relay
@@ -127,7 +127,6 @@ cdef class ClientSide(Exchange):
         path.readiness.look_at_clock()
         self.served = served
         self.state = READING
-        expect(path.readiness, self, READABLE)      # the other path may have used it up
         self.pace.left = self.pace.patience
         if not length:
             self.await_request()
@@ -212,7 +211,7 @@ cdef class ClientSide(Exchange):
     cdef void wait_until(self, double when) noexcept:
         """Wait on for a server, and look for the client where no event would tell of its end."""
         cdef Readiness readiness = self.path.readiness
-        if not self.hung_up and not readiness.one_shot:
+        if not self.hung_up:
             set_deadline(readiness, self, when)
             return
         set_deadline(readiness, self, min(readiness.now + PATIENCE, when))

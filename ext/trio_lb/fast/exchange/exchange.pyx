@@ -6,7 +6,7 @@ from libc.stdint cimport uint64_t
 from trio_lb.fast.loop.buffers cimport held
 from trio_lb.fast.exchange.flow cimport release
 from trio_lb.fast.http1.framing cimport Body, BODY_END, within_chunk
-from trio_lb.fast.loop.readiness cimport expect_nothing, NEVER, set_deadline, TICK
+from trio_lb.fast.loop.readiness cimport NEVER, set_deadline, TICK
 from trio_lb.fast.exchange.fast_path cimport Handover, FastPath
 from trio_lb.fast.loop.upstreams cimport discard, log_fault, take_transport
 
@@ -164,7 +164,6 @@ cdef class Exchange(Watched):
         self.upload.framing.payload = 0
         self.uploading = self.choked = False
         set_deadline(path.readiness, self, NEVER)
-        expect_nothing(path.readiness, self)
         self.state = AWAY
         self.server = None
         self.upstream = None

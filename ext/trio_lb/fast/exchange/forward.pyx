@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t
 
 from trio_lb.fast.loop.buffers cimport Buffer, SMALL
 from trio_lb.fast.exchange.exchange cimport CONNECTING, Exchange
-from trio_lb.fast.loop.readiness cimport expect, set_deadline, WRITABLE
+from trio_lb.fast.loop.readiness cimport set_deadline
 from trio_lb.fast.exchange.response cimport await_response
 from trio_lb.fast.exchange.fast_path cimport FastPath
 from trio_lb.fast.table.selection cimport NOBODY
@@ -103,7 +103,6 @@ cdef int dial(Exchange exchange) except -1:
     exchange.upstream.user = exchange
     if code:
         exchange.state = CONNECTING
-        expect(path.readiness, exchange.upstream, WRITABLE)
         set_deadline(path.readiness, exchange, path.readiness.now + path.patience.connect)
     else:
         send_request(exchange)

@@ -7,7 +7,7 @@ from trio_lb.fast.exchange.exchange cimport COLLECTING, PATIENCE, Exchange, READ
 from trio_lb.fast.exchange.forward cimport pick
 from trio_lb.fast.http1.framing cimport begin_body, Body, BODY_END, BODY_MORE, feed_body
 from trio_lb.fast.http1.parser cimport HEAD, NEED_MORE, parse_request, Verdict
-from trio_lb.fast.loop.readiness cimport expect, NEVER, READABLE, set_deadline, TICK
+from trio_lb.fast.loop.readiness cimport NEVER, set_deadline, TICK
 from trio_lb.fast.exchange.fast_path cimport FastPath
 from trio_lb.fast.loop.sockets cimport NOTHING, receive
 from trio_lb.fast.exchange.upload cimport may_be_too_large
@@ -23,8 +23,6 @@ cdef void read_request(Exchange exchange) noexcept:
     room = buffer.size - buffer.end
     count = receive(exchange.fd, buffer, room)
     exchange.readable = count == <ssize_t> room or exchange.hung_up and count > 0
-    if not exchange.readable:
-        expect(exchange.path.readiness, exchange, READABLE)
     if count > 0:
         parse(exchange)
     elif count == NOTHING:

@@ -7,7 +7,7 @@ from trio_lb.fast.http1.framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_
 from trio_lb.fast.exchange.minimum_rate cimport begin_waiting
 from trio_lb.fast.http1.parser cimport HEAD, NEED_MORE, parse_response, request_parts, Verdict
 from trio_lb.fast.loop.readiness cimport (
-    came_after, expect, NEVER, READABLE, set_deadline, TICK, WRITABLE,
+    came_after, NEVER, set_deadline, TICK,
 )
 from trio_lb.fast.exchange.fast_path cimport FastPath
 from trio_lb.fast.loop.sockets cimport FAILED, NOTHING, silent
@@ -94,8 +94,6 @@ cdef ssize_t receive_response(Exchange exchange) noexcept:
         exchange.upstream.readable = False
     else:
         exchange.upstream.readable = exchange.flow.flooding or exchange.upstream.ended
-    if not exchange.upstream.readable:
-        expect(exchange.path.readiness, exchange.upstream, READABLE)
     return count
 
 
@@ -172,7 +170,6 @@ cdef void send_on(Exchange exchange) noexcept:
         exchange.end("gone", "the client closed its connection before it had its answer")
     elif left:
         exchange.blocked = True
-        expect(path.readiness, exchange, WRITABLE)
         begin_waiting(&exchange.pace, path.readiness.now, exchange.fd)
         set_deadline(path.readiness, exchange, path.readiness.now + exchange.pace.left)
     elif exchange.flow.framing.state == BODY_END:

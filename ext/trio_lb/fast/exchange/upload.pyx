@@ -8,7 +8,7 @@ from trio_lb.fast.exchange.exchange cimport Exchange, UPLOADING
 from trio_lb.fast.exchange.flow cimport fill, release, Flow, commit, flush, park, waiting
 from trio_lb.fast.http1.framing cimport begin_body, Body, BODY_END, BODY_MORE
 from trio_lb.fast.exchange.minimum_rate cimport begin_waiting, earn
-from trio_lb.fast.loop.readiness cimport expect, READABLE, set_deadline, TICK, WRITABLE
+from trio_lb.fast.loop.readiness cimport set_deadline, TICK
 from trio_lb.fast.exchange.response cimport await_response
 from trio_lb.fast.exchange.fast_path cimport FastPath
 from trio_lb.fast.loop.sockets cimport FAILED, in_queue, NOTHING
@@ -66,8 +66,6 @@ cdef void pass_body_on(Exchange exchange) noexcept:
             return
         count = fill(upload, path.buffers, exchange.fd, most_to_fill(exchange))
         exchange.readable = upload.flooding or exchange.hung_up and count > 0
-        if not exchange.readable:
-            expect(path.readiness, exchange, READABLE)
         if count == NOTHING:
             return
         if count <= 0 or may_be_too_large(exchange, held(&upload.body)):
@@ -136,7 +134,6 @@ cdef void send_body_on(Exchange exchange) noexcept:
         exchange.choked = True
         begin_waiting(&exchange.choke, now, exchange.upstream.fd)
         exchange.upstream.writable = False
-        expect(path.readiness, exchange.upstream, WRITABLE)
         set_deadline(path.readiness, exchange, now + path.patience.body - TICK)
     elif upload.framing.state == BODY_END:
         release(upload, path.buffers)

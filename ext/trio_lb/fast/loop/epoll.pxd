@@ -1,4 +1,4 @@
-"""Readiness by an epoll of our own: C-level interface (Linux)."""
+"""Readiness by an epoll of our own: C-level interface."""
 
 from trio_lb.fast.loop.trio_loop cimport TrioLoop
 from trio_lb.fast.loop.readiness cimport Readiness

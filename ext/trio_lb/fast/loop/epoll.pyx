@@ -1,4 +1,4 @@
-"""Readiness by an epoll of our own, under one Trio task (Linux).
+"""Readiness by an epoll of our own, under one Trio task.
 
 Trio's own wait costs an `epoll_ctl` and a task switch. Here sockets are registered once, for both
 directions and edge-triggered, and one task waits for that epoll's descriptor. It takes events in
@@ -122,7 +122,7 @@ cdef class Epoll(Readiness):
             raise OSError(errno, os.strerror(errno))
         return 0
 
-    cdef void unregister(self, uint32_t place, int fd) noexcept:
+    cdef void unregister(self, int fd) noexcept:
         cdef epoll_event unused
         epoll_ctl(self.fd, EPOLL_CTL_DEL, fd, &unused)
 

@@ -1,4 +1,4 @@
-"""Pipes for bytes that go from socket to socket without being copied; only Linux can do that.
+"""Pipes for bytes that go from socket to socket without being copied.
 
 Whether this system does (sandboxes may not) is tried once, and noticed if it no longer does.
 
@@ -26,7 +26,7 @@ cdef class Pipes:
     cdef int lent
     cdef int problem            # number of the error that a system has which can't do that, or 0
 
-    # An empty one, or NULL if there is none; elsewhere than on Linux there never is.
+    # An empty one, or NULL if there is none.
     cdef Pipe *borrow(self) noexcept nogil
     # May be called without one. What is still in it is lost.
     cdef void give_back(self, Pipe *pipe) noexcept nogil

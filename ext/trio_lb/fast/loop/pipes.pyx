@@ -7,7 +7,22 @@ from libc.stdlib cimport free, malloc
 
 from trio_lb.fast.loop.sockets cimport FAILED, NOTHING
 
-cdef extern from "loop/system.h" nogil:
+cdef extern from "<fcntl.h>" nogil:
+    """
+    #include <unistd.h>
+    /* A pipe with so much room, which never waits; false if there is none to be had. */
+    static inline int tlb_open_pipe(int ends[2], int size) {
+        if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return 0;
+        if (fcntl(ends[1], F_SETPIPE_SZ, size) >= size) return 1;
+        close(ends[0]);             /* there is a limit for all pipes of a user */
+        close(ends[1]);
+        return 0;
+    }
+    /* Move bytes between such a pipe and a socket; like read(2) and write(2). */
+    static inline ssize_t tlb_move(int source, int target, size_t size) {
+        return splice(source, NULL, target, NULL, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    }
+    """
     bint open_pipe "tlb_open_pipe"(int *ends, int size)
     ssize_t move_once "tlb_move"(int source, int target, size_t size)
 

@@ -2,16 +2,14 @@
 
 One C-level method is called of whatever became ready. What is called does a bounded piece of work
 and comes back; if there is more to do, it asks to be stepped `again`. How readiness is found out is
-a matter of two forms: `_epoll` (Linux, and the faster one) and `_trio_waits`.
+a matter of `epoll`.
 
 The rules of edges, for whoever is watched: an edge says that something has changed since the last
 look, and is not repeated. So `on_ready` notes what it says, and a direction is used until the
 kernel says EAGAIN or gives less than was asked for. Whoever stops earlier has to remember that.
-And who has used a direction up says that it `expect`s the next edge of it: there may be none
-otherwise.
 """
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from trio_lb.fast.loop.clock cimport LoopClock, TICK
 
@@ -47,8 +45,6 @@ cdef class Watched:
 cdef struct Entry:
     void *watched               # a reference that is ours, or NULL
     uint32_t generation         # how often this place was given up: tells old events from new
-    uint16_t expected           # events; kept only where an edge has to be asked for
-    uint16_t awaited            # those that a task is there for
 
 
 cdef class Readiness:
@@ -63,16 +59,14 @@ cdef class Readiness:
     cdef uint32_t free_count
     cdef Watched first, last    # the queue of those who wait for their turn
     cdef bint turning           # at work on the queue already, so there is no need to `ring`
-    cdef bint one_shot          # an edge has to be asked for: `arm` and `disarm` matter
     cdef LoopClock clock
-    cdef uint64_t batch         # how often all events were collected; 0: each comes by itself
+    cdef uint64_t batch         # how often all events were collected
     cdef readonly int under_way     # how many wait for what has to come soon; they keep it
     cdef double usual_wait      # seconds in which what has to come does so, at present
 
     # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.
     cdef int watch(self, Watched watched, int fd) except -1
-    # Call it no more. Whoever asks closes the socket, or asks for `unregister`. (Waits in Trio's
-    # way end in either case: closing a socket does not end them.)
+    # Call it no more. Whoever asks closes the socket, or asks for `unregister`.
     cdef void forget(self, Watched watched, bint unregister) noexcept
     # Call its `step` when the others have had a turn.
     cdef void again(self, Watched watched) noexcept
@@ -85,30 +79,13 @@ cdef class Readiness:
     cdef bint sweep(self, double due) except -1
     cdef int grow(self) except -1
 
-    # What the two forms differ in. A place's key tells it from its former uses.
+    # What `Epoll` adds. A place's key tells it from its former uses.
     # Take some of the events that have come; true if those were all.
     cdef bint catch_up(self) except -1
     cdef int register(self, int fd, uint64_t key) except -1
-    cdef void unregister(self, uint32_t place, int fd) noexcept
+    cdef void unregister(self, int fd) noexcept
     # Somebody waits for a turn, and nobody did before.
     cdef void ring(self) noexcept
-    cdef void arm(self, uint32_t place, uint32_t events) noexcept
-    cdef void disarm(self, uint32_t place) noexcept
-
-
-cdef inline void expect(Readiness readiness, Watched watched, uint32_t events) noexcept:
-    """A direction is used up: have `on_ready` called when it is READABLE, or WRITABLE, again.
-
-    Who is new expects READABLE. What expects READABLE hears of the end as well.
-    """
-    if readiness.one_shot:
-        readiness.arm(watched.place, events)
-
-
-cdef inline void expect_nothing(Readiness readiness, Watched watched) noexcept:
-    """Somebody else waits for this socket now, in Trio's way."""
-    if readiness.one_shot:
-        readiness.disarm(watched.place)
 
 
 cdef inline uint64_t key_of(Readiness readiness, uint32_t place) noexcept:

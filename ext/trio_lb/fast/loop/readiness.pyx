@@ -1,7 +1,7 @@
-"""What both forms of readiness have in common; see _readiness.pxd.
+"""Who is stepped, in which order, and who is late; see readiness.pxd.
 
 Two tasks, in somebody's nursery: `watch_forever` calls those whose sockets are ready, and
-`sweep_forever` those whose deadlines have passed, by the rules of `_clock`. Both do bounded amounts
+`sweep_forever` those whose deadlines have passed, by the rules of `clock`. Both do bounded amounts
 of work between two turns of the other tasks, however many sockets are busy.
 """
 
@@ -42,7 +42,7 @@ cdef class Watched:
 
 @cython.auto_pickle(False)
 cdef class Readiness:
-    """All watched sockets of a process: base of its two forms.
+    """All watched sockets of a process: base of `Epoll`.
 
     Args:
         clock: that of the deadlines; None: one for the run in which this is made.
@@ -98,20 +98,18 @@ cdef class Readiness:
             self.used += 1
         Py_INCREF(watched)
         self.entries[place].watched = <void *> watched
-        self.entries[place].expected = self.entries[place].awaited = 0
         self.deadlines[place] = NEVER
         self.watching += 1
         watched.fd = fd
         watched.place = place
-        expect(self, watched, READABLE)
         return 0
 
     cdef void forget(self, Watched watched, bint unregister) noexcept:
         cdef uint32_t place = watched.place
         if place == NOWHERE:
             return
-        if unregister or self.one_shot:
-            self.unregister(place, watched.fd)
+        if unregister:
+            self.unregister(watched.fd)
         # Events of it that were collected already are told by their generation.
         self.entries[place].generation += 1
         self.entries[place].watched = NULL
@@ -210,14 +208,8 @@ cdef class Readiness:
     cdef int register(self, int fd, uint64_t key) except -1:
         return 0
 
-    cdef void unregister(self, uint32_t place, int fd) noexcept:
+    cdef void unregister(self, int fd) noexcept:
         pass
 
     cdef void ring(self) noexcept:
-        pass
-
-    cdef void arm(self, uint32_t place, uint32_t events) noexcept:
-        pass
-
-    cdef void disarm(self, uint32_t place) noexcept:
         pass

@@ -10,7 +10,7 @@ cimport cython
 from libc.math cimport INFINITY
 
 from trio_lb.fast.loop.readiness cimport (
-    BROKEN, ENDED, expect, HUNG_UP, READABLE, Readiness, Watched, WRITABLE,
+    BROKEN, ENDED, HUNG_UP, READABLE, Readiness, Watched, WRITABLE,
 )
 from trio_lb.fast.loop.sockets cimport silent
 
@@ -168,7 +168,6 @@ cdef class Server:
             discard(upstream)
             return
         upstream.since = now
-        expect(self.readiness, upstream, READABLE)
         self.push(upstream)
 
     cdef void push(self, Upstream upstream) noexcept:
