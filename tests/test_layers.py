@@ -63,7 +63,7 @@ TABLE = [
     Row(4, "upstream downstream", outside="trio"),
     Row(4, "observe", outside="trio rich msgspec"),
     Row(4, "fast.exchange", never=OUR_PYTHON, outside="trio"),
-    Row(5, "proxy", outside="trio h11"),
+    Row(5, "proxy", outside="trio"),
     Row(5, "health", never="fast.exchange", outside="trio h11"),
     Row(6, "runtime", outside="trio"),
     Row(7, "supervise", outside="trio msgspec"),

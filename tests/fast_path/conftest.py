@@ -9,12 +9,13 @@ import pytest
 
 from tests.support.built import FAST_PATH
 from tests.support.leaks import held
-from trio_lb.proxy.connection import Proxy
+from trio_lb.http.heads import RequestHead
+from trio_lb.proxy.request import RequestHandler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_lb.http.heads import RequestHead
+    from trio_lb.downstream.stream import ClientStream
 
 
 if not FAST_PATH:
@@ -40,11 +41,12 @@ async def _nothing_is_left() -> Any:
 def on_slow_path(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The targets of all requests that the slow path has served, or gone on with."""
     targets: list[bytes] = []
-    serve = Proxy._serve_request
+    serve = RequestHandler.serve
 
-    async def noted(self: Proxy, client: Any, identity: Any, head: RequestHead, *more: Any) -> None:
-        targets.append(head.target)
-        await serve(self, client, identity, head, *more)
+    async def noted(self: RequestHandler, stream: ClientStream, *more: Any) -> None:
+        if isinstance(stream.head, RequestHead):
+            targets.append(stream.head.target)
+        await serve(self, stream, *more)
 
-    monkeypatch.setattr(Proxy, "_serve_request", noted)
+    monkeypatch.setattr(RequestHandler, "serve", noted)
     return targets

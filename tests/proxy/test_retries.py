@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.support import scripts
+from tests.support.memory import MemoryNetwork
 from tests.support.rig import Rig, get, open_rig, post
 from trio_lb import parse_profile
 from trio_lb.errors import ConnectFailed
@@ -111,13 +112,12 @@ async def test_a_server_is_not_tried_twice_for_one_request() -> None:
 async def test_being_out_of_descriptors_is_no_servers_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    async def dial(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ConnectFailed("connect: Too many open files", 503, local=True)
+
+    monkeypatch.setattr(MemoryNetwork, "dial", dial)
     async with open_rig(scripts.answer(), scripts.answer()) as rig:
-
-        async def dial(*_: object) -> None:
-            await trio.lowlevel.checkpoint()
-            raise ConnectFailed("connect: Too many open files", 503, local=True)
-
-        monkeypatch.setattr(rig.proxy._forwarder, "_dial_server", dial)
         assert (await rig.ask(get())).status == 503
         assert rig.states == ["alive", "alive"]
         assert rig.failed == [0, 0]

@@ -15,7 +15,7 @@ import trio
 from tests.support.backend import Backend, Script
 from trio_lb.errors import ConnectFailed
 from trio_lb.net.deadlines import NEVER, Deadlines
-from trio_lb.net.transport import Buffer, End, Peer, TimedOut, TransportBroken, receive, send
+from trio_lb.net.transport import Buffer, End, PeerState, TimedOut, TransportBroken, receive, send
 
 if TYPE_CHECKING:
     from trio_lb.config import Address
@@ -139,10 +139,10 @@ class MemoryTransport:
             return bytes(incoming.data[:1])
         return b"" if self.closed or incoming.ended or incoming.broken else None
 
-    def peer_state(self) -> Peer:
+    def peer_state(self) -> PeerState:
         if self.closed or self._incoming.broken:
-            return Peer.BROKEN
-        return Peer.ENDED if self._incoming.ended else Peer.THERE
+            return PeerState.BROKEN
+        return PeerState.ENDED if self._incoming.ended else PeerState.THERE
 
     def send_eof(self) -> None:
         self._outgoing.ended = True

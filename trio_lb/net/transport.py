@@ -46,7 +46,7 @@ class TimedOut(Exception):  # noqa: N818
     """The deadline of a wait has passed."""
 
 
-class Peer(IntEnum):
+class PeerState(IntEnum):
     """What is known of the other end of a connection, whatever of its bytes is still unread."""
 
     THERE = 0
@@ -54,17 +54,8 @@ class Peer(IntEnum):
     BROKEN = 2  # it has reset the connection, or closed it for good
 
 
-class Transport(Protocol):
-    """A connected, ordered, two-way stream of bytes."""
-
-    peer: str
-    """The other end's IP address, or `unix:`."""
-
-    born: float
-    """When a server's connection was made, on Trio's clock; `NEVER` for a client's."""
-
-    def ends(self) -> tuple[End, End]:
-        """The peer's end and ours; a port that can't be told any more is 0."""
+class ByteStream(Protocol):
+    """An ordered, two-way stream of bytes, whatever carries it."""
 
     def receive_nowait(self, size: int) -> bytes | None:
         """Up to `size` bytes, `b""` at the end of the stream, None: ask again after a wait.
@@ -99,6 +90,25 @@ class Transport(Protocol):
     write_by: float
     """When the wait for room under way gives up."""
 
+    def send_eof(self) -> None:
+        """Tell the peer that no more bytes will come; errors are of no interest."""
+
+    def reset(self) -> None:
+        """Close so that the peer can't mistake what it has for a whole (TCP RST)."""
+
+
+class Transport(ByteStream, Protocol):
+    """A connection."""
+
+    peer: str
+    """The other end's IP address, or `unix:`."""
+
+    born: float
+    """When a server's connection was made, on Trio's clock; `NEVER` for a client's."""
+
+    def ends(self) -> tuple[End, End]:
+        """The peer's end and ours; a port that can't be told any more is 0."""
+
     def wake(self) -> None:
         """Have the waits under way look at their deadlines now."""
 
@@ -109,17 +119,11 @@ class Transport(Protocol):
     def peek(self) -> bytes | None:
         """The next unread byte, `b""` if the stream has ended or broken, None if nothing came."""
 
-    def peer_state(self) -> Peer:
+    def peer_state(self) -> PeerState:
         """Is somebody still there?"""
-
-    def send_eof(self) -> None:
-        """Tell the peer that no more bytes will come; errors are of no interest."""
 
     def close(self) -> None:
         """Close in good order; may be called twice."""
-
-    def reset(self) -> None:
-        """Close so that the peer can't mistake what it has for a whole (TCP RST)."""
 
 
 async def receive(transport: Transport, deadline: float, size: int = RECEIVE_SIZE) -> bytes:
@@ -316,9 +320,9 @@ class SocketTransport:
         except OSError:
             return b""
 
-    def peer_state(self) -> Peer:
+    def peer_state(self) -> PeerState:
         fd = self._sock.fileno()
-        return Peer(departed(fd)) if fd >= 0 else Peer.BROKEN
+        return PeerState(departed(fd)) if fd >= 0 else PeerState.BROKEN
 
     def send_eof(self) -> None:
         with contextlib.suppress(OSError):

@@ -62,7 +62,7 @@ async def attempt(
         sent = upstream.sent
         now = trio.current_time()
         # The time that a client takes to upload a body is not its server's.
-        if not exchange.client.answering:
+        if not exchange.stream.answering:
             seconds = now - (started if sent == NEVER else sent)
             reservation.answered(now, seconds, head.status)
         if exchange.inquiry is not None:
@@ -85,7 +85,7 @@ async def attempt(
 
     waits_for_continue = exchange.request.expects_continue and not (body.size or body.complete)
     if waits_for_continue:
-        exchange.client.progress.hold_client_back()
+        exchange.stream.progress.hold_client_back()
     method = exchange.request.method
     sent = upstream.begin_request(method, target, lines, body.kept, body.trailers)
     # What doesn't leave at once leaves beside the answer: a server that has refused the request
@@ -115,9 +115,9 @@ async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> Respo
         # A 100 (Continue) is for those who asked; others may not know what it is.
         if head.status == 100:
             upstream.body_goes_on()
-            exchange.client.progress.let_client_go_on()
+            exchange.stream.progress.let_client_go_on()
         if head.status != 100 or exchange.request.expects_continue:
-            await exchange.client.send_informational(head.status, head.reason, response_lines(head))
+            await exchange.stream.send_informational(head.status, head.reason, response_lines(head))
     return head
 
 
@@ -131,22 +131,22 @@ async def _pass_on(
 
     What has arrived together leaves together: most responses are one send.
     """
-    client, record = exchange.client, exchange.record
+    stream, record = exchange.stream, exchange.record
     turns = YieldBudget()
     try:
         parts, trailers = _available(upstream)
         record.answered(reservation.server.name, head.status)
         record.bytes_sent += sum(map(len, parts))
         lines = response_lines(head, http_date(int(time.time())))
-        await client.begin_response(head.status, head.reason, lines, parts, trailers)
+        await stream.begin_response(head.status, head.reason, lines, parts, trailers)
         while trailers is None:
             await upstream.receive_body()
             parts, trailers = _available(upstream)
             record.bytes_sent += sum(map(len, parts))
-            await client.continue_response(parts, trailers)
+            await stream.continue_response(parts, trailers)
             await turns.step()
     except (ResponseBroken, ResponseTimeout) as exc:
-        if not client.answering:
+        if not stream.answering:
             raise
         raise ResponseCut(exc.reason) from exc
 

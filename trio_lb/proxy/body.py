@@ -14,16 +14,15 @@ from trio_lb.errors import ClientError
 from trio_lb.http.forwarding import trailer_lines
 
 if TYPE_CHECKING:
+    from trio_lb.downstream.stream import ClientStream
     from trio_lb.http.heads import FieldLine
-
-    from .client import ClientConnection
 
 
 class RequestBody:
     """The body of the request that a client is sending.
 
     Args:
-        client: where it comes from.
+        stream: where it comes from.
         keep: bytes up to which it is remembered.
         limit: bytes above which it is refused; None for no limit.
         gone: bytes that came, and went on to a server, before this was made.
@@ -35,10 +34,8 @@ class RequestBody:
         replayable: `kept` is all that came.
     """
 
-    def __init__(
-        self, client: ClientConnection, keep: int, limit: int | None, gone: int = 0
-    ) -> None:
-        self._client = client
+    def __init__(self, stream: ClientStream, keep: int, limit: int | None, gone: int = 0) -> None:
+        self._stream = stream
         self._keep = keep
         self._limit = limit
         self.size = gone
@@ -49,7 +46,7 @@ class RequestBody:
     @property
     def trailers(self) -> list[FieldLine] | None:
         """The trailers that may go on, or None while the body is not complete."""
-        return trailer_lines(self._client.trailers) if self.complete else None
+        return trailer_lines(self._stream.trailers) if self.complete else None
 
     def take_available(self) -> None:
         """Remember what has already arrived; never more than one receive's worth.
@@ -73,7 +70,7 @@ class RequestBody:
             ClientGone: the client left.
         """
         while not self.complete:
-            await self._client.receive_body()
+            await self._stream.receive_body()
             self.take_available()
 
     async def next(self) -> bytes | None:
@@ -89,7 +86,7 @@ class RequestBody:
             try:
                 data = self._next_nowait()
             except trio.WouldBlock:
-                await self._client.receive_body()
+                await self._stream.receive_body()
                 continue
             if data is not None and self.replayable:
                 if self.size <= self._keep:
@@ -100,7 +97,7 @@ class RequestBody:
             return data
 
     def _next_nowait(self) -> bytes | None:
-        data = self._client.body_nowait()
+        data = self._stream.body_nowait()
         if data is None:
             self.complete = True
             return None

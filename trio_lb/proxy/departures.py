@@ -23,7 +23,7 @@ import trio
 
 from trio_lb.errors import ClientGone
 from trio_lb.net.deadlines import NEVER, loop_clock
-from trio_lb.net.transport import Peer
+from trio_lb.net.transport import PeerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,26 +97,26 @@ class _Watch:
         Args:
             now: as `LoopClock.lived` has it.
         """
-        peer = self._exchange.client.transport.peer_state()
-        if peer is Peer.BROKEN:
+        peer = self._exchange.stream.peer_state()
+        if peer is PeerState.BROKEN:
             self._left("the client reset its connection")
-        elif peer is Peer.ENDED:
+        elif peer is PeerState.ENDED:
             self._ended = min(self._ended, now)
             self._look_closer(now)
 
     def _look_closer(self, now: float) -> None:
         """It has ended its direction: does it read on?"""
         exchange = self._exchange
-        client = exchange.client
+        stream = exchange.stream
         if not exchange.body.complete or exchange.record.status == 101:
             return  # who reads it on meets the end, and knows what it means there
-        if not client.answering and not exchange.record.status:
+        if not stream.answering and not exchange.record.status:
             if trio.current_time() - exchange.started < _PATIENCE:
                 return
-            self._asked = self._asked or client.ask_whether_it_is_there()
+            self._asked = self._asked or stream.ask_whether_it_is_there()
             if self._asked:
                 return
-        if now - max(self._ended, client.progress.moved) >= self._half_closed:
+        if now - max(self._ended, stream.progress.moved) >= self._half_closed:
             self._left("the client closed its connection before it had its answer")
 
     def _left(self, reason: str) -> None:

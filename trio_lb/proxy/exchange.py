@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trio_lb.downstream.stream import ClientStream
     from trio_lb.http.admission import AdmittedRequest
     from trio_lb.observe.record import Record
 
     from .blame import Inquiry
     from .body import RequestBody
-    from .client import ClientConnection
+    from .client import Client
 
 
 class Exchange:
@@ -18,6 +19,7 @@ class Exchange:
 
     Attributes:
         client: whose request it is.
+        stream: the request and its answer, as the client has them.
         request: what was admitted.
         body: its body.
         record: what is kept of it.
@@ -29,17 +31,20 @@ class Exchange:
 
     __slots__ = (
         "body", "bytes_tunnelled", "client", "inquiry", "left", "record", "request", "started",
+        "stream",
     )  # fmt: skip
 
     def __init__(
         self,
-        client: ClientConnection,
+        client: Client,
+        stream: ClientStream,
         request: AdmittedRequest,
         body: RequestBody,
         record: Record,
         started: float,
     ) -> None:
         self.client = client
+        self.stream = stream
         self.request = request
         self.body = body
         self.record = record

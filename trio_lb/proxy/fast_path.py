@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_lb.config import Profile
+    from trio_lb.downstream.http1_session import Http1Session
     from trio_lb.fast.exchange.fast_path import FastPath, Handover
     from trio_lb.http.identity import Identification, Peer
     from trio_lb.pool import ServerPool
 
-    from .client import ClientConnection
     from .forward import Forwarder
 
 #: How requests end that nobody goes on with, by `Handover.why`.
@@ -78,50 +78,53 @@ class Plain:
         self._ended = ended
         self._recorded = recorded
 
-    def attach(self, client: ClientConnection, peer: Peer) -> None:
-        """Let a client take this path, if that can be."""
+    def attach(self, session: Http1Session, peer: Peer) -> ClientSide | None:
+        """Let a client take this path; None if that can't be."""
         lines = self._lines(peer.address, peer.ends.destination)
-        if lines is None or not isinstance(client.transport, SocketTransport):
-            return
-        fd = client.transport.fileno()
+        if lines is None or not isinstance(session.transport, SocketTransport):
+            return None
+        fd = session.transport.fileno()
         served = None if self._recorded is None else partial(self._served, peer)
         try:
-            client.fast_side = ClientSide(self._fast_path, fd, lines, peer.trusted, served)
+            fast_side = ClientSide(self._fast_path, fd, lines, peer.trusted, served)
         except OSError as exc:  # the slow path can do without
             watch_failed(exc)
-            return
-        if client.draining:
-            client.fast_side.drain()
+            return None
+        session.fast_side = fast_side
+        if session.draining:
+            fast_side.drain()
+        return fast_side
 
-    async def serve(self, client: ClientConnection, plain: ClientSide, peer: Peer) -> Handover:
+    async def serve(self, session: Http1Session, fast_side: ClientSide, peer: Peer) -> Handover:
         """Serve a client's requests as long as they are plain; what ended that."""
         try:
-            await plain.run(*client.leave())
+            await fast_side.run(*session.leave())
         finally:
-            handover = plain.take_ending()
+            handover = fast_side.take_ending()
             unread, chunk = handover.unread, None
             if handover.why == "odd" and handover.gone is not None:
                 unread, chunk = from_here(unread, handover.gone), handover.chunk
-            client.come_back(unread, plain.served, handover.began, handover.patience, chunk)
+            session.come_back(unread, fast_side.served, handover.began, handover.patience, chunk)
             if handover.why in _ENDS:
-                self._settle(client, handover, peer)
+                self._settle(session, handover, peer)
         return handover
 
-    def begun(self, client: ClientConnection, handover: Handover) -> ResumedRequest | None:
+    def resumed(self, session: Http1Session, handover: Handover) -> ResumedRequest | None:
         """What was begun of the request that the slow path goes on with."""
         if handover.place is None:
             return None
-        client.answering, client.last = handover.status != 0, handover.last
+        if handover.status:
+            session.resume_answer(last=handover.last)
         return ResumedRequest(handover, self._servers.adopt(handover.place), self._profile)
 
-    def _settle(self, client: ClientConnection, handover: Handover, peer: Peer) -> None:
+    def _settle(self, session: Http1Session, handover: Handover, peer: Peer) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""
         if handover.started is None or handover.began is None:
             return
         record = Record(
             began=handover.began,
             client=peer.address,
-            head=client.head_again(),
+            head=session.head_again(),
             request_id=handover.request_id,
             status=handover.status,
             bytes_sent=handover.passed,

@@ -208,7 +208,7 @@ class Forwarder:
     def _pooled(
         self, exchange: Exchange, reservation: Reservation, now: float, proxy_header: bytes
     ) -> UpstreamConnection | None:
-        own, exchange.client.personal = exchange.client.personal, None
+        own = exchange.client.take_personal()
         if own is not None:
             return self._upstream(exchange, own.transport, True, proxy_header, personal=True)
         # A tunnel would use the connection up; and a stale one would fail it without a retry.
@@ -234,7 +234,7 @@ class Forwarder:
             transport,
             reused=reused,
             timeout=self._profile.timeout,
-            progress=exchange.client.progress,
+            progress=exchange.stream.progress,
             proxy_header=proxy_header,
             personal=personal,
         )
@@ -285,9 +285,8 @@ class Forwarder:
             if not upstream.reusable:
                 upstream.transport.close()
             elif upstream.personal:
-                exchange.client.personal = PersonalConnection(
-                    slot, upstream.transport, identity.ends
-                )
+                own = PersonalConnection(slot, upstream.transport, identity.ends)
+                exchange.client.keep_personal(own)
             else:
                 self._upstreams.put(slot, upstream.transport, now, upstream.proxy_header)
 
@@ -318,7 +317,7 @@ class Forwarder:
 
 def _may_try_another(exchange: Exchange, failure: ServerError, earlier: ServerError | None) -> bool:
     """May the request go to another server after `failure`?"""
-    begun = isinstance(failure, ResponseCut) or exchange.client.answering
+    begun = isinstance(failure, ResponseCut) or exchange.stream.answering
     if begun or not exchange.body.replayable:
         return False
     if isinstance(failure, ConnectFailed):

@@ -64,7 +64,7 @@ class ResumedRequest:
         transport, self._transport = self._transport, None
         if transport is None:
             return None
-        return ResumedUpstream(self._handover, self._profile.timeout, exchange.client.progress)
+        return ResumedUpstream(self._handover, self._profile.timeout, exchange.stream.progress)
 
     def note(self, exchange: Exchange, outcome: str) -> None:
         """Remember how the attempt ended, if nobody takes it up."""

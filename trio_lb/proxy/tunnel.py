@@ -13,7 +13,7 @@ import trio
 from trio_lb.errors import End, HostLimit
 from trio_lb.http.forwarding import switching_lines
 from trio_lb.net.deadlines import NEVER, loop_clock
-from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, YieldBudget
+from trio_lb.net.transport import RECEIVE_SIZE, ByteStream, TimedOut, TransportBroken, YieldBudget
 
 from .duplex import duplex
 
@@ -49,12 +49,14 @@ async def switch(
     Raises:
         ClientGone: the client left before it had the 101.
     """
-    client, record = exchange.client, exchange.record
-    await client.send_informational(head.status, head.reason, switching_lines(head))
+    stream, record = exchange.stream, exchange.record
+    await stream.send_informational(head.status, head.reason, switching_lines(head))
     record.answered(reservation.server.name, head.status)
-    ours, theirs = Side("client", client.transport), Side("server", upstream.transport)
-    up = Direction(ours, theirs, client.leave_http())
-    down = Direction(theirs, ours, upstream.leave_http(), reservation.give_back)
+    ours, from_client = stream.upgrade()
+    theirs, from_server = upstream.upgrade()
+    client, server = Side("client", ours), Side("server", theirs)
+    up = Direction(client, server, from_client)
+    down = Direction(server, client, from_server, reservation.give_back)
     try:
         record.ended, record.reason = await relay(up, down, timeouts)
     finally:
@@ -63,10 +65,10 @@ async def switch(
 
 
 class Side(NamedTuple):
-    """One end of a tunnel: what it is called, and its connection."""
+    """One end of a tunnel: what it is called, and its bytes."""
 
     name: str
-    transport: Transport
+    transport: ByteStream
 
 
 class Direction:

@@ -17,6 +17,7 @@ from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport, Tra
 
 if TYPE_CHECKING:
     from trio_lb.net.progress import Progress
+    from trio_lb.net.transport import ByteStream
 
 
 #: No server waits for less than that (seconds) before it gives up on a request. One that does so
@@ -281,9 +282,9 @@ class UpstreamConnection:
         """A 101 was read, and the whole request, which made the offer, had left before it."""
         return self._codec.switched and self._whole
 
-    def leave_http(self) -> bytes:
-        """After a 101: what the server has already sent of the other protocol."""
-        return self._codec.leave_http()
+    def upgrade(self) -> tuple[ByteStream, bytes]:
+        """After a 101: the bytes of the other protocol, and those that have already come."""
+        return self.transport, self._codec.leave_http()
 
     @property
     def reusable(self) -> bool:

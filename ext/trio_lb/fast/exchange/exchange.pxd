@@ -19,7 +19,8 @@ from trio_lb.fast.http1.writer cimport ClientLines
 #: be. And every so often it is looked whether a client that waits is still there. Seconds.
 cdef double PATIENCE
 
-#: A draining client may state a last request within this time; see trio_lb.proxy.client. Seconds.
+#: A draining client may state a last request within this time; seconds, as in
+#: trio_lb.downstream.http1_session.
 cdef double LAST_REQUEST
 
 cdef enum State:
