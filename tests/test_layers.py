@@ -44,27 +44,28 @@ class Row:
 
 SANS_IO = "asyncio logging select selectors signal socket ssl subprocess threading time"
 OUR_PYTHON = (
-    "errors config http http1 pool net upstream downstream proxy health observe runtime "
-    "supervise cli"
+    "errors accounts plan config http http1 pool net upstream downstream proxy health observe "
+    "runtime supervise cli"
 )
 TABLE_AND_CODEC = "fast.table fast.http1"
 
 TABLE = [
-    Row(0, "errors logs"),
-    Row(0, "config", beside="errors", outside="yaml msgspec"),
+    Row(0, "errors accounts logs"),
+    Row(0, "plan", outside="msgspec"),
+    Row(0, "config", beside="errors accounts plan", outside="yaml msgspec"),
     Row(1, "fast"),
     Row(1, TABLE_AND_CODEC, never=OUR_PYTHON),
     Row(1, "fast.record", beside="fast.http1", never=OUR_PYTHON),
-    Row(2, "http", never=f"fast.table {SANS_IO}"),
-    Row(2, "pool", never=f"fast.http1 {SANS_IO}"),
-    Row(3, "http1", never=f"fast.table pool {SANS_IO}", outside="h11"),
+    Row(2, "http", never=f"config fast.table {SANS_IO}"),
+    Row(2, "pool", never=f"config fast.http1 {SANS_IO}"),
+    Row(3, "http1", never=f"config fast.table pool {SANS_IO}", outside="h11"),
     Row(3, "fast.loop", never=f"{OUR_PYTHON} {TABLE_AND_CODEC}", outside="trio"),
-    Row(3, "net", beside="fast.loop", never=f"pool http {TABLE_AND_CODEC}", outside="trio"),
-    Row(4, "upstream downstream", outside="trio"),
-    Row(4, "observe", outside="trio rich msgspec"),
+    Row(3, "net", beside="fast.loop", never=f"config pool http {TABLE_AND_CODEC}", outside="trio"),
+    Row(4, "upstream downstream", never="config", outside="trio"),
+    Row(4, "observe", never="config", outside="trio rich msgspec"),
     Row(4, "fast.exchange", never=OUR_PYTHON, outside="trio"),
-    Row(5, "proxy", outside="trio"),
-    Row(5, "health", never="fast.exchange", outside="trio h11"),
+    Row(5, "proxy", never="config", outside="trio"),
+    Row(5, "health", never="config fast.exchange", outside="trio h11"),
     Row(6, "runtime", outside="trio"),
     Row(7, "supervise", outside="trio msgspec"),
     Row(7, "__init__"),
@@ -189,6 +190,8 @@ def test_no_circles() -> None:
         ("http", "trio_lb.http1.strict"),
         ("config", "msgspec_extra"),
         ("errors", "trio_lb.config"),
+        ("plan", "trio_lb.config"),
+        ("proxy", "trio_lb.config.model"),
         ("fast.table", "trio_lb.errors"),
         ("fast.loop", "trio_lb.fast.table.table"),
         ("net", "trio_lb.http"),

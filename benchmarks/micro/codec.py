@@ -22,8 +22,8 @@ from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb.config import Algorithm, Server, parse_server_address
 from trio_lb.fast.http1.writer import ClientLines
+from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import ServerPool
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def pick(algorithm: str) -> Callable[[int], None]:
     from benchmarks.micro import codec_loops as loops
 
     servers = tuple(
-        Server(address=parse_server_address(f"http://127.0.0.1:{port}")) for port in (1, 2, 3)
+        ServerPlan(name=str(port), address=Address(host="127.0.0.1", port=port))
+        for port in (1, 2, 3)
     )
     table, selection, _ = ServerPool(servers, Algorithm(algorithm)).compiled()
     name = f"pick and count, {algorithm}".encode()

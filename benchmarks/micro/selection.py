@@ -15,9 +15,9 @@ from itertools import cycle, repeat
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from trio_lb.config import Address, Algorithm, Server
 from trio_lb.fast.table.block import format_table, table_size
 from trio_lb.fast.table.table import Table
+from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import ServerPool, SharedTable, attach
 from trio_lb.pool.algorithms import ALGORITHMS
 
@@ -61,9 +61,11 @@ def pick_ns(algorithm: Algorithm, size: int) -> float:
     return best_ns(lambda: pick(2.0))
 
 
-def servers_of(size: int) -> list[Server]:
+def servers_of(size: int) -> list[ServerPlan]:
     return [
-        Server(address=Address(host="127.0.0.1", port=3000 + slot), weight=1 + slot % 5)
+        ServerPlan(
+            name=str(slot), address=Address(host="127.0.0.1", port=3000 + slot), weight=1 + slot % 5
+        )
         for slot in range(size)
     ]
 

@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 
 from tests.support.effort import effort
 from tests.support.table_model import LARGEST, LINE, SteppedRow, run
-from trio_lb.config import Address, Server
 from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.plan import Address, ServerPlan
 from trio_lb.pool import NoRoom, SharedTable, attach
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ class Figures:
     received: int = 0
 
 
-def server(port: int, most: int) -> Server:
-    return Server(address=Address(host="127.0.0.1", port=port), max_connections=most)
+def server(port: int, most: int) -> ServerPlan:
+    return ServerPlan(
+        name=str(port), address=Address(host="127.0.0.1", port=port), max_connections=most
+    )
 
 
 class Processes(RuleBasedStateMachine):

@@ -15,6 +15,7 @@ from tests.support.balancer import asked, besides_checks, open_balancer, profile
 from tests.support.client import End, Response, open_client, request
 from tests.support.leaks import nothing_left
 from tests.support.paths import both_paths
+from trio_lb.config import compile_plan
 from trio_lb.net.listen import open_listeners
 from trio_lb.pool import ServerPool
 from trio_lb.runtime.service import open_service
@@ -106,9 +107,11 @@ async def test_a_block_that_ends_meanwhile_ends_the_wait(
 
 async def test_a_drain_before_the_beginning_leaves_nothing_to_begin() -> None:
     profile = profile_of("http://127.0.0.1:1")
-    servers = ServerPool(profile.servers, profile.algorithm)
-    listeners = await open_listeners(profile.listen)
-    async with open_service(profile, listeners, servers.table, servers, {}) as service:
+    plan = compile_plan(profile)
+    (pool,) = plan.pools
+    servers = ServerPool(pool.servers, pool.algorithm)
+    listeners = await open_listeners(plan.listeners)
+    async with open_service(plan, listeners, servers.table, servers) as service:
         with trio.fail_after(5):
             assert await service.drain()
             await service.accept()

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import trio_lb
 from tests.support.leaks import assert_even
+from trio_lb.config import compile_plan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.backend import Backend, Exchange, Request, Script
+    from trio_lb.plan import PoolPlan
 
 #: What health checks ask for, so that scripts can tell them from the requests of clients.
 CHECK_PATH = "/well"
@@ -37,6 +39,12 @@ def profile_of(*servers: object, **settings: object) -> trio_lb.Profile:
         "health_check": {"path": CHECK_PATH},
     }
     return trio_lb.parse_profile(json.dumps(keys | settings))
+
+
+def pool_of(*servers: object, **settings: object) -> PoolPlan:
+    """Returns the plan of the pool of such a profile."""
+    (pool,) = compile_plan(profile_of(*servers, **settings)).pools
+    return pool
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from tests.support.backend import Backend, Exchange, Script, open_backend
 from tests.support.client import Client, Response, open_client
 from tests.support.leaks import assert_even
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
-from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, read_pages
+from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, compile_plan
 from trio_lb.config.address import parse_server_address
 from trio_lb.pool import Counters, Permits, ServerPool, StateChange
 from trio_lb.proxy.connection import Proxy
@@ -92,20 +92,20 @@ class Rig:
         self._idle = trio.lowlevel.ParkingLot()
         self.records: list[Record] = []
         self.changes: list[StateChange] = []
-        self.servers = ServerPool(
-            self.profile.servers, self.profile.algorithm, notify=self.changes.append
-        )
+        plan = compile_plan(self.profile)
+        (pool,), (route,) = plan.pools, plan.routes
+        self.servers = ServerPool(pool.servers, pool.algorithm, notify=self.changes.append)
         self.counters = Counters(self.servers.table)
-        upstream = self.profile.upstream
+        upstream = pool.upstream
         self.upstreams = UpstreamPool(upstream.idle_connections, upstream.idle_timeout)
         self.proxy = Proxy(
-            self.profile,
+            plan.clients,
+            route,
             self.servers,
             self.counters,
             Permits(self.servers.table),
             self.upstreams,
             network.dial,
-            read_pages(self.profile),
             self.records.append,
         )
 

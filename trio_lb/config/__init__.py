@@ -14,25 +14,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from trio_lb.config import balrs, loading, objects
-from trio_lb.config.address import ANY_HOST, Address, parse_listen_address, parse_server_address
-from trio_lb.config.algorithm import Algorithm, parse_algorithm
+from trio_lb.config.address import parse_listen_address, parse_server_address
+from trio_lb.config.algorithm import parse_algorithm
+from trio_lb.config.compile import compile_listeners, compile_plan
 from trio_lb.config.dump import dump_profile
 from trio_lb.config.model import HealthCheck, Limits, Listen, Profile, Server, Timeouts, Upstream
-from trio_lb.config.pages import ErrorPage, read_pages
 from trio_lb.config.problems import Position, Problem, ProfileError
-from trio_lb.config.proxies import ForwardedField, TrustedNetwork
 from trio_lb.config.reading import Review, conflicts, read_profile
 from trio_lb.config.schema import json_schema
 from trio_lb.config.values import parse_workers
+from trio_lb.plan import Address, Algorithm, ForwardedField, TrustedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
-    "ANY_HOST",
     "Address",
     "Algorithm",
-    "ErrorPage",
     "ForwardedField",
     "HealthCheck",
     "Limits",
@@ -45,6 +43,8 @@ __all__ = [
     "Timeouts",
     "TrustedNetwork",
     "Upstream",
+    "compile_listeners",
+    "compile_plan",
     "dump_profile",
     "json_schema",
     "load_profile",
@@ -54,7 +54,6 @@ __all__ = [
     "parse_profile",
     "parse_server_address",
     "parse_workers",
-    "read_pages",
 ]
 
 _COMMAND_LINE = "command line"

@@ -1,19 +1,16 @@
-"""Where something listens or is reached: `http://host:port/prefix` or `unix:/path`."""
+"""How addresses are written: `http://host:port/prefix` or `unix:/path`."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from trio_lb.config.units import Leaf
+from trio_lb.plan.address import ANY_HOST, Address, maybe_ip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-ANY_HOST: Final = "*"
-"""The host of a listen address that means every interface, IPv4 and IPv6."""
 
 _EXAMPLE: Final = "expected an address such as http://127.0.0.1:3001 or unix:/run/app.sock"
 _ONE: Final = "expected one address here; several are written as a list, [a, b]"
@@ -24,53 +21,6 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _PREFIX: Final = re.compile(r"(/[!-~]*)?")
 _UNIX_PATH_BYTES: Final = 107
 """What `sun_path` of Linux holds beside its final NUL (unix(7)); macOS holds 103."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One address, in canonical form: equal addresses are written equally.
-
-    Attributes:
-        host: IP address (IPv6 without brackets) or lower-case host name; `ANY_HOST` where a
-            listener takes every interface; empty for a unix socket.
-        port: 1 to 65535; 0 lets the system choose (listeners only), and for a unix socket.
-        unix: path of the unix socket, or None.
-        path: prefix put before a request's path, without a slash at its end; mostly empty.
-        scheme: the protocol spoken there, "http".
-        written: what the profile says where that has text from the environment; shown in its place.
-    """
-
-    host: str = ""
-    port: int = 0
-    unix: str | None = None
-    path: str = ""
-    scheme: str = "http"
-    written: str = field(default="", compare=False, repr=False)
-
-    def __str__(self) -> str:
-        """What people are shown; `url` is for programs."""
-        return self.written or self.url
-
-    @property
-    def url(self) -> str:
-        """The address itself, as it is read again."""
-        if self.unix is not None:
-            return f"unix:{self.unix}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
-
-    @property
-    def named(self) -> bool:
-        """Its host is a name, which has to be looked up."""
-        return self.unix is None and _maybe_ip(self.host) is None
-
-    @property
-    def authority(self) -> str:
-        """What a request's Host field says of it: the port only where it isn't the scheme's."""
-        if self.unix is not None:
-            return "localhost"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 80 else f"{host}:{self.port}"
 
 
 def parse_server_address(text: str) -> Address:
@@ -104,22 +54,15 @@ def leads_back(server: Address, listen: Address) -> bool:
         return True
     if not _is_local(server.host) or not (listen.host == ANY_HOST or _is_local(listen.host)):
         return False
-    one, other = _maybe_ip(server.host), _maybe_ip(listen.host)
+    one, other = maybe_ip(server.host), maybe_ip(listen.host)
     if one is None or other is None:  # localhost, or every interface
         return True
     return one.version == other.version and (one.is_unspecified or other.is_unspecified)
 
 
 def _is_local(host: str) -> bool:
-    ip = _maybe_ip(host)
+    ip = maybe_ip(host)
     return host == "localhost" if ip is None else ip.is_loopback or ip.is_unspecified
-
-
-def _maybe_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def _read(text: str, form: Callable[[str], Address], host: str) -> Address:

@@ -1,24 +1,12 @@
-"""The algorithms by which servers are chosen, and what a profile calls them."""
+"""What a profile calls the algorithms by which servers are picked."""
 
 from __future__ import annotations
 
 import difflib
-from enum import StrEnum
 from typing import Final
 
 from trio_lb.config.units import Leaf
-
-
-class Algorithm(StrEnum):
-    """How a server is chosen for a request."""
-
-    ROUND_ROBIN = "round_robin"
-    WEIGHTED_ROUND_ROBIN = "weighted_round_robin"
-    LEAST_CONNECTIONS = "least_connections"
-    WEIGHTED_LEAST_CONNECTIONS = "weighted_least_connections"
-    LEAST_RESPONSE_TIME = "least_response_time"
-    WEIGHTED_LEAST_RESPONSE_TIME = "weighted_least_response_time"
-
+from trio_lb.plan.algorithm import Algorithm
 
 SHORT_NAMES: Final = {
     "".join(word[0] for word in algorithm.split("_")): algorithm for algorithm in Algorithm

@@ -13,12 +13,12 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
-from trio_lb.config.address import LISTEN_ADDRESS, SERVER_ADDRESS, Address
-from trio_lb.config.algorithm import ALGORITHM, Algorithm
+from trio_lb.config.address import LISTEN_ADDRESS, SERVER_ADDRESS
+from trio_lb.config.algorithm import ALGORITHM
 from trio_lb.config.kinds import NO_KEY
 from trio_lb.config.owners import GROUP, MODE, OWNER
 from trio_lb.config.pages import PAGE_FILE
-from trio_lb.config.proxies import FORWARDED_FIELD, TRUSTED_NETWORK, ForwardedField, TrustedNetwork
+from trio_lb.config.proxies import FORWARDED_FIELD, TRUSTED_NETWORK
 from trio_lb.config.units import (
     DURATION,
     DURATION_OR_ZERO,
@@ -41,6 +41,7 @@ from trio_lb.config.values import (
     USER,
     WORKERS,
 )
+from trio_lb.plan import Address, Algorithm, ForwardedField, TrustedNetwork
 
 Duration: TypeAlias = Annotated[float, DURATION]
 DurationOrZero: TypeAlias = Annotated[float, DURATION_OR_ZERO]

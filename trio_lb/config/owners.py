@@ -5,54 +5,14 @@ Names are looked up while a profile is read, so that a wrong one is told with it
 
 from __future__ import annotations
 
-import grp
-import pwd
 import re
 from typing import Final
 
+from trio_lb.accounts import group_id, user_id
 from trio_lb.config.units import Leaf, is_on
 
 _NAME: Final = r"^[^\s:/]{1,100}$"
-_NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _MODE: Final = re.compile(r"0[0-7]{3}")
-_LARGEST: Final = 2**32 - 2
-"""The one above it means: leave it as it is (chown(2))."""
-
-
-def user_id(text: str) -> int:
-    """The number of a user; blocks for as long as the system's database takes.
-
-    Raises:
-        ValueError: this machine has no such user.
-    """
-    if _NUMBER.fullmatch(text) and int(text) <= _LARGEST:
-        return int(text)
-    try:
-        return pwd.getpwnam(_checked(text)).pw_uid
-    except (KeyError, OSError):
-        raise ValueError("expected a user of this machine, or its number") from None
-
-
-def group_of_user(uid: int) -> int | None:
-    """The group that a user has by itself; None if only the number is known of it."""
-    try:
-        return pwd.getpwuid(uid).pw_gid
-    except (KeyError, OSError):
-        return None
-
-
-def group_id(text: str) -> int:
-    """The number of a group; blocks for as long as the system's database takes.
-
-    Raises:
-        ValueError: this machine has no such group.
-    """
-    if _NUMBER.fullmatch(text) and int(text) <= _LARGEST:
-        return int(text)
-    try:
-        return grp.getgrnam(_checked(text)).gr_gid
-    except (KeyError, OSError):
-        raise ValueError("expected a group of this machine, or its number") from None
 
 
 def _checked(text: str) -> str:
@@ -62,12 +22,12 @@ def _checked(text: str) -> str:
 
 
 def _parse_owner(text: str) -> str:
-    user_id(text)
+    user_id(_checked(text))
     return text
 
 
 def _parse_group(text: str) -> str:
-    group_id(text)
+    group_id(_checked(text))
     return text
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from trio_lb.config.files import read_file
 from trio_lb.config.problems import Problem, ProfileError
 from trio_lb.config.units import Leaf
+from trio_lb.plan.routes import ErrorPage
 
 if TYPE_CHECKING:
     from trio_lb.config.model import Profile
@@ -27,13 +26,6 @@ _CONTENT_TYPES: Final = {
     ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }
-
-
-class ErrorPage(Struct, frozen=True):
-    """What is sent as the body of an error answer, and as what."""
-
-    content_type: str
-    body: bytes
 
 
 def parse_page_file(text: str) -> str:

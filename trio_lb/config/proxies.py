@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from enum import StrEnum
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from trio_lb.config.units import SWITCH, Leaf, is_off, is_on
-
-TrustedNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
-"""`unix` stands for everybody who comes by a unix socket, whom its permissions have let in."""
+from trio_lb.plan.clients import ForwardedField, TrustedNetwork
 
 _EXPECTED: Final = "expected a network such as 10.0.0.0/8, an IP address, or unix"
 
@@ -48,14 +45,6 @@ TRUSTED_NETWORK: Final = Leaf(
         "examples": ["10.0.0.0/8", "unix"],
     },
 )
-
-
-class ForwardedField(StrEnum):
-    """Whether servers get the Forwarded field (RFC 7239) beside, or in place of, X-Forwarded-..."""
-
-    OFF = "off"
-    ON = "on"
-    ONLY = "only"
 
 
 def _parse_forwarded(text: str) -> ForwardedField:

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from trio_lb.config.address import Address, leads_back
+from trio_lb.config.address import leads_back
 from trio_lb.config.kinds import Kind, keys_of
 from trio_lb.config.loading import VARIABLE, Mapping, Node, Scalar, Sequence
 from trio_lb.config.model import SHORT_FORMS, HealthCheck, Listen, Profile, Server
@@ -20,6 +20,7 @@ from trio_lb.config.problems import Position, Problem, ProfileError, joined
 from trio_lb.config.spaces import missing_space
 from trio_lb.config.units import Leaf, is_off
 from trio_lb.config.values import MAX_NAME, NAME
+from trio_lb.plan import Address
 
 if TYPE_CHECKING:
     import collections.abc

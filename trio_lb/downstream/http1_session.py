@@ -20,7 +20,7 @@ from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBr
 from .http1_stream import Http1Stream
 
 if TYPE_CHECKING:
-    from trio_lb.config import Limits, Timeouts
+    from trio_lb.plan import ClientLimits, ClientTimeouts
 
 #: How long a connection may still state a last request when the drain has begun.
 _LAST_REQUEST = 1.0
@@ -53,7 +53,8 @@ class Http1Session:
 
     Args:
         transport: its bytes; closed by `end` or `cut`.
-        limits, timeouts: the profile's.
+        limits: how much the client may send.
+        timeouts: how long it may take.
 
     Attributes:
         transport: as above.
@@ -68,13 +69,15 @@ class Http1Session:
         "transport",
     )  # fmt: skip
 
-    def __init__(self, transport: Transport, limits: Limits, timeouts: Timeouts) -> None:
+    def __init__(
+        self, transport: Transport, limits: ClientLimits, timeouts: ClientTimeouts
+    ) -> None:
         self.transport = transport
         self._limits = limits
         self._timeouts = timeouts
         self._codec_made: ClientCodec | None = None
         self._progress = Progress(timeouts.body, limits.min_rate)
-        self._most_requests = limits.requests_per_connection or math.inf
+        self._most_requests = limits.requests or math.inf
         self._served = 0
         self._began: float | None = None  # when the first byte of the next request came
         self._idle_since = NEVER
@@ -99,7 +102,7 @@ class Http1Session:
         codec = self._codec_made
         if codec is None:
             limits = self._limits
-            codec = self._codec_made = ClientCodec(limits.head, limits.target, limits.headers)
+            codec = self._codec_made = ClientCodec(limits.head, limits.target, limits.fields)
         return codec
 
     @property
@@ -132,7 +135,7 @@ class Http1Session:
             if self._began is None:
                 self._began = trio.current_time()
             if part is NEED_DATA:
-                deadline = Deadline(self._timeouts.client_head, since=self._began)
+                deadline = Deadline(self._timeouts.head, since=self._began)
                 while part is NEED_DATA:
                     try:
                         codec.feed(await receive(self.transport, deadline.by))
@@ -155,7 +158,7 @@ class Http1Session:
 
     async def _first_bytes(self) -> bool:
         """Wait for a request to begin; False if none does. Only here may a drain interrupt."""
-        patience = self._timeouts.keep_alive if self._served else self._timeouts.client_head
+        patience = self._timeouts.keep_alive if self._served else self._timeouts.head
         if self.draining:
             patience = min(patience, _LAST_REQUEST)
         data = self._receive_nowait()

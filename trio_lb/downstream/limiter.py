@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Never, Protocol
 import trio
 
 if TYPE_CHECKING:
-    from trio_lb.config import Profile
     from trio_lb.net.transport import SocketTransport
+    from trio_lb.plan import ConnectionLimits
     from trio_lb.pool import Counters, Permits
 
 #: Descriptors kept for what is neither a client nor a server: logs, lookups of names; and the pipes
@@ -53,7 +53,7 @@ class ConnectionLimiter:
     """The limiter of one process.
 
     Args:
-        profile: for its limits.
+        limits: how many may be there.
         permits: which all processes share.
         counters: of this process.
         upstreams: idle connections to servers, whose descriptors may be wanted.
@@ -62,14 +62,14 @@ class ConnectionLimiter:
 
     def __init__(
         self,
-        profile: Profile,
+        limits: ConnectionLimits,
         permits: Permits,
         counters: Counters,
         upstreams: IdleUpstreams,
         clients: Clients,
     ) -> None:
-        self._most = sys.maxsize if profile.limits.clients is None else profile.limits.clients
-        self._most_here = _most_by_descriptors(halved=profile.limits.clients is None)
+        self._most = sys.maxsize if limits.total is None else limits.total
+        self._most_here = _most_by_descriptors(halved=limits.total is None)
         self._permits = permits
         self._counters = counters
         self._upstreams = upstreams

@@ -23,11 +23,11 @@ from .schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from trio_lb.config import Address, HealthCheck, Profile, Server
     from trio_lb.net.dial import Dial
+    from trio_lb.plan import Address, HealthCheckPlan, ServerPlan
 
     #: All that the check of a server depends on.
-    _Settings: TypeAlias = tuple[HealthCheck, Address, str | None]
+    _Settings: TypeAlias = tuple[HealthCheckPlan, Address, str | None]
 
 log = logging.getLogger("trio_lb.health")
 
@@ -46,7 +46,7 @@ _WANTED = 16
 class _Watched:
     """A server that is checked, over all profiles that have it."""
 
-    def __init__(self, server: Server, probe: Probe, settings: _Settings) -> None:
+    def __init__(self, server: ServerPlan, probe: Probe, settings: _Settings) -> None:
         self.server = server
         self.probe = probe
         self.settings = settings
@@ -79,7 +79,7 @@ class HealthChecker:
     ) -> None:
         self._dial = dial
         self._jitter = jitter
-        self._profile: Profile
+        self._settings: HealthCheckPlan
         self._servers: ServerPool
         self._probe: Probe
         self._watched: dict[str, _Watched] = {}  # by the addresses of servers
@@ -88,21 +88,21 @@ class HealthChecker:
         self._nursery: trio.Nursery
 
     async def first_round(
-        self, profile: Profile, servers: ServerPool, places: Iterable[int] | None = None
+        self, check: HealthCheckPlan, servers: ServerPool, places: Iterable[int] | None = None
     ) -> None:
         """Check servers once; when this returns, their states are true.
 
         One failure is enough here: there is no earlier state to hold on to.
 
         Args:
-            profile: how they are checked.
+            check: how they are checked.
             servers: the pool whose states are kept true.
             places: which servers of it; all of them if None.
         """
         self._just_checked.clear()
-        if not profile.health_check.enabled:
+        if not check.enabled:
             return
-        probe = Probe(profile, self._dial)
+        probe = Probe(check, self._dial)
         async with trio.open_nursery() as nursery:
             for place in range(len(servers)) if places is None else places:
                 nursery.start_soon(self._first_check, probe, servers, place)
@@ -117,18 +117,18 @@ class HealthChecker:
                 if self._watched:
                     seen = self._look(seen)
 
-    def watch(self, profile: Profile, servers: ServerPool) -> None:
+    def watch(self, check: HealthCheckPlan, servers: ServerPool) -> None:
         """From now on check these servers, in this way, and no others; `run` must be running.
 
         What was found out about those that were watched before, and when they are due, stays. Who
         is out, is checked in another way now, or was never checked is checked at once.
         """
-        self._profile, self._servers = profile, servers
-        self._probe = Probe(profile, self._dial)
+        self._settings, self._servers = check, servers
+        self._probe = Probe(check, self._dial)
         before, self._watched = self._watched, {}
         for place, server in enumerate(servers.servers):
             url = server.address.url
-            settings = (profile.health_check, server.address, server.send_proxy)
+            settings = (check, server.address, server.send_proxy)
             watched = before.pop(url, None)
             state = servers.state(place)
             if watched is None or watched.settings != settings:
@@ -162,10 +162,10 @@ class HealthChecker:
 
     def _soon(self, place: int) -> float:
         """At once, but not thousands at the same time."""
-        return trio.current_time() + min(place / _A_SECOND, self._profile.health_check.interval)
+        return trio.current_time() + min(place / _A_SECOND, self._settings.interval)
 
     def _interval(self) -> float:
-        settings = self._profile.health_check
+        settings = self._settings
         return settings.interval * (1 + settings.jitter * self._jitter())
 
     def _look(self, seen: int | None) -> int:
@@ -205,7 +205,7 @@ class HealthChecker:
                     await trio.sleep_forever()
                 watched.due = math.inf
                 state = self._servers.state(watched.place)
-                if self._profile.health_check.enabled or state is not State.ALIVE:
+                if self._settings.enabled or state is not State.ALIVE:
                     watched.busy = True
                     try:
                         await self._check(watched, state)
@@ -254,7 +254,7 @@ class HealthChecker:
     def _went_out(self, watched: _Watched, now: float) -> float:
         """A server was taken out by traffic: seconds until it is checked."""
         if self._servers.was_ejected(watched.place):
-            watched.held_until = now + self._profile.health_check.interval
+            watched.held_until = now + self._settings.interval
         return watched.schedule.went_out(now, checked=False)
 
     def _is_held(self, watched: _Watched, state: State, now: float) -> bool:

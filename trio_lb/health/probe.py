@@ -17,10 +17,10 @@ from trio_lb.net.deadlines import Deadline
 from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
 
 if TYPE_CHECKING:
-    from trio_lb.config import Profile, Server
     from trio_lb.http.heads import FieldLine
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
+    from trio_lb.plan import HealthCheckPlan, ServerPlan
 
 #: How much of an answer's body is read, and for how long: so that a server whose answer is an
 #: ordinary one meets no reset. The head alone decides. Bytes, seconds.
@@ -32,22 +32,19 @@ class Probe:
     """Asks servers whether they are healthy.
 
     Args:
-        profile: what is asked for, which statuses are healthy, and how long that may take.
+        check: what is asked for, which statuses are healthy, and how long that may take.
         dial: how to connect to a server.
     """
 
-    def __init__(self, profile: Profile, dial: Dial) -> None:
-        self._settings = profile.health_check
+    def __init__(self, check: HealthCheckPlan, dial: Dial) -> None:
+        self._settings = check
         self._dial = dial
-        self._shown_path = profile.shown("health_check.path")
-        port = self._settings.port
-        self._shown_port = "" if port is None else f" on port {profile.shown('health_check.port')}"
+        self._shown_port = f" on port {check.shown_port}" if check.shown_port else ""
         self._lines = [
-            (name.encode("ascii"), value.encode("ascii"))
-            for name, value in self._settings.headers.items()
+            (name.encode("ascii"), value.encode("ascii")) for name, value in check.headers.items()
         ]
 
-    async def __call__(self, server: Server) -> str | None:
+    async def __call__(self, server: ServerPlan) -> str | None:
         """What is wrong with a server, and which key has to do with it; None if it is healthy.
 
         Raises:
@@ -89,13 +86,13 @@ class Probe:
             "health_check.statuses if that is healthy"
         )
 
-    def _asked(self, server: Server) -> str:
+    def _asked(self, server: ServerPlan) -> str:
         """What a server was asked, as people may be shown it."""
         address = server.address
         prefix = address.written or address.path  # the text of it where the environment has a part
-        return f"{self._settings.method} {prefix}{self._shown_path}{self._shown_port}"
+        return f"{self._settings.method} {prefix}{self._settings.shown_path}{self._shown_port}"
 
-    def _fields(self, server: Server) -> list[FieldLine]:
+    def _fields(self, server: ServerPlan) -> list[FieldLine]:
         host = self._settings.host or server.address.authority
         own = {name.lower() for name, _ in self._lines}
         lines = [
@@ -109,7 +106,9 @@ class Probe:
             (b"Connection", b"close"),
         ]
 
-    async def _ask(self, server: Server, transport: Transport, deadline: Deadline) -> ResponseHead:
+    async def _ask(
+        self, server: ServerPlan, transport: Transport, deadline: Deadline
+    ) -> ResponseHead:
         codec = ServerCodec()
         path = self._settings.path.encode("ascii")
         target = request_target(path, server.address.path.encode("ascii"))

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from trio_lb.config import ErrorPage
+    from trio_lb.plan import ErrorPage
 
     from .heads import FieldLine
 

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trio_lb.config import ForwardedField
+from trio_lb.plan import ForwardedField
 
 from . import forwarded
 from .admission import IDENTITY
@@ -20,7 +20,7 @@ from .proxy_protocol import Endpoint, ProxyHeader
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trio_lb.config import TrustedNetwork
+    from trio_lb.plan import TrustedNetwork
 
     from .heads import Field, FieldLine
 

@@ -18,7 +18,7 @@ from .transport import VANISHED_AFTER, SocketTransport, tune
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_lb.config import Address
+    from trio_lb.plan import Address
 
     from .deadlines import Deadlines
     from .transport import Transport

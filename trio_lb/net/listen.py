@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
-from trio_lb.config import ANY_HOST
 from trio_lb.errors import HostLimit, ListenError
+from trio_lb.plan import ANY_HOST
 
 from .host_limits import watch_failed
 from .transport import VANISHED_AFTER, SocketTransport, tune
@@ -25,7 +25,7 @@ from .unix_paths import OURS, remove_stale, rights_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from trio_lb.config import Address, Listen
+    from trio_lb.plan import Address, ListenerPlan
 
     from .deadlines import Deadlines
     from .unix_paths import Owner, Rights
@@ -253,7 +253,7 @@ class Listener:
                 os.unlink(self.address.unix)
 
 
-async def open_listeners(listen: Iterable[Listen]) -> list[Listener]:
+async def open_listeners(listen: Iterable[ListenerPlan]) -> list[Listener]:
     """Bind and listen on every address, or on none.
 
     Args:
@@ -274,7 +274,7 @@ async def open_listeners(listen: Iterable[Listen]) -> list[Listener]:
 
 
 async def bind_listeners(
-    listen: Iterable[Listen], *, reuse_port: bool = False, owner: Owner = OURS
+    listen: Iterable[ListenerPlan], *, reuse_port: bool = False, owner: Owner = OURS
 ) -> list[Listener]:
     """Bind every address, or none. Nobody can connect before `Listener.listen`.
 
@@ -300,7 +300,7 @@ async def bind_listeners(
     return listeners
 
 
-async def _bound(listen: Listen, reuse_port: bool, owner: Owner) -> list[Listener]:
+async def _bound(listen: ListenerPlan, reuse_port: bool, owner: Owner) -> list[Listener]:
     address = listen.address
     try:
         if address.unix is not None:
@@ -318,7 +318,7 @@ async def _bound(listen: Listen, reuse_port: bool, owner: Owner) -> list[Listene
         raise _cannot_listen(address, exc) from exc
 
 
-async def look_up_rights(listen: Listen, owner: Owner) -> Rights:
+async def look_up_rights(listen: ListenerPlan, owner: Owner) -> Rights:
     """Whose a unix socket is to be, and who may connect.
 
     Raises:

@@ -8,10 +8,10 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trio_lb.config.owners import group_id, group_of_user, user_id
+from trio_lb.accounts import group_id, group_of_user, user_id
 
 if TYPE_CHECKING:
-    from trio_lb.config import Listen
+    from trio_lb.plan import ListenerPlan
 
 #: Who may connect, unless the profile says otherwise: the owner and the group.
 UNIX_MODE: Final = 0o660
@@ -58,7 +58,7 @@ class Rights(NamedTuple):
             os.chmod(path, self.mode)
 
 
-def rights_of(listen: Listen, owner: Owner) -> Rights:
+def rights_of(listen: ListenerPlan, owner: Owner) -> Rights:
     """What a profile says about a socket; looks names up, which may block.
 
     Raises:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from trio_lb.config import Server
+    from trio_lb.plan import ServerPlan
     from trio_lb.pool import Counters, ServerCounters, ServerPool
 
 ServerState = Literal["alive", "dead", "full", "draining"]
@@ -182,7 +182,7 @@ class Rates:
 
 def statistics_from(
     counters: Sequence[ServerCounters],
-    servers: Sequence[Server],
+    servers: Sequence[ServerPlan],
     *,
     algorithm: str,
     started_at: datetime,
@@ -261,7 +261,7 @@ def statistics_of(
     )
 
 
-def _server_statistics(counters: ServerCounters, server: Server) -> ServerStatistics:
+def _server_statistics(counters: ServerCounters, server: ServerPlan) -> ServerStatistics:
     return ServerStatistics(
         name=server.name,
         address=str(server.address),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.config import Algorithm
 from trio_lb.fast.table import selection as _select
+from trio_lb.plan import Algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,8 +17,8 @@ from trio_lb.pool.state import ServerCounters, State, StateChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_lb.config import Algorithm, Server
     from trio_lb.fast.table.selection import Selection
+    from trio_lb.plan import Algorithm, ServerPlan
 
 
 class ServerPool:
@@ -43,7 +43,7 @@ class ServerPool:
 
     def __init__(
         self,
-        servers: Sequence[Server],
+        servers: Sequence[ServerPlan],
         algorithm: Algorithm,
         *,
         table: Table | None = None,
@@ -227,7 +227,7 @@ class ServerPool:
         )
 
 
-def _private_table(servers: Sequence[Server]) -> tuple[Table, list[int]]:
+def _private_table(servers: Sequence[ServerPlan]) -> tuple[Table, list[int]]:
     memory = mmap.mmap(-1, table_size(len(servers)))
     format_table(memory, len(servers))
     table = Table(memory)

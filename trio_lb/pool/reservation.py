@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from trio_lb.config import Server
     from trio_lb.fast.table.table import Table
+    from trio_lb.plan import ServerPlan
 
 
 class Reservation:
@@ -26,7 +26,7 @@ class Reservation:
 
     __slots__ = ("_at", "_held", "_table", "life", "server", "slot")
 
-    def __init__(self, table: Table, table_slot: int, slot: int, server: Server) -> None:
+    def __init__(self, table: Table, table_slot: int, slot: int, server: ServerPlan) -> None:
         self._table = table
         self._at = table_slot
         self._held = True

@@ -14,7 +14,7 @@ from trio_lb.fast.table.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_lb.config import Server
+    from trio_lb.plan import ServerPlan
 
 
 class NoRoom(TrioLBError):  # noqa: N818 -- not an error: a reason to make a larger table
@@ -64,7 +64,7 @@ class SharedTable:
         except BaseException:
             os.close(self.fd)
             raise
-        self._servers: dict[int, Server] = {}
+        self._servers: dict[int, ServerPlan] = {}
         self._rows: set[int] = set()
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class SharedTable:
 
     # Servers
 
-    def assign(self, servers: Sequence[Server]) -> tuple[int, ...]:
+    def assign(self, servers: Sequence[ServerPlan]) -> tuple[int, ...]:
         """Give the servers of a profile their slots, in its order.
 
         One whose address is in the table already keeps its slot, and with it state, counters and
@@ -92,20 +92,20 @@ class SharedTable:
             raise NoRoom(f"the table has room for {self.table.capacity} servers")
         return tuple(map(self._place, servers, slots))
 
-    def adjust(self, servers: Sequence[Server], slots: Sequence[int]) -> None:
+    def adjust(self, servers: Sequence[ServerPlan], slots: Sequence[int]) -> None:
         """Give servers that have slots their weights and maxima, at once and for all workers."""
         for server, slot in zip(servers, slots, strict=True):
             self.table.adjust(slot, server.weight, server.max_connections)
             self._servers[slot] = server
 
-    def _place(self, server: Server, slot: int | None) -> int:
+    def _place(self, server: ServerPlan, slot: int | None) -> int:
         if slot is None:
             slot = self.table.add(server.weight, server.max_connections)
             self._servers[slot] = server
         return slot
 
     @property
-    def servers(self) -> dict[int, Server]:
+    def servers(self) -> dict[int, ServerPlan]:
         """Which server has which slot; also those removed from the profile and not yet freed."""
         return dict(self._servers)
 

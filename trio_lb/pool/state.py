@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trio_lb.fast.table import table as _table
 
 if TYPE_CHECKING:
-    from trio_lb.config import Server
+    from trio_lb.plan import ServerPlan
 
 
 class State(IntEnum):
@@ -30,7 +30,7 @@ class StateChange:
     """
 
     slot: int
-    server: Server
+    server: ServerPlan
     old: State
     new: State
     reason: str

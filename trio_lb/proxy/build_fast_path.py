@@ -13,10 +13,10 @@ from trio_lb.net.dial import dial_at_once
 from trio_lb.upstream.watched_pool import WatchedPool
 
 if TYPE_CHECKING:
-    from trio_lb.config import Profile
     from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.fast.loop.epoll import Epoll
     from trio_lb.net.deadlines import Deadlines
+    from trio_lb.plan import ClientPlan, RoutePlan, UpstreamSettings
     from trio_lb.pool import ServerPool
 
 log = logging.getLogger("trio_lb.proxy")
@@ -37,20 +37,24 @@ class FastPathParts(NamedTuple):
 
 
 def build_fast_path(
-    profile: Profile, servers: ServerPool, deadlines: Deadlines
+    clients: ClientPlan,
+    route: RoutePlan,
+    upstream: UpstreamSettings,
+    servers: ServerPool,
+    deadlines: Deadlines,
 ) -> FastPathParts | None:
-    """Make the fast path; None where it is not wanted, not made for what servers want, or can't be.
+    """Make the fast path; None where it is not made for what servers want, or can't be.
 
     It needs an epoll of its own, which only Linux has, and which a sandbox may refuse.
 
     Args:
-        profile: limits, timeouts, and whether it is wanted (`fast_path`).
+        clients: what holds for them.
+        route: how requests are forwarded.
+        upstream: how connections to servers are kept.
         servers: the pool.
         deadlines: of the slow path's waits on connections made here.
     """
-    if not profile.fast_path:
-        return None
-    if any(server.send_proxy for server in profile.servers):
+    if any(server.send_proxy for server in servers.servers):
         return None  # connections that are for one client each
     if find_spec("trio_lb.fast.exchange.fast_path") is None:
         log.debug("the slow path serves everything: this build has no fast path")
@@ -65,7 +69,7 @@ def build_fast_path(
         log.debug("the slow path serves everything: epoll: %s", exc.strerror)
         return None
     table, selection, slots = servers.compiled()
-    limits, timeouts, upstream = profile.limits, profile.timeouts, profile.upstream
+    limits, timeouts = clients.limits, clients.timeouts
     compiled = [
         Server(
             readiness,
@@ -86,19 +90,19 @@ def build_fast_path(
         os.urandom(6).hex().encode(),
         head_limit=limits.head,
         target_limit=limits.target,
-        field_limit=limits.headers,
-        body_limit=limits.body,
-        replay_body=profile.replay_body,
-        client_head=timeouts.client_head,
+        field_limit=limits.fields,
+        body_limit=route.body_limit,
+        replay_body=route.replay_body,
+        client_head=timeouts.head,
         keep_alive=timeouts.keep_alive,
         body=timeouts.body,
-        connect=timeouts.connect,
-        response=profile.timeout,
+        connect=route.timeouts.connect,
+        response=route.timeouts.response,
         half_closed=timeouts.half_closed,
         idle=upstream.idle_timeout,
         min_rate=limits.min_rate,
-        most_requests=limits.requests_per_connection,
-        confined=any(server.address.path for server in profile.servers),
+        most_requests=limits.requests,
+        confined=any(server.address.path for server in servers.servers),
     )
     if fast_path.pipe_problem:
         log.debug("large bodies are copied: splice: %s", os.strerror(fast_path.pipe_problem))

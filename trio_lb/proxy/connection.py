@@ -18,17 +18,18 @@ from trio_lb.http.identity import Identification
 from trio_lb.net.transport import Transport, YieldBudget
 
 from .client import Client
+from .departures import Departures
 from .forward import Forwarder
 from .request import RequestHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from trio_lb.config import ErrorPage, Profile
     from trio_lb.fast.exchange.client_side import ClientSide
     from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.net.dial import Dial
     from trio_lb.observe.record import Record
+    from trio_lb.plan import ClientPlan, RoutePlan
     from trio_lb.pool import Counters, Permits, ServerPool
     from trio_lb.upstream.idle_pool import IdleConnections
 
@@ -48,13 +49,13 @@ class Proxy:
     """Serves clients from the servers of one pool.
 
     Args:
-        profile: limits, timeouts, retries.
+        clients: what holds for clients.
+        route: how their requests are forwarded.
         servers: the pool.
         counters: of the clients of this process.
         permits: for those of one address.
         upstreams: its idle connections.
         dial: how to connect to a server.
-        pages: the user's own error pages, by status.
         on_ended: told of every request that is over, if anybody wants to know.
         fast_path: the fast path, if it is to be used.
 
@@ -65,37 +66,44 @@ class Proxy:
 
     def __init__(
         self,
-        profile: Profile,
+        clients: ClientPlan,
+        route: RoutePlan,
         servers: ServerPool,
         counters: Counters,
         permits: Permits,
         upstreams: IdleConnections,
         dial: Dial,
-        pages: Mapping[int, ErrorPage],
         on_ended: Callable[[Record], None] | None = None,
         fast_path: FastPath | None = None,
     ) -> None:
-        self._limits = profile.limits
-        self._timeouts = profile.timeouts
-        self._identification = Identification(profile.trusted_proxies or (), profile.forwarded)
-        self._headers = ProxyHeaders(self._identification, profile.timeouts.client_head)
-        self._address_limit = AddressLimit(permits, profile.limits.clients_per_address)
+        self._limits = clients.limits
+        self._timeouts = clients.timeouts
+        identity = clients.identity
+        self._identification = Identification(identity.networks(), identity.forwarded)
+        self._headers = ProxyHeaders(self._identification, clients.timeouts.head)
+        self._address_limit = AddressLimit(permits, clients.connections.per_address)
         self._sessions: set[Http1Session] = set()
         self._draining = False
         self._counters = counters
-        forwarder = Forwarder(profile, servers, upstreams, dial)
+        forwarder = Forwarder(route, servers, upstreams, dial)
         self.outage = forwarder.outage
+        self.departures = Departures(clients.timeouts.half_closed)
         self._requests = RequestHandler(
-            profile, forwarder, self._identification, self._counters, pages, on_ended
+            route,
+            servers,
+            forwarder,
+            self._identification,
+            self._counters,
+            self.departures,
+            on_ended,
         )
-        self.departures = self._requests.departures
         self._plain: Plain | None = None
         if fast_path is not None:
             from .fast_path import Plain  # there are builds without it
 
             self._plain = Plain(
                 fast_path,
-                profile,
+                route.timeouts,
                 servers,
                 self._identification,
                 forwarder,

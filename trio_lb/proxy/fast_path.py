@@ -26,10 +26,10 @@ from .resumed import ResumedRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.config import Profile
     from trio_lb.downstream.http1_session import Http1Session
     from trio_lb.fast.exchange.fast_path import FastPath, Handover
     from trio_lb.http.identity import Identification, Peer
+    from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import ServerPool
 
     from .forward import Forwarder
@@ -52,7 +52,7 @@ class Plain:
 
     Args:
         fast_path: the compiled one.
-        profile: for the timeouts.
+        timeouts: of the servers.
         servers: the pool that the fast path picks from.
         identification: knows what servers are told about a client.
         forwarder: knows the rules for a server that broke its response off.
@@ -63,7 +63,7 @@ class Plain:
     def __init__(
         self,
         fast_path: FastPath,
-        profile: Profile,
+        timeouts: RouteTimeouts,
         servers: ServerPool,
         identification: Identification,
         forwarder: Forwarder,
@@ -71,7 +71,7 @@ class Plain:
         recorded: Callable[[Record], None] | None,
     ) -> None:
         self._fast_path = fast_path
-        self._profile = profile
+        self._timeouts = timeouts
         self._servers = servers
         self._lines = lru_cache(_ADDRESSES)(partial(client_lines, identification))
         self._forwarder = forwarder
@@ -115,7 +115,7 @@ class Plain:
             return None
         if handover.status:
             session.resume_answer(last=handover.last)
-        return ResumedRequest(handover, self._servers.adopt(handover.place), self._profile)
+        return ResumedRequest(handover, self._servers.adopt(handover.place), self._timeouts)
 
     def _settle(self, session: Http1Session, handover: Handover, peer: Peer) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""

@@ -49,10 +49,10 @@ from .outage import Outage
 from .tunnel import switch
 
 if TYPE_CHECKING:
-    from trio_lb.config import Profile
     from trio_lb.http.identity import ClientIdentity
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
+    from trio_lb.plan import RoutePlan
     from trio_lb.pool import Reservation, ServerPool
     from trio_lb.upstream.idle_pool import IdleConnections
 
@@ -68,7 +68,7 @@ class Forwarder:
     """Forwards requests to the servers of one pool.
 
     Args:
-        profile: timeouts, retries, limits.
+        route: how requests are forwarded.
         servers: who may be picked, and what became of them.
         upstreams: their idle connections.
         dial: how to connect to one.
@@ -78,13 +78,13 @@ class Forwarder:
     """
 
     def __init__(
-        self, profile: Profile, servers: ServerPool, upstreams: IdleConnections, dial: Dial
+        self, route: RoutePlan, servers: ServerPool, upstreams: IdleConnections, dial: Dial
     ) -> None:
-        self._profile = profile
+        self._route = route
         self._servers = servers
         self._upstreams = upstreams
         self._dial_server = dial
-        self.outage = Outage(servers, profile.timeouts.connect)
+        self.outage = Outage(servers, route.timeouts.connect)
         self._authorities = [server.address.authority.encode("ascii") for server in servers.servers]
         self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
 
@@ -117,7 +117,7 @@ class Forwarder:
         tried: tuple[int, ...] = ()
         failure: ServerError | None = None
         reservation: Reservation | None = None
-        left = 1 + self._profile.retries
+        left = 1 + self._route.retries
         patience: float | None = None
         while left:
             now = trio.current_time()
@@ -152,7 +152,7 @@ class Forwarder:
         # Not to have reached the last one is the same as to have found nobody: nothing was sent.
         nobody = reservation is None or not self._servers.alive_count
         if failure is None or (nobody and isinstance(failure, ConnectFailed)):
-            raise NoServer("no server is available", self._profile.unavailable_status)
+            raise NoServer("no server is available", self._route.unavailable_status)
         raise failure
 
     def _reserve(
@@ -233,7 +233,7 @@ class Forwarder:
         return UpstreamConnection(
             transport,
             reused=reused,
-            timeout=self._profile.timeout,
+            timeout=self._route.timeouts.response,
             progress=exchange.stream.progress,
             proxy_header=proxy_header,
             personal=personal,
@@ -242,9 +242,7 @@ class Forwarder:
     async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
         started = trio.current_time()
         try:
-            return await self._dial_server(
-                reservation.server.address, self._profile.timeouts.connect
-            )
+            return await self._dial_server(reservation.server.address, self._route.timeouts.connect)
         except ConnectFailed as exc:
             exchange.record.attempted(
                 reservation.server.name, exc.reason, trio.current_time() - started, False
@@ -270,8 +268,8 @@ class Forwarder:
             if switching is None:
                 record.ended, record.reason = End.OK, "ok"
             else:
-                timeouts = self._profile.timeouts
-                await switch(exchange, upstream, reservation, switching, timeouts)
+                tunnel = self._route.tunnel
+                await switch(exchange, upstream, reservation, switching, tunnel)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)

@@ -15,19 +15,19 @@ from trio_lb.http.heads import find
 from trio_lb.observe.record import CLIENT_GONE, Record
 
 from .body import RequestBody
-from .departures import Departures
 from .exchange import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from trio_lb.config import ErrorPage, Profile
     from trio_lb.downstream.stream import ClientStream
     from trio_lb.http.heads import RequestHead
     from trio_lb.http.identity import Identification
-    from trio_lb.pool import Counters
+    from trio_lb.plan import RoutePlan
+    from trio_lb.pool import Counters, ServerPool
 
     from .client import Client
+    from .departures import Departures
     from .forward import Forwarder
     from .resumed import ResumedRequest
 
@@ -36,35 +36,32 @@ class RequestHandler:
     """Serves streams, of whatever connection and as many at a time as there are.
 
     Args:
-        profile: limits.
-        forwarder: has requests answered by servers.
+        route: how requests are forwarded.
+        servers: the pool.
+        forwarder: has requests answered by these.
         identification: knows whose a request is.
         counters: of requests.
-        pages: the user's own error pages, by status.
+        departures: notices clients that leave.
         on_ended: told of every request that is over, if anybody wants to know.
-
-    Attributes:
-        departures: notices clients that leave; somebody's nursery must run its `watch_forever`.
     """
 
     def __init__(
         self,
-        profile: Profile,
+        route: RoutePlan,
+        servers: ServerPool,
         forwarder: Forwarder,
         identification: Identification,
         counters: Counters,
-        pages: Mapping[int, ErrorPage],
+        departures: Departures,
         on_ended: Callable[[Record], None] | None = None,
     ) -> None:
-        self._limits = profile.limits
-        self._replay_body = profile.replay_body
-        self._confined = any(server.address.path for server in profile.servers)
+        self._route = route
+        self._confined = any(server.address.path for server in servers.servers)
         self._forwarder = forwarder
         self._identification = identification
         self._counters = counters
-        self._pages = pages
         self._on_ended = on_ended
-        self.departures = Departures(profile.timeouts.half_closed)
+        self._departures = departures
         self._run_id = os.urandom(6).hex().encode()
         self._serial = count(1)
 
@@ -90,7 +87,9 @@ class RequestHandler:
 
     async def _refuse_head(self, stream: ClientStream, client: Client, error: ClientError) -> None:
         """Answer what could not even be read as a request."""
-        answer = error_answer(error.status, error.reason, page=self._pages.get(error.status))
+        answer = error_answer(
+            error.status, error.reason, page=self._route.error_pages.get(error.status)
+        )
         record = Record(
             began=stream.began,
             client=client.peer.address,
@@ -114,12 +113,12 @@ class RequestHandler:
         record = Record(began=stream.began, client=client.peer.address, head=head)
         exchange: Exchange | None = None
         try:
-            request = admit(head, self._limits.body, confined=self._confined)
+            request = admit(head, self._route.body_limit, confined=self._confined)
             identity = self._identification.identify(client.peer, head.fields, request.host)
             record.client = identity.address
             exchange = self._exchange(stream, client, request, record, started, resumed)
             try:
-                with self.departures.watching(exchange):
+                with self._departures.watching(exchange):
                     await self._collect_small_body(exchange, resumed)
                     await self._forwarder.forward(exchange, identity, resumed)
             except ResponseCut as exc:
@@ -151,7 +150,7 @@ class RequestHandler:
         resumed: ResumedRequest | None,
     ) -> Exchange:
         gone = resumed.gone if resumed is not None else 0
-        body = RequestBody(stream, self._replay_body, self._limits.body, gone)
+        body = RequestBody(stream, self._route.replay_body, self._route.body_limit, gone)
         request_id = resumed.request_id if resumed is not None else request.request_id
         record.request_id = request_id or b"%s-%x" % (self._run_id, next(self._serial))
         if resumed is not None and resumed.status:
@@ -174,7 +173,7 @@ class RequestHandler:
             raise
         if body.complete or exchange.request.expects_continue or not body.replayable:
             return
-        if length is not None and length <= self._replay_body:
+        if length is not None and length <= self._route.replay_body:
             await body.take_all()
 
     async def _answer(
@@ -199,7 +198,7 @@ class RequestHandler:
             accept=None if record.head is None else find(record.head.fields, b"accept"),
             request_id=record.request_id or None,
             retry_after=retry_after,
-            page=self._pages.get(error.status),
+            page=self._route.error_pages.get(error.status),
         )
         close = exchange is None or not exchange.body.complete
         record.bytes_sent += await stream.answer(answer, close=close)

@@ -17,11 +17,11 @@ from trio_lb.net.dial import connect_failed, connect_too_slow
 from trio_lb.upstream.http1_stream import UpstreamConnection
 
 if TYPE_CHECKING:
-    from trio_lb.config import Profile
     from trio_lb.errors import ConnectFailed
     from trio_lb.fast.exchange.fast_path import Handover
     from trio_lb.http.heads import FieldLine, ResponseHead
     from trio_lb.net.progress import Progress
+    from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import Reservation
 
     from .exchange import Exchange
@@ -33,7 +33,7 @@ class ResumedRequest:
     Args:
         handover: of a request whose server was picked.
         reservation: that server's.
-        profile: for the timeouts.
+        timeouts: of its server.
 
     Attributes:
         reservation: as above; it is given back at the end of the block at the latest.
@@ -45,9 +45,11 @@ class ResumedRequest:
         gone: bytes of the request's body that were begun to be sent, and that nobody has any more.
     """
 
-    def __init__(self, handover: Handover, reservation: Reservation, profile: Profile) -> None:
+    def __init__(
+        self, handover: Handover, reservation: Reservation, timeouts: RouteTimeouts
+    ) -> None:
         self.reservation = reservation
-        self.failure = _connect_failure(handover.connect_error, profile.timeouts.connect)
+        self.failure = _connect_failure(handover.connect_error, timeouts.connect)
         if self.failure is not None and self.failure.local:
             self.failure = None  # the slow path has ways to find room
         self.request_id = handover.request_id
@@ -57,14 +59,14 @@ class ResumedRequest:
         self.gone = handover.gone or 0
         self._handover = handover
         self._transport = handover.transport
-        self._profile = profile
+        self._timeouts = timeouts
 
     def upstream(self, exchange: Exchange) -> UpstreamConnection | None:
         """The connection, from now on its taker's to close; None if none was made."""
         transport, self._transport = self._transport, None
         if transport is None:
             return None
-        return ResumedUpstream(self._handover, self._profile.timeout, exchange.stream.progress)
+        return ResumedUpstream(self._handover, self._timeouts.response, exchange.stream.progress)
 
     def note(self, exchange: Exchange, outcome: str) -> None:
         """Remember how the attempt ended, if nobody takes it up."""

@@ -20,8 +20,8 @@ from .duplex import duplex
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from trio_lb.config import Timeouts
     from trio_lb.http.heads import ResponseHead
+    from trio_lb.plan import TunnelTimeouts
     from trio_lb.pool import Reservation
     from trio_lb.upstream.http1_stream import UpstreamConnection
 
@@ -33,7 +33,7 @@ async def switch(
     upstream: UpstreamConnection,
     reservation: Reservation,
     head: ResponseHead,
-    timeouts: Timeouts,
+    timeouts: TunnelTimeouts,
 ) -> None:
     """Pass a 101 on, and then bytes, until both sides have ended or one has broken the tunnel off.
 
@@ -118,7 +118,7 @@ class _Refused(_Broken):
     """The target of a direction takes no more."""
 
 
-async def relay(up: Direction, down: Direction, timeouts: Timeouts) -> tuple[End, str]:
+async def relay(up: Direction, down: Direction, timeouts: TunnelTimeouts) -> tuple[End, str]:
     """Relay both directions, at the pace of who takes the bytes, with at most one buffer for each.
 
     An end (EOF) is passed on, and the other direction goes on without it. When both have ended,
@@ -157,9 +157,9 @@ class _Relay:
 
     __slots__ = ("_clock", "_half_closed", "_idle", "_moved")
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._idle = timeouts.tunnel
-        self._half_closed = timeouts.tunnel_half_closed
+    def __init__(self, timeouts: TunnelTimeouts) -> None:
+        self._idle = timeouts.idle
+        self._half_closed = timeouts.half_closed
         self._clock = loop_clock()
         self._moved = self._clock.lived()
 

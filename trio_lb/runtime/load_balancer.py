@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from trio_lb.config import Profile, load_profile, read_pages
+from trio_lb.config import Profile, compile_plan, load_profile
 from trio_lb.health import HealthChecker
 from trio_lb.net.listen import open_listeners
 from trio_lb.net.nurseries import open_bare_nursery
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class LoadBalancer:
     """A load balancer at work; made by `open_load_balancer`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, profile: Profile, service: Service) -> None:
+        self._profile = profile
         self._service = service
         self._started_at = datetime.now(UTC)
         self._started = trio.current_time()
@@ -39,7 +40,7 @@ class LoadBalancer:
     @property
     def profile(self) -> Profile:
         """What it does."""
-        return self._service.profile
+        return self._profile
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -90,19 +91,20 @@ async def open_load_balancer(
     """
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
-    pages = read_pages(profile)
-    listeners = await open_listeners(profile.listen)
-    servers = ServerPool(profile.servers, profile.algorithm)
+    plan = compile_plan(profile)
+    (pool,) = plan.pools
+    listeners = await open_listeners(plan.listeners)
+    servers = ServerPool(pool.servers, pool.algorithm)
     async with (
-        open_service(profile, listeners, servers.table, servers, pages) as service,
+        open_service(plan, listeners, servers.table, servers) as service,
         open_bare_nursery() as nursery,
     ):
         checker = HealthChecker(service.dial)
-        await checker.first_round(profile, servers)
+        await checker.first_round(pool.health_check, servers)
         await nursery.start(checker.run)
-        checker.watch(profile, servers)
+        checker.watch(pool.health_check, servers)
         await nursery.start(service.accept)
         try:
-            yield LoadBalancer(service)
+            yield LoadBalancer(profile, service)
         finally:
             nursery.cancel_scope.cancel()

@@ -30,12 +30,12 @@ from trio_lb.upstream.idle_pool import UpstreamPool
 from trio_lb.upstream.moved import MovedServers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-    from trio_lb.config import Address, ErrorPage, Profile
     from trio_lb.fast.table.table import Table
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
+    from trio_lb.plan import AccessLogPlan, Address, Plan
     from trio_lb.upstream.idle_pool import IdleConnections
 
 log = logging.getLogger("trio_lb.runtime.service")
@@ -59,7 +59,7 @@ class Service:
     """Forwarding at work; made by `open_service`.
 
     Attributes:
-        profile: what it does.
+        plan: what it does.
         listeners: where its clients come from.
         spare: where they come from besides, if `accept_also` says so.
         counters: what the clients of this process have asked for and got.
@@ -71,16 +71,16 @@ class Service:
 
     def __init__(
         self,
-        profile: Profile,
+        plan: Plan,
         listeners: list[Listener],
         counters: Counters,
         permits: Permits,
         servers: ServerPool,
-        pages: Mapping[int, ErrorPage],
         access_log: AccessLog | None,
         spare: Sequence[Listener] = (),
     ) -> None:
-        self.profile = profile
+        self.plan = plan
+        (pool,), (route,) = plan.pools, plan.routes
         self.listeners = listeners
         self.spare = spare
         self.counters = counters
@@ -88,11 +88,15 @@ class Service:
         self.access_log = access_log
         self.deadlines = Deadlines()
         for listener in (*listeners, *spare):
-            listener.tune(profile.timeouts.body)
+            listener.tune(plan.clients.timeouts.body)
         self.dial = self._dial
-        settings = profile.upstream
+        settings = pool.upstream
         on_ended = None if access_log is None else access_log.record
-        self._plain = build_fast_path(profile, servers, self.deadlines)
+        self._plain = (
+            build_fast_path(plan.clients, route, pool.upstream, servers, self.deadlines)
+            if plan.fast_path
+            else None
+        )
         self._upstreams: IdleConnections = (
             UpstreamPool(
                 settings.idle_connections,
@@ -104,20 +108,20 @@ class Service:
         )
         fast_path = None if self._plain is None else self._plain.fast_path
         self._proxy = Proxy(
-            profile,
+            plan.clients,
+            route,
             servers,
             self.counters,
             permits,
             self._upstreams,
             self.dial,
-            pages,
             on_ended,
             fast_path,
         )
         self._limiter = ConnectionLimiter(
-            profile, permits, self.counters, self._upstreams, self._proxy
+            plan.clients.connections, permits, self.counters, self._upstreams, self._proxy
         )
-        self._moved = MovedServers(server.address for server in profile.servers)
+        self._moved = MovedServers(server.address for server in pool.servers)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
@@ -163,7 +167,7 @@ class Service:
         is on its way is answered and not met by a reset.
 
         Args:
-            seconds: how long that may take; the profile's drain time if None.
+            seconds: how long that may take; the plan's drain time if None.
 
         Returns:
             True if everything ended by itself, or had not even begun; False if the time was over
@@ -172,7 +176,7 @@ class Service:
         self._accepting.cancel()
         if not self._begun:
             return True
-        with self.deadlines.limit(self.profile.timeouts.drain if seconds is None else seconds):
+        with self.deadlines.limit(self.plan.drain_timeout if seconds is None else seconds):
             await self._ended.wait()
             return self._finished
         if not self._clients.cancel_scope.cancel_called:
@@ -192,7 +196,7 @@ class Service:
                 if self._plain is not None:
                     nursery.start_soon(self._plain.readiness.watch_forever)
                     nursery.start_soon(self._plain.readiness.sweep_forever)
-                if self.profile.limits.clients is not None:
+                if self.plan.clients.connections.total is not None:
                     nursery.start_soon(self._limiter.evict_for_others)
                 while True:
                     await trio.sleep(_SWEEP)
@@ -223,13 +227,13 @@ class Service:
     async def _dial(self, address: Address, seconds: float) -> SocketTransport:
         """Connect to a server; for want of what idle connections have, once more without these."""
         try:
-            return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
+            return await dial(address, seconds, self.deadlines, self.plan.clients.timeouts.body)
         except HostLimit as exc:
             tell(exc)
             if not (exc.closing_helps and self._limiter.free_descriptors()):
                 raise
         await trio.sleep(_BREATH)
-        return await dial(address, seconds, self.deadlines, self.profile.timeouts.body)
+        return await dial(address, seconds, self.deadlines, self.plan.clients.timeouts.body)
 
     def _take_queue(self, listener: Listener) -> None:
         """Accept those who are in the queue already, as far as there are permits."""
@@ -241,11 +245,10 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    profile: Profile,
+    plan: Plan,
     listeners: list[Listener],
     table: Table,
     servers: ServerPool,
-    pages: Mapping[int, ErrorPage],
     spare: Sequence[Listener] = (),
 ) -> AsyncIterator[Service]:
     """Make a service, with its access log and its maintenance, for as long as the block lasts.
@@ -253,22 +256,19 @@ async def open_service(
     It accepts nobody until `Service.accept` is started. The listeners are closed at the end.
 
     Args:
-        profile: what it does.
+        plan: what it does.
         listeners: where its clients come from.
         table: of this process, which counts its clients there.
         servers: where they are served from.
-        pages: the user's own error pages, by status.
         spare: other processes' listeners, for `Service.accept_also`.
     """
     counters = Counters(table)
     try:
         async with (
-            _access_log(profile, counters.log_dropped) as access_log,
+            _access_log(plan.access_log, counters.log_dropped) as access_log,
             open_bare_nursery() as nursery,
         ):
-            service = Service(
-                profile, listeners, counters, Permits(table), servers, pages, access_log, spare
-            )
+            service = Service(plan, listeners, counters, Permits(table), servers, access_log, spare)
             servers.notify = service.state_changed
             nursery.start_soon(service.maintain)
             try:
@@ -281,13 +281,8 @@ async def open_service(
 
 
 def _access_log(
-    profile: Profile, dropped: Callable[[int], None]
+    plan: AccessLogPlan | None, dropped: Callable[[int], None]
 ) -> AbstractAsyncContextManager[AccessLog | None]:
-    if profile.access_log is None:
+    if plan is None:
         return nullcontext()
-    return open_access_log(
-        profile.access_log,
-        profile.access_log_format,
-        dropped,
-        shown=profile.shown("access_log"),
-    )
+    return open_access_log(plan.path, plan.form, dropped, shown=plan.shown)

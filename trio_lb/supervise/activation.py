@@ -9,8 +9,8 @@ import stat
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.config import Address
 from trio_lb.errors import ListenError
+from trio_lb.plan import Address
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
-
-from trio_lb.config import dump_profile
 
 from .messages import InheritedSocket, Start
 from .monitor import WorkerMonitor, WorkersKeepDying
@@ -15,7 +12,7 @@ from .monitor import WorkerMonitor, WorkersKeepDying
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.config import ErrorPage, Profile
+    from trio_lb.plan import Plan
     from trio_lb.pool import SharedTable
 
     from .orphans import OrphanReaper
@@ -26,10 +23,9 @@ class Generation:
     """The workers that run one profile.
 
     Args:
-        profile: what they run.
-        pages: its error pages, by status.
+        plan: what they do.
         workers: how many they are.
-        table: where they count, by `slots` for the profile's servers.
+        table: where they count, by `slots` for the servers of each pool.
         sockets: where their clients come from.
         log_levels: what the command line says about logging.
         reaper: of the supervisor.
@@ -41,23 +37,20 @@ class Generation:
 
     def __init__(
         self,
-        profile: Profile,
-        pages: dict[int, ErrorPage],
+        plan: Plan,
         workers: int,
         table: SharedTable,
-        slots: tuple[int, ...],
+        slots: dict[str, tuple[int, ...]],
         sockets: ListeningSockets,
         log_levels: list[tuple[str | None, str]],
         reaper: OrphanReaper,
     ) -> None:
-        self.profile = profile
+        self.plan = plan
         self.slots = slots
         self.clean = True
         self._table = table
         self._sockets = sockets
         self._log_levels = log_levels
-        self._pages = pages
-        self._dump = dump_profile(_for_workers(profile))
         self._workers = workers
         self.monitors = [
             WorkerMonitor(
@@ -65,7 +58,7 @@ class Generation:
                 table,
                 sockets,
                 self._start_of(number),
-                profile.timeouts.drain,
+                plan.drain_timeout,
                 reaper,
                 self._share,
             )
@@ -120,15 +113,12 @@ class Generation:
             listen = [self._inherited(worker) for worker in range(self._workers)]
             table = self._table.fd
             message = Start(
-                profile=self._dump,
-                from_environment=self.profile.from_environment,
-                pages=self._pages,
+                plan=self.plan,
                 table=table,
                 row=row,
                 slots=self.slots,
                 number=number,
                 listen=listen,
-                log_level=self.profile.log_level,
                 log_levels=self._log_levels,
             )
             return message, [table, *{sock.fd for each in listen for sock in each}]
@@ -136,17 +126,10 @@ class Generation:
         return start
 
     def _inherited(self, worker: int) -> list[InheritedSocket]:
-        addresses = tuple(each.address for each in self.profile.listen)
-        begin_with_header = self._sockets.with_proxy_header(self.profile.listen)
+        listeners = self.plan.listeners
+        addresses = tuple(each.address for each in listeners)
+        begin_with_header = self._sockets.with_proxy_header(listeners)
         return [
-            InheritedSocket(each.fileno(), each.address.url, each in begin_with_header)
+            InheritedSocket(each.fileno(), each.address, each in begin_with_header)
             for each in self._sockets.of_worker(addresses, worker, self._workers)
         ]
-
-
-def _for_workers(profile: Profile) -> Profile:
-    """A profile without what is looked up or read when it is parsed: that was done here."""
-    listen = tuple(
-        msgspec.structs.replace(each, owner=None, group=None, mode=None) for each in profile.listen
-    )
-    return msgspec.structs.replace(profile, listen=listen, error_pages={})

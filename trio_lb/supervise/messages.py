@@ -17,8 +17,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from trio_lb.config import Algorithm, ErrorPage, Server  # noqa: TC001 -- msgspec reads these
 from trio_lb.errors import TrioLBError
+from trio_lb.plan import Address, Algorithm, Plan, ServerPlan  # noqa: TC001 -- msgspec reads these
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Longest message; one with 20,000 servers has some 2 MiB."""
@@ -31,12 +31,12 @@ class InheritedSocket(Struct, frozen=True):
 
     Attributes:
         fd: its descriptor, in the worker.
-        address: what it is bound to, as a URL.
+        address: what it is bound to.
         proxy_protocol: connections to it begin with a PROXY header.
     """
 
     fd: int
-    address: str
+    address: Address
     proxy_protocol: bool = False
 
 
@@ -47,27 +47,21 @@ class Start(Struct, frozen=True, tag="start"):
     """All that a worker needs to know.
 
     Attributes:
-        profile: resolved, as YAML, without the files of the error pages.
-        from_environment: its values that are not to be shown, and what is in their place.
-        pages: those pages, by status.
+        plan: what it does.
         table: descriptor of the table's memory.
         row: which row of it is the worker's.
-        slots: where the profile's servers are in it.
+        slots: where the servers of each pool are in it, by the pool's name.
         number: which one of the workers it is, from 0.
         listen: the sockets to accept from, of each worker; some may have the same ones.
-        log_level: least serious messages that are logged.
-        log_levels: those of single loggers, which override it.
+        log_levels: what the command line says about logging, which overrides the plan's.
     """
 
-    profile: str
-    from_environment: dict[str, str]
-    pages: dict[int, ErrorPage]
+    plan: Plan
     table: int
     row: int
-    slots: tuple[int, ...]
+    slots: dict[str, tuple[int, ...]]
     number: int
     listen: list[list[InheritedSocket]]
-    log_level: str
     log_levels: list[tuple[str | None, str]]
 
 
@@ -99,7 +93,7 @@ class SetMembers(Struct, frozen=True, tag="set_members"):
     pool: str
     version: int
     algorithm: Algorithm
-    servers: tuple[Server, ...]
+    servers: tuple[ServerPlan, ...]
     slots: tuple[int, ...]
 
 

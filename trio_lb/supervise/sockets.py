@@ -26,8 +26,8 @@ from trio_lb.net.unix_paths import OURS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from trio_lb.config import Address, Listen
     from trio_lb.net.unix_paths import Owner, Rights
+    from trio_lb.plan import Address, ListenerPlan
 
 log = logging.getLogger("trio_lb.supervisor")
 
@@ -79,7 +79,7 @@ class ListeningSockets:
         """Where clients connect, with real ports; `*` once, for IPv4 and IPv6."""
         return tuple(dict.fromkeys(queue[0].address.url for queue in self._all()))
 
-    async def open(self, listen: tuple[Listen, ...], workers: int) -> None:
+    async def open(self, listen: tuple[ListenerPlan, ...], workers: int) -> None:
         """Bind what is missing of this for so many workers; `commit` or `undo` follows.
 
         Where sockets for all workers can't be opened (a low port, and root's rights were dropped
@@ -109,7 +109,7 @@ class ListeningSockets:
                 for queue in self._queues[address]:
                     self._grow(queue, workers)
 
-    async def _look_at_rights(self, listen: Listen) -> None:
+    async def _look_at_rights(self, listen: ListenerPlan) -> None:
         """Note what a socket that is there already has to have from now on."""
         if listen.address.unix is None:
             return
@@ -170,7 +170,7 @@ class ListeningSockets:
             mine += queue[worker::workers] or [queue[worker % len(queue)]]
         return mine
 
-    def with_proxy_header(self, listen: Iterable[Listen]) -> set[Listener]:
+    def with_proxy_header(self, listen: Iterable[ListenerPlan]) -> set[Listener]:
         """Those whose connections begin with a PROXY header, as a profile has it.
 
         That is no property of a socket: a reload may change it while the socket stays. One that was

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from trio_lb.config import ProfileError, read_pages
+from trio_lb.config import ProfileError, compile_listeners, compile_plan
 from trio_lb.errors import ListenError, TrioLBError
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
@@ -38,7 +38,8 @@ from .reload_status import ReloadStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.config import Address, ErrorPage, Profile
+    from trio_lb.config import Profile
+    from trio_lb.plan import Plan
 
     from .notify import Notifier
     from .sockets import ListeningSockets
@@ -153,8 +154,9 @@ class Supervisor:
             ListenError: an address can't be bound.
         """
         with self._until_stopping():
-            await self._sockets.open(self.profile.listen, worker_count(self.profile))
-            self._sockets.commit(_addresses(self.profile))
+            listeners = compile_listeners(self.profile)
+            await self._sockets.open(listeners, worker_count(self.profile))
+            self._sockets.commit({each.address for each in listeners})
 
     async def run(self) -> None:
         """Serve until drained; `up` is set when all workers accept clients.
@@ -171,7 +173,7 @@ class Supervisor:
                 await self._nursery.start(self._checker.run)
                 try:
                     with self._until_stopping():
-                        await self._bring_up(self.profile, await self._read(self._pages))
+                        await self._bring_up(self.profile, await self._read(self._compile))
                 except TrioLBError as exc:
                     failure = exc  # raised below, in no group
                 else:
@@ -262,7 +264,7 @@ class Supervisor:
 
     async def _try_reload(self) -> list[str]:
         try:
-            profile, pages = await self._read(self._load_all)
+            profile, plan = await self._read(self._load_all)
         except ProfileError as exc:
             for problem in exc.problems:
                 log.error("%s", problem)
@@ -272,7 +274,7 @@ class Supervisor:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
         try:
-            await self._bring_up(profile, pages)
+            await self._bring_up(profile, plan)
         except (ListenError, NoRoom, WorkersKeepDying) as exc:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
@@ -280,12 +282,12 @@ class Supervisor:
         log.info("reloaded: %s, %s", servers, profile.algorithm)
         return []
 
-    def _load_all(self) -> tuple[Profile, dict[int, ErrorPage]]:
+    def _load_all(self) -> tuple[Profile, Plan]:
         profile = self._load()
-        return profile, read_pages(profile)
+        return profile, compile_plan(profile)
 
-    def _pages(self) -> dict[int, ErrorPage]:
-        return read_pages(self.profile)
+    def _compile(self) -> Plan:
+        return compile_plan(self.profile)
 
     async def _read(self, read: Callable[[], _T]) -> _T:
         """Read files, beside everything else.
@@ -299,7 +301,7 @@ class Supervisor:
             f"the profile, or a file that it names, could not be read within {READING:g} s"
         )
 
-    async def _bring_up(self, profile: Profile, pages: dict[int, ErrorPage]) -> None:
+    async def _bring_up(self, profile: Profile, plan: Plan) -> None:
         """Open, check and start what a profile needs; then those before it drain.
 
         Nothing of it has any effect before everything is there: no client meets it, and servers
@@ -310,38 +312,38 @@ class Supervisor:
         """
         workers = worker_count(profile)
         before = set(self._table.servers)
-        slots = self._table.assign(profile.servers)
-        pool = ServerPool(profile.servers, profile.algorithm, table=self._table.table, slots=slots)
-        pool.notify = partial(log_change, pool)
+        (pool,) = plan.pools
+        slots = self._table.assign(pool.servers)
+        servers = ServerPool(pool.servers, pool.algorithm, table=self._table.table, slots=slots)
+        servers.notify = partial(log_change, servers)
         generation = self._coming = Generation(
-            profile,
-            pages,
+            plan,
             workers,
             self._table,
-            slots,
+            {pool.name: slots},
             self._sockets,
             self._log_levels,
             self._reaper,
         )
         try:
-            await self._sockets.open(profile.listen, workers)
+            await self._sockets.open(plan.listeners, workers)
             new = [index for index, slot in enumerate(slots) if slot not in before]
-            await self._checker.first_round(profile, pool, new)
+            await self._checker.first_round(pool.health_check, servers, new)
             await self._nursery.start(self._run_generation, generation)
-            self._sockets.commit(_addresses(profile))
+            self._sockets.commit({each.address for each in plan.listeners})
         except BaseException:
             generation.drain()
             self._sockets.undo()
             raise
         else:
-            self._table.adjust(profile.servers, slots)
+            self._table.adjust(pool.servers, slots)
             generation.accept()
             for each in self._generations:
                 if each is not generation:
                     each.drain()
             self._present = generation
-            self._checker.watch(profile, pool)
-            self.profile, self._pool = profile, pool
+            self._checker.watch(pool.health_check, servers)
+            self.profile, self._pool = profile, servers
         finally:
             self._coming = None
             if self._stopping:
@@ -368,11 +370,9 @@ class Supervisor:
     def _tidy(self) -> None:
         """Free the slots that no living generation uses."""
         living = [*self._generations, *filter(None, [self._coming])]
-        used = {slot for generation in living for slot in generation.slots}
+        used = {
+            slot for generation in living for slots in generation.slots.values() for slot in slots
+        }
         for slot in self._table.servers:
             if slot not in used:
                 self._table.free(slot)
-
-
-def _addresses(profile: Profile) -> tuple[Address, ...]:
-    return tuple(each.address for each in profile.listen)

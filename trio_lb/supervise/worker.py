@@ -15,11 +15,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
 from trio_lb import logs
-from trio_lb.config import parse_listen_address, parse_profile
 from trio_lb.net.listen import Listener
 from trio_lb.pool import ServerPool, attach
 from trio_lb.runtime.garbage import freeze_gc
@@ -76,10 +74,8 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
         return 1
     if not isinstance(start, Start):
         raise BadMessage(f"expected Start, got {type(start).__name__}")
-    logs.configure(start.log_level, start.log_levels)
-    profile = msgspec.structs.replace(
-        parse_profile(start.profile, "<start>", {}), from_environment=start.from_environment
-    )
+    plan = start.plan
+    logs.configure(plan.log_level, start.log_levels)
     by_fd = {sock.fd: sock for each in start.listen for sock in each}
     listener = {fd: _listener(sock) for fd, sock in by_fd.items()}
     listeners = [[listener[sock.fd] for sock in each] for each in start.listen]
@@ -88,9 +84,11 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
     table = attach(start.table, start.row, epoch=trio.current_time() - time.monotonic())
     os.close(start.table)
     table.enter(os.getpid(), trio.current_time())
-    servers = ServerPool(profile.servers, profile.algorithm, table=table, slots=start.slots)
+    (pool,) = plan.pools
+    slots = start.slots[pool.name]
+    servers = ServerPool(pool.servers, pool.algorithm, table=table, slots=slots)
     async with (
-        open_service(profile, own, table, servers, start.pages, others) as service,
+        open_service(plan, own, table, servers, others) as service,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(_beat, table)
@@ -110,7 +108,7 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
 def _listener(sock: InheritedSocket) -> Listener:
     return Listener(
         socket.socket(fileno=sock.fd),
-        parse_listen_address(sock.address),
+        sock.address,
         owned=False,
         proxy_protocol=sock.proxy_protocol,
     )

@@ -11,7 +11,7 @@ from trio_lb.net.resolver import resolver
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trio_lb.config import Address
+    from trio_lb.plan import Address
 
     from .idle_pool import IdleConnections
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_lb.config.address import Address, leads_back, parse_listen_address, parse_server_address
+from trio_lb.config.address import leads_back, parse_listen_address, parse_server_address
+from trio_lb.plan import Address
 
 
 @pytest.mark.parametrize(

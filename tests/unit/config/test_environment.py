@@ -8,7 +8,14 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from trio_lb.config import Profile, ProfileError, dump_profile, override, parse_profile, read_pages
+from trio_lb.config import (
+    Profile,
+    ProfileError,
+    compile_plan,
+    dump_profile,
+    override,
+    parse_profile,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +185,7 @@ def test_a_page_that_has_gone_is_told_by_what_was_written(tmp_path: Path) -> Non
     profile = parse_profile(text, environ={"PAGE": str(page)})
     page.unlink()
     with pytest.raises(ProfileError) as caught:
-        read_pages(profile)
+        compile_plan(profile)
     assert str(caught.value).startswith("${PAGE}: error_pages.503: ")
     assert SECRET not in str(caught.value)
 

@@ -14,7 +14,7 @@ import trio
 
 from tests.support import scripts
 from tests.support.backend import End, open_backend
-from tests.support.balancer import profile_of
+from tests.support.balancer import pool_of
 from tests.support.net import black_hole, free_port, http_url
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from tests.support.backend import Exchange, Script
-    from trio_lb.config import Address, Profile
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
+    from trio_lb.plan import Address, PoolPlan
 
 ALIVE, DEAD = State.ALIVE, State.DEAD
 
@@ -44,7 +44,7 @@ HINT = "set health_check.path, or health_check.statuses if that is healthy"
 class Checked:
     """A pool under health checks, and when its states changed (seconds from the start)."""
 
-    profile: Profile
+    plan: PoolPlan
     pool: ServerPool
     changes: list[tuple[float, StateChange]] = field(default_factory=list)
 
@@ -62,32 +62,32 @@ async def checking(
     *servers: object, jitter: Callable[[], float] = lambda: 0.0, **settings: object
 ) -> AsyncIterator[Checked]:
     """Servers under checks from their first round on; `settings` are those of the checks."""
-    profile = profile_of(*servers, health_check=settings)
+    plan = pool_of(*servers, health_check=settings)
     deadlines = Deadlines()
     start = trio.current_time()
 
     def notify(change: StateChange) -> None:
         checked.changes.append((trio.current_time() - start, change))
 
-    checked = Checked(profile, ServerPool(profile.servers, profile.algorithm, notify=notify))
+    checked = Checked(plan, ServerPool(plan.servers, plan.algorithm, notify=notify))
     checker = HealthChecker(partial(dial, deadlines=deadlines), jitter)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.watch_forever)
-        await checker.first_round(profile, checked.pool)
+        await checker.first_round(plan.health_check, checked.pool)
         await nursery.start(checker.run)
-        checker.watch(profile, checked.pool)
+        checker.watch(plan.health_check, checked.pool)
         yield checked
         nursery.cancel_scope.cancel()
     assert len(deadlines) == 0, "a connection was not closed"
 
 
-async def check_for(seconds: float, profile: Profile, pool: ServerPool, dial: Dial) -> None:
+async def check_for(seconds: float, plan: PoolPlan, pool: ServerPool, dial: Dial) -> None:
     """Checks the pool's servers for so long."""
     checker = HealthChecker(dial, lambda: 0.0)
-    await checker.first_round(profile, pool)
+    await checker.first_round(plan.health_check, pool)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
-        checker.watch(profile, pool)
+        checker.watch(plan.health_check, pool)
         await trio.sleep(seconds)
         nursery.cancel_scope.cancel()
 
@@ -115,7 +115,7 @@ async def test_the_interval_varies_by_the_jitter(autojump_clock: MockClock) -> N
 
 
 async def test_servers_are_not_checked_in_step(autojump_clock: MockClock) -> None:
-    profile = profile_of("http://127.0.0.1:1", "http://127.0.0.1:2", health_check={"jitter": 0.2})
+    plan = pool_of("http://127.0.0.1:1", "http://127.0.0.1:2", health_check={"jitter": 0.2})
     times: dict[int, list[float]] = {1: [], 2: []}
 
     async def unresolvable(address: Address, seconds: float) -> Transport:
@@ -125,7 +125,7 @@ async def test_servers_are_not_checked_in_step(autojump_clock: MockClock) -> Non
     async with trio.open_nursery() as nursery:
         checker = HealthChecker(unresolvable)
         await nursery.start(checker.run)
-        checker.watch(profile, ServerPool(profile.servers, profile.algorithm))
+        checker.watch(plan.health_check, ServerPool(plan.servers, plan.algorithm))
         await trio.sleep(1000)
         nursery.cancel_scope.cancel()
     for each in times.values():
@@ -412,7 +412,7 @@ async def test_a_server_that_is_down_at_the_start_comes_later(autojump_clock: Mo
 
 async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock) -> None:
     ports = range(1, 1001)
-    profile = profile_of(*(f"http://127.0.0.1:{port}" for port in ports))
+    plan = pool_of(*(f"http://127.0.0.1:{port}" for port in ports))
     running, most, asked = 0, 0, []
 
     async def time_out(address: Address, seconds: float) -> Transport:
@@ -424,21 +424,21 @@ async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock
         running -= 1
         raise ConnectFailed("no answer")
 
-    pool = ServerPool(profile.servers, profile.algorithm)
-    await HealthChecker(time_out).first_round(profile, pool)
+    pool = ServerPool(plan.servers, plan.algorithm)
+    await HealthChecker(time_out).first_round(plan.health_check, pool)
     assert sorted(asked) == list(ports)
     assert 16 <= most <= 64
     assert pool.alive_count == 0
 
 
 async def test_off_means_no_first_round_and_no_checks(autojump_clock: MockClock) -> None:
-    profile = profile_of("http://127.0.0.1:1", health_check="off")
+    plan = pool_of("http://127.0.0.1:1", health_check="off")
 
     async def never(address: Address, seconds: float) -> Transport:
         raise AssertionError
 
-    pool = ServerPool(profile.servers, profile.algorithm)
-    await check_for(100, profile, pool, never)
+    pool = ServerPool(plan.servers, plan.algorithm)
+    await check_for(100, plan, pool, never)
     assert pool.state(0) is ALIVE
 
 
@@ -459,13 +459,13 @@ async def test_off_still_brings_a_server_back_by_connecting(autojump_clock: Mock
 async def test_being_out_of_descriptors_is_no_servers_fault(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    profile = profile_of("http://127.0.0.1:1")
-    pool = ServerPool(profile.servers, profile.algorithm)
+    plan = pool_of("http://127.0.0.1:1")
+    pool = ServerPool(plan.servers, plan.algorithm)
 
     async def fail(address: Address, seconds: float) -> Transport:
         raise ConnectFailed("connect: Too many open files", 503, local=True)
 
-    await check_for(25, profile, pool, fail)
+    await check_for(25, plan, pool, fail)
     assert pool.state(0) is ALIVE
     message = "server http://127.0.0.1:1 could not be checked: connect: Too many open files"
     assert caplog.messages == [message] * 4  # who was not checked at first is asked again at once

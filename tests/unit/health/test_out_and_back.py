@@ -8,7 +8,7 @@ import trio
 
 from tests.support import scripts
 from tests.support.backend import open_backend
-from tests.support.balancer import open_balancer, profile_of
+from tests.support.balancer import open_balancer, pool_of
 from tests.support.client import open_client
 from tests.support.paths import both_paths
 from tests.support.rig import get
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import pytest
     from trio.testing import MockClock
 
-    from trio_lb.config import Address, Profile
     from trio_lb.net.transport import Transport
+    from trio_lb.plan import Address, PoolPlan
 
 
-async def times_of_checks(duration: float, *profiles: Profile, every: float = 3.0) -> list[float]:
+async def times_of_checks(duration: float, *plans: PoolPlan, every: float = 3.0) -> list[float]:
     """When a server that refuses is checked, with a reload every so often."""
     times: list[float] = []
     start = trio.current_time()
@@ -34,23 +34,23 @@ async def times_of_checks(duration: float, *profiles: Profile, every: float = 3.
         times.append(round(trio.current_time() - start, 2))
         raise ConnectFailed("refused")
 
-    pool = ServerPool(profiles[0].servers, profiles[0].algorithm)
+    pool = ServerPool(plans[0].servers, plans[0].algorithm)
     checker = HealthChecker(refuse, lambda: 0.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
-        checker.watch(profiles[0], pool)
+        checker.watch(plans[0].health_check, pool)
         with trio.move_on_after(duration):
-            for profile in profiles[1:]:
+            for plan in plans[1:]:
                 await trio.sleep(every)
-                checker.watch(profile, pool)
+                checker.watch(plan.health_check, pool)
             await trio.sleep_forever()
         nursery.cancel_scope.cancel()
     return times
 
 
 async def test_who_is_out_is_asked_soon_and_then_less_often(autojump_clock: MockClock) -> None:
-    profile = profile_of("http://127.0.0.1:1", health_check={"interval": "10s"})
-    times = await times_of_checks(30, profile)
+    pool = pool_of("http://127.0.0.1:1", health_check={"interval": "10s"})
+    times = await times_of_checks(30, pool)
     assert times == [0, 0.2, 0.7, 1.7, 3.7, 8.7, 18.7, 28.7]
 
 
@@ -75,14 +75,14 @@ async def test_passing_checks_and_failing_requests_come_back_less_and_less_often
 
 
 async def test_reloads_do_not_put_checks_off(autojump_clock: MockClock) -> None:
-    profile = profile_of("http://127.0.0.1:1", health_check={"interval": "5s", "fall": 1000})
-    times = await times_of_checks(24, *[profile] * 8)
+    pool = pool_of("http://127.0.0.1:1", health_check={"interval": "5s", "fall": 1000})
+    times = await times_of_checks(24, *[pool] * 8)
     assert times == [0, 5, 10, 15, 20]
 
 
 async def test_another_check_is_made_at_once(autojump_clock: MockClock) -> None:
     one, two = (
-        profile_of("http://127.0.0.1:1", health_check={"path": path, "fall": 1000})
+        pool_of("http://127.0.0.1:1", health_check={"path": path, "fall": 1000})
         for path in ("/a", "/b")
     )
     assert await times_of_checks(20, one, two) == [0, 3, 13]
@@ -90,7 +90,7 @@ async def test_another_check_is_made_at_once(autojump_clock: MockClock) -> None:
 
 async def test_counts_go_on_over_a_reload(autojump_clock: MockClock) -> None:
     one, two = (
-        profile_of("http://127.0.0.1:1", health_check={"path": path, "fall": 3, "interval": "5s"})
+        pool_of("http://127.0.0.1:1", health_check={"path": path, "fall": 3, "interval": "5s"})
         for path in ("/a", "/b")
     )
     # The third failure, at 8, takes it out: the next check comes after 0.2 s.

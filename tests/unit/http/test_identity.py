@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_lb.config import ForwardedField, parse_profile
+from trio_lb.config import compile_plan, parse_profile
 from trio_lb.http.identity import UNIX, ClientIdentity, Identification, Peer
 from trio_lb.http.proxy_protocol import LOCAL, Endpoint, ProxyHeader
+from trio_lb.plan import ForwardedField
 
 if TYPE_CHECKING:
     from trio_lb.http.heads import Field
@@ -21,8 +22,8 @@ TRUSTED = "[10.0.0.0/8, 2001:db8::/32]"
 
 def identification(trusted: str = TRUSTED, forwarded: str = "off") -> Identification:
     text = f"{{servers: [http://a], trusted_proxies: {trusted}, forwarded: {forwarded}}}"
-    profile = parse_profile(text)
-    return Identification(profile.trusted_proxies or (), profile.forwarded)
+    identity = compile_plan(parse_profile(text)).clients.identity
+    return Identification(identity.networks(), identity.forwarded)
 
 
 def fields(*lines: str) -> list[Field]:

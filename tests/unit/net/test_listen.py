@@ -9,18 +9,20 @@ import pwd
 import socket
 import stat
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from tests.support.net import dial, free_port, http_url
-from trio_lb.config import Listen, parse_listen_address
+from trio_lb.config import parse_listen_address
 from trio_lb.errors import ListenError
 from trio_lb.net import listen as listen_module
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.listen import Listener, bind_listeners, open_listeners
 from trio_lb.net.unix_paths import OURS, UNIX_MODE, Owner
+from trio_lb.plan import ListenerPlan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from trio_lb.net.transport import SocketTransport
 
 
-def listen(url: str) -> Listen:
-    return Listen(address=parse_listen_address(url))
+def listen(url: str) -> ListenerPlan:
+    return ListenerPlan(address=parse_listen_address(url))
 
 
 @contextlib.asynccontextmanager
@@ -117,13 +119,18 @@ async def test_an_address_that_is_not_ours() -> None:
 async def test_whose_a_unix_socket_is(tmp_path: Path) -> None:
     address = parse_listen_address(f"unix:{tmp_path}/x.sock")
     own = pwd.getpwnam("nobody")
+    at = partial(ListenerPlan, address=address)
     for each, owner, expected in (
-        (Listen(address=address), OURS, (0, 0, 0o660)),
-        (Listen(address=address), Owner(12, 34), (12, 34, 0o660)),
-        (Listen(address=address, mode=0o606), Owner(12, 34), (12, 34, 0o606)),
-        (Listen(address=address, owner="nobody"), Owner(12, 34), (own.pw_uid, own.pw_gid, 0o660)),
-        (Listen(address=address, group="56"), Owner(12, 34), (12, 56, 0o660)),
-        (Listen(address=address, owner="4321", group="56"), OURS, (4321, 56, 0o660)),
+        (at(), OURS, (0, 0, 0o660)),
+        (at(), Owner(12, 34), (12, 34, 0o660)),
+        (at(mode=0o606), Owner(12, 34), (12, 34, 0o606)),
+        (
+            at(owner="nobody"),
+            Owner(12, 34),
+            (own.pw_uid, own.pw_gid, 0o660),
+        ),
+        (at(group="56"), Owner(12, 34), (12, 56, 0o660)),
+        (at(owner="4321", group="56"), OURS, (4321, 56, 0o660)),
     ):
         (listener,) = await bind_listeners([each], owner=owner)
         status = os.stat(tmp_path / "x.sock")
@@ -138,7 +145,7 @@ async def test_a_socket_that_cannot_be_given_away_is_an_error(
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "chown", refuse)
-    listen = Listen(address=parse_listen_address(f"unix:{tmp_path}/x.sock"), owner="54321")
+    listen = ListenerPlan(address=parse_listen_address(f"unix:{tmp_path}/x.sock"), owner="54321")
     with pytest.raises(
         ListenError, match=r"x\.sock: its owner or group can't be set: Operation not permitted$"
     ):

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.support.sample_statistics import server_statistics, statistics
-from trio_lb.config import parse_profile
 from trio_lb.observe.statistics import Rates, ServerState, Statistics, statistics_from
+from trio_lb.plan import Address, ServerPlan
 from trio_lb.pool import ServerCounters, State
 
 COUNTERS = ServerCounters(
@@ -27,13 +27,10 @@ COUNTERS = ServerCounters(
     max_connections=0,
 )
 
-SERVERS = parse_profile(
-    """
-    servers:
-      - {url: "http://127.0.0.1:1", name: one}
-      - {url: "http://127.0.0.1:2", name: two}
-    """
-).servers
+SERVERS = tuple(
+    ServerPlan(name=name, address=Address(host="127.0.0.1", port=port))
+    for port, name in enumerate(("one", "two"), 1)
+)
 
 
 def joined(*counters: ServerCounters) -> Statistics:

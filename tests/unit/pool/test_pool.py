@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from trio_lb.config import Address, Algorithm, Server
+from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import ServerPool, State, StateChange
 
 
-def servers(*maxima: int) -> list[Server]:
+def servers(*maxima: int) -> list[ServerPlan]:
     return [
-        Server(
+        ServerPlan(
+            name=str(3001 + slot),
             address=Address(host="127.0.0.1", port=3001 + slot),
             weight=slot + 1,
             max_connections=most,
@@ -47,8 +48,8 @@ def test_slot_is_given_back_whatever_happens_and_only_once() -> None:
     with reservation:
         pass
     assert pool.snapshot()[0].active == 1
-    assert repr(reservation) == "<Reservation of http://127.0.0.1:3001: given back>"
-    assert repr(other) == "<Reservation of http://127.0.0.1:3001: held>"
+    assert repr(reservation) == "<Reservation of 3001: given back>"
+    assert repr(other) == "<Reservation of 3001: held>"
 
 
 def test_a_slot_of_a_certain_server() -> None:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_lb.config import Address, Algorithm, Server
 from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable, State, attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def server(port: int, weight: int = 1, most: int = 0) -> Server:
+def server(port: int, weight: int = 1, most: int = 0) -> ServerPlan:
     address = Address(host="127.0.0.1", port=port)
-    return Server(address=address, weight=weight, max_connections=most)
+    return ServerPlan(name=str(port), address=address, weight=weight, max_connections=most)
 
 
 @pytest.fixture

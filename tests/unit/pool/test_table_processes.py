@@ -16,10 +16,10 @@ import pytest
 from tests.support.forks import fork, in_children
 from tests.support.stepping import can_step, contents_during
 from tests.support.tables import table_memory
-from trio_lb.config import Address, Algorithm, Server
 from trio_lb.fast.table.block import table_size
 from trio_lb.fast.table.selection import LeastConnections, RoundRobin, WeightedRoundRobin
 from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import SharedTable, attach
 from trio_lb.pool.algorithms import ALGORITHMS
 
@@ -151,7 +151,9 @@ def test_workers_killed_at_any_moment_leave_nothing() -> None:
     shared = SharedTable(2, 3)
     shared.assign(
         [
-            Server(address=Address(host="127.0.0.1", port=port), max_connections=limit)
+            ServerPlan(
+                name=str(port), address=Address(host="127.0.0.1", port=port), max_connections=limit
+            )
             for port, limit in enumerate(limits, 1)
         ]
     )

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +15,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_lb.config import Address, Algorithm, ErrorPage, Server
+from trio_lb.config import compile_plan, parse_profile
+from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.supervise.messages import (
     MAX_BYTES,
     Accept,
@@ -35,16 +37,17 @@ from trio_lb.supervise.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "profile.yaml"
 START = Start(
-    profile="servers:\n  - http://127.0.0.1:1\n",
-    from_environment={"servers[0].url": "http://${HOST}:1"},
-    pages={503: ErrorPage("text/html", b"<p>\n\xff")},
+    plan=compile_plan(parse_profile(EXAMPLE.read_text(), str(EXAMPLE), {})),
     table=7,
     row=3,
-    slots=(4, 0),
+    slots={"main": (4, 0)},
     number=1,
-    listen=[[InheritedSocket(8, "http://*:80", True)], [InheritedSocket(9, "unix:/run/x y.sock")]],
-    log_level="info",
+    listen=[
+        [InheritedSocket(8, Address(host="*", port=80), True)],
+        [InheritedSocket(9, Address(unix="/run/x y.sock"))],
+    ],
     log_levels=[(None, "DEBUG"), ("trio_lb.proxy", "ERROR")],
 )
 MEMBERS = SetMembers(
@@ -52,8 +55,10 @@ MEMBERS = SetMembers(
     version=2,
     algorithm=Algorithm.LEAST_CONNECTIONS,
     servers=(
-        Server(address=Address(host="127.0.0.1", port=1), weight=3, send_proxy="v2", name="é"),
-        Server(address=Address(unix="/run/app.sock", written="unix:${SOCKET}")),
+        ServerPlan(address=Address(host="127.0.0.1", port=1), weight=3, send_proxy="v2", name="é"),
+        ServerPlan(
+            address=Address(unix="/run/app.sock", written="unix:${SOCKET}"), name="unix:${SOCKET}"
+        ),
     ),
     slots=(5, 1),
 )

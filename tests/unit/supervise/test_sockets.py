@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.net import free_port
-from trio_lb.config import Listen, parse_listen_address
+from trio_lb.config import parse_listen_address
 from trio_lb.errors import ListenError
 from trio_lb.net.deadlines import Deadlines
+from trio_lb.plan import ListenerPlan
 from trio_lb.supervise.sockets import ListeningSockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trio_lb.config import Address
+    from trio_lb.plan import Address
 
 ANY = parse_listen_address("http://127.0.0.1:0")
 
@@ -34,9 +35,9 @@ def listening() -> Iterator[ListeningSockets]:
         sockets.close()
 
 
-def at(*addresses: Address) -> tuple[Listen, ...]:
+def at(*addresses: Address) -> tuple[ListenerPlan, ...]:
     """What a profile says that listens there."""
-    return tuple(Listen(address=address) for address in addresses)
+    return tuple(ListenerPlan(address=address) for address in addresses)
 
 
 def is_open(port: int) -> bool:
@@ -77,7 +78,7 @@ async def test_no_socket_is_without_a_worker(counts: tuple[int, ...]) -> None:
 async def test_which_begin_with_a_proxy_header() -> None:
     one = parse_listen_address(f"http://127.0.0.1:{free_port()}")
     two = parse_listen_address(f"http://127.0.0.1:{free_port()}")
-    plain, proxied = Listen(address=one), Listen(address=two, proxy_protocol=True)
+    plain, proxied = ListenerPlan(address=one), ListenerPlan(address=two, proxy_protocol=True)
     with listening() as sockets:
         await sockets.open(at(one, two), 2)
         theirs = {
@@ -86,7 +87,7 @@ async def test_which_begin_with_a_proxy_header() -> None:
         assert len(theirs) == 2
         assert sockets.with_proxy_header((plain, proxied)) == theirs
         # Another profile on the same sockets.
-        assert not sockets.with_proxy_header((plain, Listen(address=two)))
+        assert not sockets.with_proxy_header((plain, ListenerPlan(address=two)))
 
 
 async def test_a_passed_socket_begins_with_a_proxy_header_if_its_very_address_does() -> None:
@@ -96,7 +97,8 @@ async def test_a_passed_socket_begins_with_a_proxy_header_if_its_very_address_do
         [listener] = sockets.of_worker((ANY,), 0, 1)
         for said, expected in ((address, {listener}), (ANY, set())):
             assert (
-                sockets.with_proxy_header([Listen(address=said, proxy_protocol=True)]) == expected
+                sockets.with_proxy_header([ListenerPlan(address=said, proxy_protocol=True)])
+                == expected
             )
         sockets.close()
 
@@ -122,7 +124,7 @@ async def test_a_unix_socket_that_stays_changes_hands_when_all_is_sure(
     with listening() as sockets:
         await sockets.open(at(address), 1)
         sockets.commit((address,))
-        wide = (Listen(address=address, mode=0o666),)
+        wide = (ListenerPlan(address=address, mode=0o666),)
         await sockets.open(wide, 1)
         sockets.undo()
         assert mode() == 0o660
@@ -138,7 +140,7 @@ async def test_a_unix_socket_that_stays_changes_hands_when_all_is_sure(
         await sockets.open(wide, 1)
         sockets.commit((address,))
         assert not caplog.messages
-        await sockets.open((Listen(address=address, owner="54321"),), 1)
+        await sockets.open((ListenerPlan(address=address, owner="54321"),), 1)
         sockets.commit((address,))
         assert "owner and mode stay as they are: its owner or group can't be set" in caplog.text
 
