@@ -36,7 +36,7 @@ ROOMS = {
 }
 if fast_path:
     ROOMS["loop"] += " buffers epoll pipes readiness trio_loop upstreams"
-    ROOMS["exchange"] = "flow fast_path exchange request forward upload response client_side"
+    ROOMS["exchange"] = "flow fast_path exchange request forward upload record response client_side"
 
 sources = {
     f"trio_lb.fast.{room}.{name}": f"ext/trio_lb/fast/{room}/{name}.pyx"

@@ -25,7 +25,7 @@ UNRAISABLE = re.compile(r'__Pyx_WriteUnraisable\("trio_lb\.fast\.([\w.]+)"')
 WRAPPED = {
     "exchange.exchange.Exchange.end",
     "exchange.forward.connect",
-    "exchange.response.tell",
+    "exchange.record.keep_record",
     "loop.upstreams.discard",
     "loop.upstreams.log_fault",
 }

@@ -12,8 +12,8 @@ from tests.support.leaks import assert_even
 from tests.support.rig import get, post
 from tests.support.waiting import eventually
 from trio_lb.net.transport import SocketTransport
+from trio_lb.observe.access_log import AccessLog
 from trio_lb.proxy import build_fast_path
-from trio_lb.proxy.fast_path import Plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ async def test_of_the_access_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client has its answer, and the connection ends."""
-    monkeypatch.setattr(Plain, "_served", broken)
+    monkeypatch.setattr(AccessLog, "_due", broken)
     async with (
         open_backend(OK) as server,
         open_balancer(server.url, health_check="off", access_log=str(tmp_path / "log")) as balancer,

@@ -237,6 +237,14 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
             for data in (
                 get("/a?b", "User-Agent: me", "Referer: x", "X-Request-ID: mine"),
                 get("/c", method="HEAD"),
+                get(
+                    "/",
+                    'USER-AGENT: a"b\\c \xe9',
+                    "user-agent: another",
+                    "rEFERER: \xff",
+                    "x-agent-of: x",
+                ),
+                get("/", "Users-Agent: not it", "Refered: nor this", "Referer:"),
                 post(b"abc"),
                 post_chunks(b"abc", b"defgh", target="/e?f"),
                 post_chunks(b"abc", end=b"0\r\nX-End: 1\r\n\r\n"),
@@ -257,7 +265,7 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
                 attempt["outcome"] = attempt["outcome"] == "ok"
             record["ended"] = record["ended"] == "ok"
         logs.append(records)
-    assert len(logs[0]) == 8
+    assert len(logs[0]) == 10
     assert logs[0] == logs[1]
 
 

@@ -15,7 +15,7 @@ from tests.support.balancer import open_balancer
 from tests.support.client import End, open_client
 from tests.support.net import reset_on_close
 from tests.support.rig import get
-from trio_lb.proxy.fast_path import Plain
+from trio_lb.observe.access_log import AccessLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -56,10 +56,10 @@ async def between_two_looks(
         exchanges[exchange.request.target] = exchange
         await trio.sleep_forever()
 
-    def served(*_: object) -> None:
+    def first_served(_: AccessLog) -> None:
         happens(exchanges["/parts"].connection.stream)
 
-    monkeypatch.setattr(Plain, "_served", served)
+    monkeypatch.setattr(AccessLog, "_due", first_served)
     async with (
         open_backend(script) as backend,
         open_balancer(

@@ -15,6 +15,7 @@ from trio_lb.upstream.watched_pool import WatchedPool
 if TYPE_CHECKING:
     from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.fast.loop.epoll import Epoll
+    from trio_lb.fast.record.buffer import RecordBuffer
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.plan import ClientPlan, RoutePlan, UpstreamSettings
     from trio_lb.pool import ServerPool
@@ -42,6 +43,7 @@ def build_fast_path(
     upstream: UpstreamSettings,
     servers: ServerPool,
     deadlines: Deadlines,
+    records: RecordBuffer | None,
 ) -> FastPathParts | None:
     """Make the fast path; None where it is not made for what servers want, or can't be.
 
@@ -53,6 +55,7 @@ def build_fast_path(
         upstream: how connections to servers are kept.
         servers: the pool.
         deadlines: of the slow path's waits on connections made here.
+        records: who gets one of every request that is served here, if anybody wants to know.
     """
     if any(server.send_proxy for server in servers.servers):
         return None  # connections that are for one client each
@@ -75,6 +78,7 @@ def build_fast_path(
             readiness,
             slot=slot,
             place=place,
+            name=server.name.encode("utf-8", "backslashreplace"),
             prefix=server.address.path.encode("ascii").rstrip(b"/"),
             limit=upstream.idle_connections,
             max_age=math.inf if upstream.max_age is None else upstream.max_age,
@@ -103,6 +107,7 @@ def build_fast_path(
         min_rate=limits.min_rate,
         most_requests=limits.requests,
         confined=any(server.address.path for server in servers.servers),
+        records=records,
     )
     if fast_path.pipe_problem:
         log.debug("large bodies are copied: splice: %s", os.strerror(fast_path.pipe_problem))

@@ -56,7 +56,8 @@ class Proxy:
         permits: for those of one address.
         upstreams: its idle connections.
         dial: how to connect to a server.
-        on_ended: told of every request that is over, if anybody wants to know.
+        on_ended: told of every request that is over, if anybody wants to know; but for those that
+            were served on the fast path, which keeps records of these itself.
         fast_path: the fast path, if it is to be used.
 
     Attributes:
@@ -108,7 +109,6 @@ class Proxy:
                 self._identification,
                 forwarder,
                 self._requests.over,
-                None if on_ended is None else self._requests.tell,
             )
 
     async def serve(self, transport: Transport, proxy_protocol: bool = False) -> None:

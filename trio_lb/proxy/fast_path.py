@@ -15,8 +15,6 @@ import trio
 from trio_lb.errors import End
 from trio_lb.fast.exchange.client_side import ClientSide
 from trio_lb.http.client_lines import client_lines, from_here
-from trio_lb.http.framing import NO_BODY
-from trio_lb.http.heads import Field, RequestHead
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
 from trio_lb.observe.record import CLIENT_GONE, Record
@@ -57,7 +55,6 @@ class Plain:
         identification: knows what servers are told about a client.
         forwarder: knows the rules for a server that broke its response off.
         ended: told of every request that the fast path can't count by itself.
-        recorded: told of every request that was served, if anybody wants to know.
     """
 
     def __init__(
@@ -68,7 +65,6 @@ class Plain:
         identification: Identification,
         forwarder: Forwarder,
         ended: Callable[[Record], None],
-        recorded: Callable[[Record], None] | None,
     ) -> None:
         self._fast_path = fast_path
         self._timeouts = timeouts
@@ -76,17 +72,15 @@ class Plain:
         self._lines = lru_cache(_ADDRESSES)(partial(client_lines, identification))
         self._forwarder = forwarder
         self._ended = ended
-        self._recorded = recorded
 
     def attach(self, session: Http1Session, peer: Peer) -> ClientSide | None:
         """Let a client take this path; None if that can't be."""
         lines = self._lines(peer.address, peer.ends.destination)
         if lines is None or not isinstance(session.transport, SocketTransport):
             return None
-        fd = session.transport.fileno()
-        served = None if self._recorded is None else partial(self._served, peer)
+        fd, address = session.transport.fileno(), peer.address.encode()
         try:
-            fast_side = ClientSide(self._fast_path, fd, lines, peer.trusted, served)
+            fast_side = ClientSide(self._fast_path, fd, lines, peer.trusted, address)
         except OSError as exc:  # the slow path can do without
             watch_failed(exc)
             return None
@@ -144,33 +138,3 @@ class Plain:
         if not record.status and record.ended in (End.CLIENT_GONE, End.CLIENT_SLOW):
             record.status = CLIENT_GONE
         self._ended(record)
-
-    def _served(
-        self,
-        peer: Peer,
-        head: tuple[bytes, bytes, bytes, list[Field]],
-        place: int,
-        reused: bool,
-        status: int,
-        bytes_sent: int,
-        bytes_received: int,
-        request_id: bytes,
-        began: float,
-        started: float,
-    ) -> None:
-        assert self._recorded is not None
-        server = self._servers.servers[place].name
-        record = Record(
-            began=began,
-            client=peer.address,
-            head=RequestHead(*head, NO_BODY),
-            request_id=request_id,
-            server=server,
-            status=status,
-            bytes_sent=bytes_sent,
-            bytes_received=bytes_received,
-            ended=End.OK,
-            reason="ok",
-        )
-        record.attempted(server, "ok", trio.current_time() - started, reused)
-        self._recorded(record)

@@ -206,10 +206,6 @@ class RequestHandler:
     def over(self, record: Record) -> None:
         """Count a request that is over, and tell who wants to know."""
         self._counters.ended(record.status)
-        self.tell(record)
-
-    def tell(self, record: Record) -> None:
-        """Tell who wants to know of a request that is over and counted."""
         if self._on_ended is not None:
             record.over(trio.current_time())
             self._on_ended(record)

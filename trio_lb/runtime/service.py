@@ -92,8 +92,9 @@ class Service:
         self.dial = self._dial
         settings = pool.upstream
         on_ended = None if access_log is None else access_log.record
+        records = None if access_log is None else access_log.buffer
         self._plain = (
-            build_fast_path(plan.clients, route, pool.upstream, servers, self.deadlines)
+            build_fast_path(plan.clients, route, pool.upstream, servers, self.deadlines, records)
             if plan.fast_path
             else None
         )

@@ -66,7 +66,9 @@ class Watching:
         self.closed = trio.Event()  # one of them; whoever waits for it sets up the next
         self.deadlines = Deadlines()
         self.readiness = Epoll(clock)
-        self._server = Server(self.readiness, slot=0, place=0, prefix=b"", limit=EVENTS, dial=None)
+        self._server = Server(
+            self.readiness, slot=0, place=0, name=b"a", prefix=b"", limit=EVENTS, dial=None
+        )
         self.far_ends: list[socket.socket] = []
         for _ in range(EVENTS):
             near, far = socket.socketpair()

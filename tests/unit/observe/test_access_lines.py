@@ -201,7 +201,8 @@ RECORDS = st.builds(
     Record,
     began=st.just(0.0),
     client=TEXT,
-    head=st.none() | st.builds(RequestHead, BYTES.filter(len), BYTES, BYTES, NAMED),
+    head=st.none()
+    | st.builds(RequestHead, BYTES.filter(len), BYTES, BYTES, NAMED, st.just(NO_BODY)),
     request_id=BYTES,
     server=st.none() | TEXT,
     status=st.integers(0, 999),

@@ -33,7 +33,9 @@ class Idle:
     def __init__(self, count: int) -> None:
         self.deadlines = Deadlines()
         self.readiness = Epoll()
-        self.server = Server(self.readiness, slot=0, place=0, prefix=b"", limit=count, dial=None)
+        self.server = Server(
+            self.readiness, slot=0, place=0, name=b"a", prefix=b"", limit=count, dial=None
+        )
         self.near: list[SocketTransport] = []
         self.far: list[socket.socket] = []
         for number in range(count):

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import final
 
 import trio
@@ -15,7 +14,7 @@ class ClientSide(Exchange):
         fd: int,
         lines: ClientLines,
         trusted: bool,
-        on_served: Callable[..., None] | None = None,
+        address: bytes,
     ) -> None: ...
     async def run(self, unread: bytes, served: int) -> None: ...
     def abort(self, _: object) -> trio.lowlevel.Abort: ...

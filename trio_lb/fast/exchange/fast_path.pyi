@@ -2,6 +2,7 @@ from typing import Literal, Self, final
 
 from trio_lb.fast.loop.readiness import Readiness
 from trio_lb.fast.loop.upstreams import Server
+from trio_lb.fast.record.buffer import RecordBuffer
 from trio_lb.fast.table.selection import Selection
 from trio_lb.fast.table.table import Table
 from trio_lb.net.transport import Transport
@@ -31,6 +32,7 @@ class FastPath:
         min_rate: int | None = None,
         most_requests: int | None = None,
         confined: bool = False,
+        records: RecordBuffer | None = None,
     ) -> Self: ...
     @property
     def borrowed(self) -> int: ...

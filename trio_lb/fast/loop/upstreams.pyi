@@ -20,6 +20,7 @@ class Server:
         readiness: Readiness,
         slot: int,
         place: int,
+        name: bytes,
         prefix: bytes,
         limit: int,
         dial: Callable[[], tuple[SocketTransport, int]] | None,
@@ -29,6 +30,8 @@ class Server:
     def slot(self) -> int: ...
     @property
     def place(self) -> int: ...
+    @property
+    def name(self) -> bytes: ...
     @property
     def prefix(self) -> bytes: ...
     @property

@@ -52,15 +52,12 @@ cdef class ClientSide(Exchange):
         fd: the client's socket.
         lines: what servers are told about this client.
         trusted: it is a proxy whose claims count.
-        on_served: called with each request that was served: parts of its head (see RequestHead),
-            place of the server, whether its connection was reused, status, bytes of the
-            response's body and of the request's, the request's id, when its first byte came, and
-            when its head was complete.
+        address: the client's, for records.
     """
 
     def __init__(
         self, FastPath path not None, int fd, ClientLines lines not None, bint trusted,
-        on_served=None,
+        bytes address not None,
     ):
         self.path = path
         self.began = self.started = self.ended_at = NEVER
@@ -70,7 +67,7 @@ cdef class ClientSide(Exchange):
         path.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
         self.lines = lines
         self.limits = &path.limits_of_trusted if trusted else &path.limits
-        self.on_served = on_served
+        self.address = address
 
     async def run(self, bytes unread not None, uint64_t served):
         """Serve plain requests until there is something else to do; see `take_ending`.

@@ -37,7 +37,7 @@ cdef class Exchange(Watched):
     cdef FastPath path
     cdef ClientLines lines
     cdef const HeadLimits *limits
-    cdef object on_served
+    cdef bytes address          # of the client, for records
     cdef object task            # that sleeps in `run`
     cdef Handover ending
     cdef State state

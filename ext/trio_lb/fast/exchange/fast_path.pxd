@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from trio_lb.fast.loop.buffers cimport Buffers
 from trio_lb.fast.http1.parser cimport HeadLimits
 from trio_lb.fast.loop.readiness cimport Readiness
+from trio_lb.fast.record.buffer cimport RecordBuffer
 from trio_lb.fast.table.selection cimport Selection
 from trio_lb.fast.table.table cimport Table
 from trio_lb.fast.loop.upstreams cimport Server
@@ -42,6 +43,7 @@ cdef class FastPath:
     cdef char id_prefix[MAX_ID]
     cdef size_t id_prefix_length
     cdef uint64_t serial
+    cdef RecordBuffer records   # of requests that were served here; None: nobody reads any
     cdef Handover failed        # that of a run of which nothing could be handed over
 
     cdef char date[DATE_LINE]

@@ -24,6 +24,7 @@ cdef class FastPath:
             is chunked is kept to be sent again.
         client_head, keep_alive, body, connect, response, half_closed, idle: seconds; `idle` of a
             server's connection, the others as in the profile's `timeouts`.
+        records: who gets one of every request that was served here; None: nobody.
         confined: a server is below a path, which no request may climb out of.
     """
 
@@ -33,6 +34,7 @@ cdef class FastPath:
         uint32_t target_limit, uint32_t field_limit, body_limit, uint64_t replay_body,
         double client_head, double keep_alive, double body, double connect, double response,
         double half_closed, double idle, min_rate=None, most_requests=None, bint confined=False,
+        RecordBuffer records=None,
     ):
         cdef Server server
         self.readiness = readiness
@@ -40,6 +42,7 @@ cdef class FastPath:
         self.selection = selection
         self.buffers = Buffers()
         self.servers = servers
+        self.records = records
         self.failed = Handover.__new__(Handover)
         self.failed.why = "failed"
         self.failed.reason = ""

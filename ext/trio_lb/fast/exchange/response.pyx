@@ -3,15 +3,16 @@
 from trio_lb.fast.loop.buffers cimport Buffer, held, LARGE, SMALL
 from trio_lb.fast.exchange.exchange cimport PATIENCE, Exchange, READING, RELAYING, WAITING
 from trio_lb.fast.exchange.flow cimport fill, release, Flow, commit, flush, park, waiting
+from trio_lb.fast.exchange.record cimport keep_record
 from trio_lb.fast.http1.framing cimport begin_body, BODY_BROKEN, BODY_END, BODY_MORE
 from trio_lb.fast.exchange.minimum_rate cimport begin_waiting
-from trio_lb.fast.http1.parser cimport HEAD, NEED_MORE, parse_response, request_parts, Verdict
+from trio_lb.fast.http1.parser cimport HEAD, NEED_MORE, parse_response, Verdict
 from trio_lb.fast.loop.readiness cimport (
     came_after, NEVER, set_deadline, TICK,
 )
 from trio_lb.fast.exchange.fast_path cimport FastPath
 from trio_lb.fast.loop.sockets cimport FAILED, NOTHING, silent
-from trio_lb.fast.loop.upstreams cimport discard, log_fault, Upstream
+from trio_lb.fast.loop.upstreams cimport discard, Upstream
 from trio_lb.fast.http1.parsed cimport ParsedResponse
 from trio_lb.fast.http1.writer cimport write_response
 
@@ -201,8 +202,8 @@ cdef void complete(Exchange exchange) noexcept:
         discard(upstream)
     path.table.release_slot(exchange.server.slot)
     path.table.record_request(exchange.status)
-    if exchange.on_served is not None:
-        tell(exchange)
+    if path.records is not None:
+        keep_record(exchange)
     path.readiness.under_way -= 1
     exchange.state = READING            # so that `end` does not count it a second time
     exchange.upstream = None
@@ -225,20 +226,3 @@ cdef void complete(Exchange exchange) noexcept:
         path.buffers.give_back(&exchange.request)
     else:
         path.readiness.again(exchange)
-
-
-cdef void tell(Exchange exchange) noexcept:
-    try:
-        record(exchange)
-    except BaseException:       # whatever it is, there is nobody to raise it to
-        log_fault("recording a request")
-        exchange.last = True
-
-
-cdef int record(Exchange exchange) except -1:
-    cdef const char *data = exchange.request.data + exchange.request.start
-    exchange.on_served(
-        request_parts(data, &exchange.head), exchange.server.place, exchange.upstream.reused,
-        exchange.status, exchange.flow.framing.payload, exchange.body_length(),
-        exchange.id_given(), exchange.began, exchange.started)
-    return 0

@@ -83,6 +83,7 @@ cdef class Server:
         readiness: of the process.
         slot: of the server in the table.
         place: of the server in the pool.
+        name: of the server in the profile.
         prefix: path of its URL, without a slash at its end.
         limit: idle connections kept.
         max_age: seconds after which a connection is not kept any longer, however busy it is.
@@ -92,12 +93,13 @@ cdef class Server:
     """
 
     def __init__(
-        self, Readiness readiness not None, slot, place, bytes prefix not None, limit, dial,
-        double max_age=INFINITY,
+        self, Readiness readiness not None, slot, place, bytes name not None, bytes prefix not None,
+        limit, dial, double max_age=INFINITY,
     ):
         self.readiness = readiness
         self.slot = slot
         self.place = place
+        self.name = name
         self.prefix = prefix
         self.prefix_data = prefix
         self.prefix_length = len(prefix)

@@ -10,6 +10,7 @@ and zeros up to a multiple of eight bytes. Nothing in it points to anything, so 
 read when all that it tells of is gone, by any thread.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef enum:
@@ -35,7 +36,7 @@ cdef struct Text:               # bytes of somebody else's
     size_t length
 
 cdef struct Attempt:
-    int64_t duration_us
+    double duration             # seconds, like those of a Record
     bint reused
     Text server
     Text outcome
@@ -88,3 +89,17 @@ cdef class RecordBuffer:
     # Keep a record, or lose it if there is no room. Python is called for the first one, for one
     # that makes a batch full, and for one that is lost.
     cdef int keep(self, const Record *record) except -1
+
+
+cdef inline Text text(const char *data, size_t length) noexcept nogil:
+    cdef Text made
+    made.data = data
+    made.length = length
+    return made
+
+
+cdef inline Text text_of(bytes data) noexcept:
+    """Borrowed: `data` has to outlive it."""
+    if data is None:
+        return text(NULL, 0)
+    return text(PyBytes_AS_STRING(data), <size_t> PyBytes_GET_SIZE(data))

@@ -98,7 +98,7 @@ cdef class RecordBuffer:
                 each = &copies[record.attempt_count]
                 each.server = text_of(name)
                 each.outcome = text_of(outcome)
-                each.duration_us = micros(duration_s)
+                each.duration = duration_s
                 each.reused = reused
                 record.attempt_count += 1
             self.keep(&record)
@@ -115,25 +115,18 @@ cdef class RecordBuffer:
         return 0
 
 
-cdef inline Text text_of(bytes data):
-    """Borrowed: `data` has to outlive it."""
-    cdef Text text
-    text.data = NULL if data is None else <const char *> data
-    text.length = 0 if data is None else len(data)
-    return text
-
-
 cdef inline int64_t micros(double seconds) noexcept nogil:
     return llrint(seconds * 1e6)
 
 
 cdef bint write_entry(RecordBuffer buffer, const Record *record) noexcept nogil:
     """False if there is no room."""
-    cdef size_t number, size = sizeof(Entry) + record.attempt_count * sizeof(AttemptEntry)
+    cdef uint32_t number
+    cdef size_t size = sizeof(Entry) + record.attempt_count * sizeof(AttemptEntry)
     cdef Entry *entry
     cdef AttemptEntry *attempts
     cdef char *out
-    for number in range(PARTS):
+    for number in range(<uint32_t> PARTS):
         size += record.parts[number].length
     for number in range(record.attempt_count):
         size += record.attempts[number].server.length + record.attempts[number].outcome.length
@@ -150,10 +143,10 @@ cdef bint write_entry(RecordBuffer buffer, const Record *record) noexcept nogil:
     entry.status = record.status
     entry.attempt_count = record.attempt_count
     out = <char *> (attempts + record.attempt_count)
-    for number in range(PARTS):
+    for number in range(<uint32_t> PARTS):
         entry.lengths[number] = put_part(&out, &record.parts[number])
     for number in range(record.attempt_count):
-        attempts[number].duration_us = record.attempts[number].duration_us
+        attempts[number].duration_us = micros(record.attempts[number].duration)
         attempts[number].reused = record.attempts[number].reused
         attempts[number].spare = 0
         attempts[number].server = put_words(&out, &record.attempts[number].server)
@@ -163,21 +156,21 @@ cdef bint write_entry(RecordBuffer buffer, const Record *record) noexcept nogil:
     return True
 
 
-cdef inline uint32_t put_part(char **out, const Text *text) noexcept nogil:
-    return ABSENT if text.data is NULL else put_words(out, text)
+cdef inline uint32_t put_part(char **out, const Text *part) noexcept nogil:
+    return ABSENT if part.data is NULL else put_words(out, part)
 
 
-cdef inline uint32_t put_words(char **out, const Text *text) noexcept nogil:
+cdef inline uint32_t put_words(char **out, const Text *part) noexcept nogil:
     """Its length, which is below MOST_ROOM."""
-    memcpy(out[0], text.data, text.length)
-    out[0] += text.length
-    return <uint32_t> text.length
+    memcpy(out[0], part.data, part.length)
+    out[0] += part.length
+    return <uint32_t> part.length
 
 
 cdef inline bint have_room(RecordBuffer buffer, size_t size) noexcept nogil:
-    cdef size_t wanted = max(buffer.size, FIRST_ROOM)
+    cdef size_t wanted = max(buffer.size, <size_t> FIRST_ROOM)
     cdef char *data
-    if size > MOST_ROOM - buffer.end:
+    if size > <size_t> MOST_ROOM - buffer.end:
         return False
     while wanted < buffer.end + size:
         wanted *= 2
