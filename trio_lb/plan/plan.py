@@ -65,3 +65,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     access_log: AccessLogPlan | None
     drain_timeout: float
     log_level: str
+
+    def pool_of(self, route: RoutePlan) -> PoolPlan:
+        """The pool that serves a route's requests."""
+        return next(pool for pool in self.pools if pool.name == route.pool)

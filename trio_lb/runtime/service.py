@@ -80,7 +80,8 @@ class Service:
         spare: Sequence[Listener] = (),
     ) -> None:
         self.plan = plan
-        (pool,), (route,) = plan.pools, plan.routes
+        (route,) = plan.routes
+        pool = plan.pool_of(route)
         self.listeners = listeners
         self.spare = spare
         self.counters = counters
