@@ -20,6 +20,7 @@ from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, compil
 from trio_lb.config.address import parse_server_address
 from trio_lb.pool import Counters, Permits, ServerPool, StateChange
 from trio_lb.proxy.connection import Proxy
+from trio_lb.upstream.connector import Connector
 from trio_lb.upstream.idle_pool import UpstreamPool
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ class Rig:
             self.servers,
             self.counters,
             Permits(self.servers.table),
-            self.upstreams,
-            network.dial,
+            Connector(network.dial, self.upstreams),
             self.records.append,
         )
 

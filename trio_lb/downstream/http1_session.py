@@ -17,7 +17,7 @@ from trio_lb.net.deadlines import AT_ONCE, NEVER, Deadline
 from trio_lb.net.progress import Progress
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive
 
-from .http1_stream import Http1Stream
+from .http1_stream import Http1ClientStream
 
 if TYPE_CHECKING:
     from trio_lb.plan import ClientLimits, ClientTimeouts
@@ -81,7 +81,7 @@ class Http1Session:
         self._served = 0
         self._began: float | None = None  # when the first byte of the next request came
         self._idle_since = NEVER
-        self._stream: Http1Stream | None = None  # the latest one
+        self._stream: Http1ClientStream | None = None  # the latest one
         self._answer_begun = False  # to the next request, on the fast path
         self.draining = False
         self.last = False
@@ -115,7 +115,7 @@ class Http1Session:
         """Take in bytes that were received before this connection was made: not none."""
         self._codec.feed(data)
 
-    async def next_stream(self) -> Http1Stream | None:
+    async def next_stream(self) -> Http1ClientStream | None:
         """The next request, as soon as its head has come or can't become one.
 
         That is one that is malformed, too large (414, 431) or too slow (408).
@@ -150,7 +150,7 @@ class Http1Session:
         except ClientError as exc:
             head = exc.with_traceback(None)  # else it would hold the stream, and that it
         began = trio.current_time() if self._began is None else self._began
-        self._stream = Http1Stream(
+        self._stream = Http1ClientStream(
             self, self.transport, codec, self._progress, head, began, self._answer_begun
         )
         self._answer_begun = False

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .http1_session import Http1Session
 
 
-class Http1Stream:
+class Http1ClientStream:
     """The request under way on a connection, and its answer; made by `Http1Session.next_stream`.
 
     Args:
@@ -58,7 +58,7 @@ class Http1Stream:
         self.answering = answering
 
     def __repr__(self) -> str:
-        return f"<Http1Stream {self.head!r} {'answering' if self.answering else ''}>"
+        return f"<Http1ClientStream {self.head!r} {'answering' if self.answering else ''}>"
 
     # The request
 

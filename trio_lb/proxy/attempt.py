@@ -1,4 +1,4 @@
-"""One try of one request with one server, on one connection.
+"""One try of one request with one server, on one stream.
 
 The head goes out, the body with it or beside it, and the response comes back and on to the
 client. What fails is raised; whether that is the end is decided in `forward`.
@@ -15,7 +15,6 @@ from trio_lb.errors import ResponseBroken, ResponseCut, ResponseTimeout
 from trio_lb.http.dates import http_date
 from trio_lb.http.forwarding import response_lines, trailer_lines
 from trio_lb.http.upgrade import takes_up
-from trio_lb.http1.h11_codec import END, NEED_DATA
 from trio_lb.net.deadlines import NEVER
 from trio_lb.net.transport import YieldBudget
 
@@ -24,14 +23,14 @@ from .duplex import duplex
 if TYPE_CHECKING:
     from trio_lb.http.heads import FieldLine, ResponseHead
     from trio_lb.pool import Reservation
-    from trio_lb.upstream.http1_stream import UpstreamConnection
+    from trio_lb.upstream.stream import UpstreamStream
 
     from .exchange import Exchange
 
 
 async def attempt(
     exchange: Exchange,
-    upstream: UpstreamConnection,
+    upstream: UpstreamStream,
     reservation: Reservation,
     target: bytes,
     lines: list[FieldLine],
@@ -41,7 +40,7 @@ async def attempt(
 
     Args:
         exchange: the request, its body and its client.
-        upstream: a connection to the server; the caller pools or closes it.
+        upstream: a stream to the server; the caller ends it.
         reservation: the server's slot, told when the response begins.
         target, lines: the request head as this server gets it.
         started: when, on Trio's clock.
@@ -95,7 +94,7 @@ async def attempt(
     return await duplex(respond, upload)
 
 
-async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
+async def _upload(exchange: Exchange, upstream: UpstreamStream) -> None:
     body = exchange.body
     turns = YieldBudget()
     while (data := await body.next()) is not None:
@@ -105,7 +104,7 @@ async def _upload(exchange: Exchange, upstream: UpstreamConnection) -> None:
     await upstream.continue_request([], body.trailers)
 
 
-async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> ResponseHead:
+async def _final_head(exchange: Exchange, upstream: UpstreamStream) -> ResponseHead:
     """Read up to the final head, or a 101; other interim ones are passed on as they come."""
     while (head := await upstream.read_head()).status < 200:
         if head.status == 101:
@@ -123,7 +122,7 @@ async def _final_head(exchange: Exchange, upstream: UpstreamConnection) -> Respo
 
 async def _pass_on(
     exchange: Exchange,
-    upstream: UpstreamConnection,
+    upstream: UpstreamStream,
     reservation: Reservation,
     head: ResponseHead,
 ) -> None:
@@ -151,13 +150,7 @@ async def _pass_on(
         raise ResponseCut(exc.reason) from exc
 
 
-def _available(upstream: UpstreamConnection) -> tuple[list[bytes], list[FieldLine] | None]:
-    """The pieces of the response's body that are here, and its trailers if its end is, too."""
-    parts: list[bytes] = []
-    while True:
-        part = upstream.body_nowait()
-        if part is END:
-            return parts, trailer_lines(upstream.trailers)
-        if part is NEED_DATA:
-            return parts, None
-        parts.append(part)
+def _available(upstream: UpstreamStream) -> tuple[list[bytes], list[FieldLine] | None]:
+    """What is here of the response's body, and the trailers that may go on if its end is, too."""
+    parts, trailers = upstream.available()
+    return parts, trailers and trailer_lines(trailers)

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
     from trio_lb.fast.exchange.client_side import ClientSide
     from trio_lb.fast.exchange.fast_path import FastPath
-    from trio_lb.net.dial import Dial
     from trio_lb.observe.record import Record
     from trio_lb.plan import ClientPlan, RoutePlan
     from trio_lb.pool import Counters, Permits, ServerPool
-    from trio_lb.upstream.idle_pool import IdleConnections
+    from trio_lb.upstream.connector import Connector
 
     from .fast_path import Plain
     from .resumed import ResumedRequest
@@ -54,8 +53,7 @@ class Proxy:
         servers: the pool.
         counters: of the clients of this process.
         permits: for those of one address.
-        upstreams: its idle connections.
-        dial: how to connect to a server.
+        connector: opens streams to its servers.
         on_ended: told of every request that is over, if anybody wants to know; but for those that
             were served on the fast path, which keeps records of these itself.
         fast_path: the fast path, if it is to be used.
@@ -72,8 +70,7 @@ class Proxy:
         servers: ServerPool,
         counters: Counters,
         permits: Permits,
-        upstreams: IdleConnections,
-        dial: Dial,
+        connector: Connector,
         on_ended: Callable[[Record], None] | None = None,
         fast_path: FastPath | None = None,
     ) -> None:
@@ -86,7 +83,7 @@ class Proxy:
         self._sessions: set[Http1Session] = set()
         self._draining = False
         self._counters = counters
-        forwarder = Forwarder(route, servers, upstreams, dial)
+        forwarder = Forwarder(route, servers, connector)
         self.outage = forwarder.outage
         self.departures = Departures(clients.timeouts.half_closed)
         self._requests = RequestHandler(

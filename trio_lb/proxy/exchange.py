@@ -54,6 +54,11 @@ class Exchange:
         self.inquiry: Inquiry | None = None
 
     @property
+    def repeatable(self) -> bool:
+        """It may be sent twice, and can be: all that came of its body is remembered."""
+        return self.request.idempotent and self.body.replayable
+
+    @property
     def bytes_received(self) -> int:
         """Bytes that the client sent behind the head of its request."""
         return self.body.size + self.bytes_tunnelled

@@ -38,9 +38,7 @@ from trio_lb.errors import (
     ServerError,
 )
 from trio_lb.http.forwarding import request_lines, request_target
-from trio_lb.http.proxy_protocol import write_header
 from trio_lb.pool import State
-from trio_lb.upstream.http1_stream import UpstreamConnection
 from trio_lb.upstream.personal import PersonalConnection
 
 from .attempt import attempt
@@ -50,11 +48,10 @@ from .tunnel import switch
 
 if TYPE_CHECKING:
     from trio_lb.http.identity import ClientIdentity
-    from trio_lb.net.dial import Dial
-    from trio_lb.net.transport import Transport
     from trio_lb.plan import RoutePlan
     from trio_lb.pool import Reservation, ServerPool
-    from trio_lb.upstream.idle_pool import IdleConnections
+    from trio_lb.upstream.connector import Connector
+    from trio_lb.upstream.stream import UpstreamStream
 
     from .exchange import Exchange
     from .resumed import ResumedRequest
@@ -70,33 +67,29 @@ class Forwarder:
     Args:
         route: how requests are forwarded.
         servers: who may be picked, and what became of them.
-        upstreams: their idle connections.
-        dial: how to connect to one.
+        connector: opens streams to them.
 
     Attributes:
         outage: somebody must run its `watch_forever`.
     """
 
-    def __init__(
-        self, route: RoutePlan, servers: ServerPool, upstreams: IdleConnections, dial: Dial
-    ) -> None:
+    def __init__(self, route: RoutePlan, servers: ServerPool, connector: Connector) -> None:
         self._route = route
         self._servers = servers
-        self._upstreams = upstreams
-        self._dial_server = dial
+        self._connector = connector
         self.outage = Outage(servers, route.timeouts.connect)
         self._authorities = [server.address.authority.encode("ascii") for server in servers.servers]
         self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
 
     async def forward(
-        self, exchange: Exchange, identity: ClientIdentity, begun: ResumedRequest | None = None
+        self, exchange: Exchange, identity: ClientIdentity, resumed: ResumedRequest | None = None
     ) -> None:
         """Have a request answered by a server, to the last byte.
 
         Args:
             exchange: the request.
             identity: what servers are told about its client.
-            begun: what the fast path has done for it already; counts as the first try.
+            resumed: what the fast path has done for it already; counts as the first try.
 
         Raises:
             NoServer: nobody is eligible.
@@ -105,13 +98,13 @@ class Forwarder:
             ClientError, ClientGone: the client's side failed.
         """
         try:
-            await self._try_servers(exchange, identity, begun)
+            await self._try_servers(exchange, identity, resumed)
         finally:
             if exchange.inquiry is not None:
                 exchange.inquiry.close()
 
     async def _try_servers(
-        self, exchange: Exchange, identity: ClientIdentity, begun: ResumedRequest | None
+        self, exchange: Exchange, identity: ClientIdentity, resumed: ResumedRequest | None
     ) -> None:
         """One server after the other, as far as the rules allow; raises like `forward`."""
         tried: tuple[int, ...] = ()
@@ -121,8 +114,8 @@ class Forwarder:
         patience: float | None = None
         while left:
             now = trio.current_time()
-            if begun is not None:
-                now, reservation = begun.started, begun.reservation
+            if resumed is not None:
+                now, reservation = resumed.started, resumed.reservation
             else:
                 reservation = self._reserve(exchange, identity, now, tried)
             if reservation is None:
@@ -134,7 +127,7 @@ class Forwarder:
                 continue
             with reservation:
                 try:
-                    await self._try_server(exchange, identity, reservation, now, begun)
+                    await self._try_server(exchange, identity, reservation, now, resumed)
                 except (ConnectFailed, ResponseBroken, ResponseTimeout, ResponseCut) as exc:
                     self._blame(exchange, identity, reservation, exc)
                     if not _may_try_another(exchange, exc, failure):
@@ -148,7 +141,7 @@ class Forwarder:
                     reservation.completed(exchange.record.bytes_sent, exchange.bytes_received)
                     return
             tried = (*tried, reservation.slot)
-            begun = None
+            resumed = None
         # Not to have reached the last one is the same as to have found nobody: nothing was sent.
         nobody = reservation is None or not self._servers.alive_count
         if failure is None or (nobody and isinstance(failure, ConnectFailed)):
@@ -180,73 +173,62 @@ class Forwarder:
         identity: ClientIdentity,
         reservation: Reservation,
         now: float,
-        begun: ResumedRequest | None,
+        resumed: ResumedRequest | None,
     ) -> None:
-        """One server, on a pooled connection if there is one; else, or once more, on a fresh one"""
-        if begun is not None and begun.failure is not None:
+        """One server, on a kept connection if there is one; else, or once more, on a fresh one."""
+        if resumed is not None and resumed.failure is not None:
+            seconds = now - exchange.started
             exchange.record.attempted(
-                reservation.server.name, begun.failure.reason, now - exchange.started, False
+                reservation.server.name, resumed.failure.reason, seconds, False
             )
-            raise begun.failure
-        proxy_header = write_header(identity.ends, reservation.server.send_proxy)
-        upstream = begun.upstream(exchange) if begun is not None else None
-        if upstream is None:
-            upstream = self._pooled(exchange, reservation, now, proxy_header)
-        if upstream is not None:
-            try:
-                await self._use(exchange, identity, reservation, upstream, now)
-            except ConnectionStale:
-                if not (exchange.request.idempotent and exchange.body.replayable):
-                    raise
-            else:
-                return
-        transport = await self._dial(exchange, reservation)
+            raise resumed.failure
+        begun = None if resumed is None else resumed.take()
+        if begun is not None:
+            stream = self._connector.resume(
+                begun, reservation.slot, self._route.timeouts, exchange.stream.progress
+            )
+            reused = begun.reused
+        else:
+            stream, reused = await self._open(exchange, identity, reservation, fresh=False)
+            if not reused:
+                now = trio.current_time()
+        try:
+            await self._use(exchange, identity, reservation, stream, reused, now)
+        except ConnectionStale:
+            if not exchange.repeatable:
+                raise
+        else:
+            return
+        stream, reused = await self._open(exchange, identity, reservation, fresh=True)
         now = trio.current_time()
-        upstream = self._upstream(exchange, transport, False, proxy_header)
-        await self._use(exchange, identity, reservation, upstream, now)
+        await self._use(exchange, identity, reservation, stream, reused, now)
 
-    def _pooled(
-        self, exchange: Exchange, reservation: Reservation, now: float, proxy_header: bytes
-    ) -> UpstreamConnection | None:
-        own = exchange.client.take_personal()
-        if own is not None:
-            return self._upstream(exchange, own.transport, True, proxy_header, personal=True)
-        # A tunnel would use the connection up; and a stale one would fail it without a retry.
-        if exchange.request.upgrade:
-            return None
-        repeatable = exchange.request.idempotent and exchange.body.replayable
-        max_idle = None if repeatable else _FRESH_ENOUGH
-        transport = self._upstreams.take(reservation.slot, now, max_idle, proxy_header)
-        if transport is None:
-            return None
-        return self._upstream(exchange, transport, True, proxy_header)
-
-    def _upstream(
+    async def _open(
         self,
         exchange: Exchange,
-        transport: Transport,
-        reused: bool,
-        proxy_header: bytes,
+        identity: ClientIdentity,
+        reservation: Reservation,
         *,
-        personal: bool = False,
-    ) -> UpstreamConnection:
-        return UpstreamConnection(
-            transport,
-            reused=reused,
-            timeout=self._route.timeouts.response,
-            progress=exchange.stream.progress,
-            proxy_header=proxy_header,
-            personal=personal,
-        )
-
-    async def _dial(self, exchange: Exchange, reservation: Reservation) -> Transport:
+        fresh: bool,
+    ) -> tuple[UpstreamStream, bool]:
+        """A stream to a server, and whether it is on a connection that was kept."""
+        own = None if fresh else exchange.client.take_personal()
         started = trio.current_time()
         try:
-            return await self._dial_server(reservation.server.address, self._route.timeouts.connect)
-        except ConnectFailed as exc:
-            exchange.record.attempted(
-                reservation.server.name, exc.reason, trio.current_time() - started, False
+            return await self._connector.open(
+                reservation.server,
+                reservation.slot,
+                self._route.timeouts,
+                exchange.stream.progress,
+                identity.ends,
+                own=None if own is None else own.transport,
+                # A tunnel would use the connection up; a stale one would fail it without a retry.
+                fresh=fresh or bool(exchange.request.upgrade),
+                max_idle=None if exchange.repeatable else _FRESH_ENOUGH,
             )
+        except ConnectFailed as exc:
+            seconds = trio.current_time() - started
+            exchange.record.attempted(reservation.server.name, exc.reason, seconds, False)
             raise
 
     async def _use(
@@ -254,10 +236,11 @@ class Forwarder:
         exchange: Exchange,
         identity: ClientIdentity,
         reservation: Reservation,
-        upstream: UpstreamConnection,
+        upstream: UpstreamStream,
+        reused: bool,
         started: float,
     ) -> None:
-        """One attempt on one connection, which is kept or closed afterwards, come what may."""
+        """One attempt on one stream, which is over afterwards, come what may."""
         slot = reservation.slot
         request, record = exchange.request, exchange.record
         lines = request_lines(request, identity, record.request_id, self._authorities[slot])
@@ -279,14 +262,10 @@ class Forwarder:
             raise
         finally:
             now = trio.current_time()
-            record.attempted(reservation.server.name, outcome, now - started, upstream.reused)
-            if not upstream.reusable:
-                upstream.transport.close()
-            elif upstream.personal:
-                own = PersonalConnection(slot, upstream.transport, identity.ends)
-                exchange.client.keep_personal(own)
-            else:
-                self._upstreams.put(slot, upstream.transport, now, upstream.proxy_header)
+            record.attempted(reservation.server.name, outcome, now - started, reused)
+            own = upstream.release()
+            if own is not None:
+                exchange.client.keep_personal(PersonalConnection(slot, own, identity.ends))
 
     def _blame(
         self,

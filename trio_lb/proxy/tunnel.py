@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from trio_lb.http.heads import ResponseHead
     from trio_lb.plan import TunnelTimeouts
     from trio_lb.pool import Reservation
-    from trio_lb.upstream.http1_stream import UpstreamConnection
+    from trio_lb.upstream.stream import UpstreamStream
 
     from .exchange import Exchange
 
 
 async def switch(
     exchange: Exchange,
-    upstream: UpstreamConnection,
+    upstream: UpstreamStream,
     reservation: Reservation,
     head: ResponseHead,
     timeouts: TunnelTimeouts,
@@ -41,7 +41,7 @@ async def switch(
 
     Args:
         exchange: the request that made the offer.
-        upstream: the connection on which a server took it up.
+        upstream: the stream on which a server took it up.
         reservation: that server's; given back when the server's side has ended.
         head: the 101, of which is known that it takes up what was offered.
         timeouts: how long it may be silent.

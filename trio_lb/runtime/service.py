@@ -26,6 +26,7 @@ from trio_lb.observe.access_log import AccessLog, open_access_log
 from trio_lb.pool import Counters, Permits, ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
 from trio_lb.proxy.connection import Proxy
+from trio_lb.upstream.connector import Connector
 from trio_lb.upstream.idle_pool import UpstreamPool
 from trio_lb.upstream.moved import MovedServers
 
@@ -115,8 +116,7 @@ class Service:
             servers,
             self.counters,
             permits,
-            self._upstreams,
-            self.dial,
+            Connector(self.dial, self._upstreams),
             on_ended,
             fast_path,
         )

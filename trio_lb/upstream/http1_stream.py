@@ -1,17 +1,19 @@
-"""The connection with one server, for one request.
+"""HTTP/1.1 with a server: one request and its answer; see `trio_lb.upstream.stream`.
 
-Whatever breaks here is the server's: `ResponseBroken` or `ResponseTimeout`. Nothing of a client
-is known in this module.
+A connection has one stream at a time. Between two of them it is nothing but its transport, among
+the idle ones.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import trio
+
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
 from trio_lb.http.heads import FieldLine, ResponseHead
 from trio_lb.http.personal import makes_personal
-from trio_lb.http1.h11_codec import ServerCodec, Signal
+from trio_lb.http1.h11_codec import END, NEED_DATA, ServerCodec
 from trio_lb.net.deadlines import NEVER, Deadline, loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport, TransportBroken
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from trio_lb.net.progress import Progress
     from trio_lb.net.transport import ByteStream
 
+    from .idle_pool import IdleConnections
 
 #: No server waits for less than that (seconds) before it gives up on a request. One that does so
 #: earlier has sent its 408 to nobody, on a connection that was idle for too long.
@@ -28,41 +31,41 @@ _SHORTEST_PATIENCE = 1.0
 _FITS = 64 << 10
 
 
-class UpstreamConnection:
-    """A connection to a server while it is used for a request.
+class Http1UpstreamStream:
+    """A request on a connection that has no other one meanwhile; `trio_lb.upstream.stream`.
 
     Args:
-        transport: its bytes.
-        reused: it came from the pool.
-        timeout: seconds from the end of the request to a whole response head.
+        transport: the connection's bytes; closed by `close`, closed or kept by `release`.
         progress: the exchange's clock.
+        timeout: seconds from the end of the request to a whole response head.
+        reused: the connection has served another request before.
         proxy_header: the PROXY header that it begins with, or began with; none if empty.
-        personal: it has become the client's own.
-
-    Attributes:
-        reused, proxy_header: as above.
-        sent: when the last byte of the request had left; `NEVER` before that. Time in which we
-            stood still since then does not count: it is as if that had been later.
-        personal: it is the client's own, and must never serve another one.
+        personal: it is the client's own already.
+        idle: where it goes when it is idle; None: it is closed.
+        server: the number of its server there.
     """
 
     def __init__(
         self,
         transport: Transport,
+        progress: Progress,
+        timeout: float,
         *,
         reused: bool,
-        timeout: float,
-        progress: Progress,
         proxy_header: bytes = b"",
         personal: bool = False,
+        idle: IdleConnections | None = None,
+        server: int = 0,
     ) -> None:
-        self.transport = transport
-        self.reused = reused
-        self.proxy_header = proxy_header
-        self.personal = personal
-        self._codec = ServerCodec()
-        self._timeout = timeout
+        self._transport = transport
         self._progress = progress
+        self._timeout = timeout
+        self._reused = reused
+        self._proxy_header = proxy_header
+        self._personal = personal  # and must never serve another client
+        self._idle = idle
+        self._server = server
+        self._codec = ServerCodec()
         self._answer: Deadline | None = None  # from when the last byte of the request had left
         self._due: Deadline | None = None
         self._reading_head = False
@@ -74,8 +77,8 @@ class UpstreamConnection:
         self._early: Deadline | None = None  # until then, a 408 as first head is no answer
 
     def __repr__(self) -> str:
-        use = "reused" if self.reused else "fresh"
-        return f"<UpstreamConnection {self.transport!r} {use}>"
+        use = "reused" if self._reused else "fresh"
+        return f"<Http1UpstreamStream {self._transport!r} {use}>"
 
     # The request
 
@@ -87,22 +90,12 @@ class UpstreamConnection:
         parts: list[bytes],
         trailers: list[FieldLine] | None,
     ) -> bool:
-        """Send what leaves at once of the head and of the body as far as it is known.
-
-        Args:
-            method, target, lines: the head.
-            parts: the body's beginning.
-            trailers: where `parts` is the whole body, its trailers; None if more is to come.
-
-        Returns:
-            False if something is left for `send_rest`.
-        """
-        self.personal = self.personal or makes_personal(lines)
+        self._personal = self._personal or makes_personal(lines)
         self._begin()
         head = self._codec.request(method, target, lines)
-        data = self._framed([head if self.reused else self.proxy_header + head], parts, trailers)
+        data = self._framed([head if self._reused else self._proxy_header + head], parts, trailers)
         try:
-            sent = self.transport.send_nowait(data)
+            sent = self._transport.send_nowait(data)
         except TransportBroken:
             sent = 0  # the server may have answered before: `send_rest` raises it again
         self._size += sent
@@ -114,21 +107,14 @@ class UpstreamConnection:
 
     def _begin(self, since: float | None = None) -> None:
         """The request begins; on a reused connection a 408 may be about the time before it."""
-        if self.reused:
+        if self._reused:
             self._early = Deadline(_SHORTEST_PATIENCE, since)
 
     async def send_rest(self, trailers: list[FieldLine] | None) -> None:
-        """Send what `begin_request` left; raises like `continue_request`."""
         if self._unsent:
             await self._send(self._unsent, trailers)
 
     async def continue_request(self, parts: list[bytes], trailers: list[FieldLine] | None) -> None:
-        """Send more of the body, up to its end if `trailers` is not None.
-
-        Raises:
-            ResponseBroken: the connection broke.
-            ResponseTimeout: the server takes nothing.
-        """
         await self._send(self._framed([], parts, trailers), trailers)
 
     def _framed(
@@ -144,7 +130,7 @@ class UpstreamConnection:
         self, data: Buffer, trailers: list[FieldLine] | None, waited: float = 0.0
     ) -> None:
         try:
-            await self._progress.send_to_server(self.transport, data, waited)
+            await self._progress.send_to_server(self._transport, data, waited)
         except TransportBroken:
             raise self._broken("the server closed the connection during the request") from None
         except TimedOut:
@@ -155,17 +141,14 @@ class UpstreamConnection:
             self.expect_answer()
 
     def expect_answer(self, sent: float | None = None) -> None:
-        """No more of the request will be sent: from now, or then, on the server owes an answer."""
         self._answer = Deadline(self._timeout, since=sent)
         self._expect_head_by(self._answer)
 
     def expect_first_word(self) -> None:
-        """The head has left, and the body waits for 100 (Continue): a word is owed from now on."""
         if not self._body_goes_on:
             self._expect_head_by(Deadline(self._timeout))
 
     def body_goes_on(self) -> None:
-        """The body does not wait, or no longer: the server owes nothing until all has left."""
         self._body_goes_on = True
         if not self._whole:
             self._expect_head_by(None)
@@ -173,7 +156,7 @@ class UpstreamConnection:
     def _expect_head_by(self, due: Deadline | None) -> None:
         self._due = due
         if self._reading_head:
-            self.transport.read_by = self._head_by
+            self._transport.read_by = self._head_by
 
     @property
     def sent(self) -> float:
@@ -186,12 +169,6 @@ class UpstreamConnection:
     # The response
 
     async def read_head(self) -> ResponseHead:
-        """The next head, which may be a 1xx.
-
-        Raises:
-            ResponseBroken: the connection ended first, or what came is no head.
-            ResponseTimeout: the request is complete and `timeout` is over.
-        """
         codec = self._codec
         while True:
             try:
@@ -200,16 +177,16 @@ class UpstreamConnection:
                 raise self._broken(exc.reason) from exc
             if isinstance(head, ResponseHead):
                 lines = ((lower, value) for _, lower, value in head.fields)
-                self.personal = self.personal or makes_personal(lines)
+                self._personal = self._personal or makes_personal(lines)
                 early, self._early = self._early, None
                 if early is not None and loop_clock()() < early.by and _gives_up(head):
                     raise ConnectionStale("the server had given up waiting for a request (408)")
                 return head
             try:
-                data = self.transport.receive_nowait(RECEIVE_SIZE)
+                data = self._transport.receive_nowait(RECEIVE_SIZE)
                 if data is None:
                     self._reading_head = True
-                    await self.transport.wait_readable(self._head_by)
+                    await self._transport.wait_readable(self._head_by)
                     continue
             except TransportBroken:
                 raise self._broken("the server reset the connection") from None
@@ -225,25 +202,22 @@ class UpstreamConnection:
             codec.feed(data)
 
     def _broken(self, reason: str) -> ResponseBroken:
-        if self.reused and not self._codec.answered:
+        if self._reused and not self._codec.answered:
             return ConnectionStale(reason)
         return ResponseBroken(reason)
 
-    def body_nowait(self) -> bytes | Signal:
-        """The next piece of the response's body that is already here, or a signal.
-
-        Raises:
-            ResponseBroken: the body is malformed or was cut short.
-        """
-        return self._codec.read_body()
+    def available(self) -> tuple[list[bytes], list[FieldLine] | None]:
+        codec = self._codec
+        parts: list[bytes] = []
+        while True:
+            part = codec.read_body()
+            if part is END:
+                return parts, codec.trailers
+            if part is NEED_DATA:
+                return parts, None
+            parts.append(part)
 
     async def receive_body(self) -> None:
-        """Receive more of the response's body, for `body_nowait`.
-
-        Raises:
-            ResponseBroken: the connection was reset.
-            ResponseTimeout: nothing came for too long.
-        """
         try:
             data = await self._receive_from_server()
         except TransportBroken:
@@ -255,7 +229,7 @@ class UpstreamConnection:
     async def _receive_from_server(self) -> bytes:
         while True:
             try:
-                return await self._progress.receive_from_server(self.transport)
+                return await self._progress.receive_from_server(self._transport)
             except TimedOut:
                 if not self._takes_request():
                     raise
@@ -266,30 +240,36 @@ class UpstreamConnection:
         These hold megabytes. It was not looked at before the first time that this matters: then a
         large request has the benefit of the doubt.
         """
-        waiting, before = self.transport.unsent if self._whole else 0, self._waiting
+        waiting, before = self._transport.unsent if self._whole else 0, self._waiting
         self._waiting = waiting
         if before is None:
             return waiting > 0 and self._size > _FITS
         return waiting < before
 
     @property
-    def trailers(self) -> list[FieldLine]:
-        """Those of the response, once its body has ended."""
-        return self._codec.trailers
-
-    @property
     def switched(self) -> bool:
-        """A 101 was read, and the whole request, which made the offer, had left before it."""
         return self._codec.switched and self._whole
 
     def upgrade(self) -> tuple[ByteStream, bytes]:
-        """After a 101: the bytes of the other protocol, and those that have already come."""
-        return self.transport, self._codec.leave_http()
+        return self._transport, self._codec.leave_http()
 
-    @property
-    def reusable(self) -> bool:
-        """Both messages are complete, and the connection is good for another request."""
-        return self._whole and self._codec.reusable
+    # The end
+
+    def release(self) -> Transport | None:
+        """Kept is a connection on which both messages are complete, with no byte left over."""
+        if not (self._whole and self._codec.reusable):
+            self.close()
+        elif self._personal:
+            return self._transport
+        elif self._idle is None:
+            self.close()
+        else:
+            now = trio.current_time()
+            self._idle.put(self._server, self._transport, now, self._proxy_header)
+        return None
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 def _gives_up(head: ResponseHead) -> bool:

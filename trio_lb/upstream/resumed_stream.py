@@ -1,0 +1,158 @@
+"""A request that somebody else has begun to send on a connection, and that is gone on with.
+
+The connection is just as it was left: what is still to be sent and what has come is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from trio_lb.errors import ConnectionStale
+
+from .http1_stream import Http1UpstreamStream
+
+if TYPE_CHECKING:
+    from trio_lb.http.heads import FieldLine, ResponseHead
+    from trio_lb.net.progress import Progress
+    from trio_lb.net.transport import Transport
+
+    from .idle_pool import IdleConnections
+
+
+class BegunRequest(Protocol):
+    """What was done of a request; the fast path's `Handover` is one."""
+
+    @property
+    def transport(self) -> Transport | None:
+        """The connection; never None here."""
+
+    @property
+    def reused(self) -> bool:
+        """It has served another request before."""
+
+    @property
+    def stale(self) -> bool:
+        """The server had sent something on it before it was asked."""
+
+    @property
+    def started(self) -> float | None:
+        """When the request was begun, on Trio's clock."""
+
+    @property
+    def begun_body(self) -> int:
+        """Bytes of the request's body that were sent, or are in `unsent`."""
+
+    @property
+    def whole(self) -> bool:
+        """With `unsent`, that is the whole request."""
+
+    @property
+    def unsent(self) -> bytes:
+        """Bytes of the request that are to be sent first."""
+
+    @property
+    def chunk(self) -> int | None:
+        """Bytes to be sent of a chunk whose size the server knows; None: of none."""
+
+    @property
+    def collected(self) -> int:
+        """Bytes of the request that have left."""
+
+    @property
+    def sent(self) -> float:
+        """When the last of them had left."""
+
+    @property
+    def server_waited(self) -> float:
+        """Seconds for which the server has taken nothing of the request."""
+
+    @property
+    def status(self) -> int:
+        """Of a response of which the client has seen the head, and chunks to an end; else 0."""
+
+    @property
+    def server_closes(self) -> bool:
+        """That response was the last one on its connection."""
+
+    @property
+    def received(self) -> bytes:
+        """What has come behind that, or at all."""
+
+
+class ResumedStream(Http1UpstreamStream):
+    """A request that a server has been sent already.
+
+    Args:
+        begun: what was done of it.
+        progress, timeout, idle, server: as for `Http1UpstreamStream`.
+    """
+
+    def __init__(
+        self,
+        begun: BegunRequest,
+        progress: Progress,
+        timeout: float,
+        idle: IdleConnections | None,
+        server: int,
+    ) -> None:
+        assert begun.transport is not None
+        super().__init__(
+            begun.transport, progress, timeout, reused=begun.reused, idle=idle, server=server
+        )
+        self._begun = begun
+        self._chunk = begun.chunk
+
+    def begin_request(
+        self,
+        method: bytes,
+        target: bytes,
+        lines: list[FieldLine],
+        parts: list[bytes],
+        trailers: list[FieldLine] | None,
+    ) -> bool:
+        begun = self._begun
+        self._begin(begun.started)
+        # What the server has, or is in `unsent`, is only shown to the codec.
+        body, shown = b"".join(parts), begun.begun_body
+        self._codec.request(method, target, lines)
+        self._codec.body(body[:shown])
+        rest = self._framed([], [body[shown:]], trailers)
+        self._size = begun.collected
+        self._unsent = memoryview(begun.unsent if begun.whole else begun.unsent + rest)
+        if not self._unsent and trailers is not None:
+            self._whole = True
+            self.expect_answer(begun.sent)
+        if begun.status:
+            # The client has seen the head, and chunks up to the end of one.
+            close = b"Connection: close\r\n" if begun.server_closes else b""
+            head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n%b\r\n"
+            self._codec.feed(head % (begun.status, close))
+        if begun.received:
+            self._codec.feed(begun.received)
+        return not self._unsent
+
+    def _framed(
+        self, out: list[bytes], parts: list[bytes], trailers: list[FieldLine] | None
+    ) -> bytes:
+        if self._chunk is not None:
+            parts = self._go_on_in_chunk(out, b"".join(parts), self._chunk)
+        return super()._framed(out, parts, trailers)
+
+    def _go_on_in_chunk(self, out: list[bytes], data: bytes, left: int) -> list[bytes]:
+        """What the chunk under way wants goes on as it is; returns what is behind it."""
+        out.append(data[:left])
+        self._chunk = left - len(out[-1])
+        if self._chunk:
+            return []
+        self._chunk = None
+        out.append(b"\r\n")
+        return [data[left:]]
+
+    async def send_rest(self, trailers: list[FieldLine] | None) -> None:
+        if self._unsent:
+            await self._send(self._unsent, trailers, self._begun.server_waited)
+
+    async def read_head(self) -> ResponseHead:
+        if self._begun.stale:
+            raise ConnectionStale("the server had sent something before it was asked")
+        return await super().read_head()
