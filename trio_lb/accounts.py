@@ -23,7 +23,7 @@ def user_id(text: str) -> int:
     try:
         return pwd.getpwnam(text).pw_uid
     except (KeyError, OSError, ValueError):
-        raise ValueError("expected a user of this machine, or its number") from None
+        raise ValueError("expected an existing user, by name or uid") from None
 
 
 def group_of_user(uid: int) -> int | None:
@@ -45,4 +45,4 @@ def group_id(text: str) -> int:
     try:
         return grp.getgrnam(text).gr_gid
     except (KeyError, OSError, ValueError):
-        raise ValueError("expected a group of this machine, or its number") from None
+        raise ValueError("expected an existing group, by name or gid") from None

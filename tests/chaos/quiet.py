@@ -31,9 +31,9 @@ _LINE = re.compile(r"[-\d]+[ T][\d:.,]+\S* +(DEBUG|INFO|WARNING|ERROR|CRITICAL)[
 #: Warnings and errors that belong to what is done in a run.
 EXPECTED = re.compile(
     r"worker \d+ was killed by SIGKILL: starting another one"
-    r"|worker \d+ \(pid \d+\) gave no sign of life"
+    r"|worker \d+ \(pid \d+\) did not respond"
     r"|running as root, and so do the workers"
-    r"|earlier workers still drain: the reload waits for them"
+    r"|old workers are still draining: the reload waits for them"
     r"|the name of \S+ does not resolve: "
 )
 #: Likewise, where servers fail or seem to.

@@ -157,7 +157,7 @@ async def test_a_refused_reload_has_met_nobody(
             if asked_meanwhile == 20:
                 (tmp_path / "die").touch()
         assert asked_meanwhile >= 20
-        assert "died at their start" in caplog.text
+        assert "failed to start" in caplog.text
         await until(lambda: balancer.pids == pids)
         assert (await request(long)).status == 200
         spoil.delenv("SPOILED")
@@ -249,14 +249,14 @@ async def test_a_profile_that_is_no_file_any_more(what: str, tmp_path: Path) -> 
         else:
             balancer.profile.symlink_to("/dev/zero")
         balancer.child.signal(signal.SIGHUP)
-        reason = "is a directory" if what == "directory" else "it is no regular file"
-        await balancer.child.wait_line(f"config.yaml: can't read it: {reason}")
-        await balancer.child.wait_line("the profile is wrong: nothing was changed")
+        reason = "is a directory" if what == "directory" else "it is not a regular file"
+        await balancer.child.wait_line(f"config.yaml: cannot read it: {reason}")
+        await balancer.child.wait_line("the profile is invalid: nothing was changed")
         assert (await request(balancer.url)).status == 200
         line = [sys.executable, "-m", "trio_lb", "reload"]
         async with run_process(line, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as asking:
             assert await asking.wait() == 2
-        assert asking.lines == [f"trio-lb: config.yaml: can't read it: {reason}"]
+        assert asking.lines == [f"trio-lb: config.yaml: cannot read it: {reason}"]
         balancer.child.signal(signal.SIGTERM)
         assert await balancer.child.wait(within=10) == 0
         if what == "directory":

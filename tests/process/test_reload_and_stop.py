@@ -78,8 +78,8 @@ def test_reload(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
             assert heard(process) == "HUP"
             output = capfd.readouterr()
             assert output.out == (
-                f"trio-lb: process {process.pid} was signalled to read its profile again: its log "
-                "says what comes of it, and reload --wait would wait for that\n"
+                f"trio-lb: told process {process.pid} to reload: see its log for the result, "
+                "or use reload --wait\n"
             )
             assert output.err == ""
 
@@ -103,7 +103,7 @@ def test_stop_waits_for_the_end(directory: Path, capfd: pytest.CaptureFixture[st
         assert main(["stop"]) == 0
         assert time.monotonic() - before >= 0.25
         assert process.wait(10) == 0
-        assert capfd.readouterr().out == f"trio-lb: process {process.pid} has ended\n"
+        assert capfd.readouterr().out == f"trio-lb: process {process.pid} has stopped\n"
     assert not (directory / "x.pid").exists()
 
 
@@ -114,14 +114,14 @@ def test_stop_does_not_wait_longer_than_it_should(
         assert main(["stop", "--wait", "200ms"]) == 1
         output = capfd.readouterr()
         assert output.out == ""
-        assert output.err.startswith(f"trio-lb: process {process.pid} has not ended within 0.2 s: ")
+        assert output.err.startswith(f"trio-lb: process {process.pid} has not stopped within 0.2 ")
 
 
 def test_stop_need_not_wait(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with obedient(directory / "x.pid", "60") as process:
         assert main(["stop", "--wait", "0"]) == 0
         assert process.poll() is None
-        assert capfd.readouterr().out == f"trio-lb: process {process.pid} is ending\n"
+        assert capfd.readouterr().out == f"trio-lb: process {process.pid} is stopping\n"
 
 
 @pytest.mark.parametrize("command", ["reload", "stop"])
@@ -178,7 +178,7 @@ def test_stop_needs_no_right_profile(directory: Path, capfd: pytest.CaptureFixtu
         capfd.readouterr()
         assert main(["stop"]) == 0
         assert process.wait(10) == 0
-        assert capfd.readouterr().out == f"trio-lb: process {process.pid} has ended\n"
+        assert capfd.readouterr().out == f"trio-lb: process {process.pid} has stopped\n"
 
 
 def test_reload_cannot_wait_for_who_tells_nothing(
@@ -191,7 +191,7 @@ def test_reload_cannot_wait_for_who_tells_nothing(
         )
         (directory / "x.pid.status").write_text("nonsense")
         assert main(["reload", "--wait", "--timeout", "100ms"]) == 1
-        assert "did not say how it is within 0.1 s" in capfd.readouterr().err
+        assert "did not report its status within 0.1 s" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -214,7 +214,7 @@ def test_a_process_of_another_user(directory: Path) -> None:
         assert done.stdout == ""
         assert done.stderr.splitlines() == [
             "trio-lb: no load balancer is running with the pid file nothing",
-            f"trio-lb: process {process.pid} belongs to another user, and is not ours to signal",
+            f"trio-lb: process {process.pid} belongs to another user: permission denied",
         ]
         assert running("x.pid") == process.pid
         process.send_signal(signal.SIGTERM)

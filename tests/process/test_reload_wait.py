@@ -40,7 +40,7 @@ async def test_it_returns_when_the_new_profile_serves(
     ):
         pid = balancer.child.pid
         balancer.write([two.url], **settings)
-        told = f"trio-lb: process {pid} serves with the new profile"
+        told = f"trio-lb: process {pid} is serving the new profile"
         for _ in range(2):
             assert await command(tmp_path, "reload", "--wait") == (0, [told])
             assert "reloaded: 1 server," in balancer.child.output
@@ -62,7 +62,7 @@ async def test_it_fails_with_the_reasons_when_the_profile_is_refused(tmp_path: P
         assert status == 1
         assert lines == [
             "cannot listen on http://192.0.2.1:8000: Cannot assign requested address",
-            f"trio-lb: process {pid} has refused it: nothing was changed",
+            f"trio-lb: process {pid} refused the new profile: nothing was changed",
         ]
         assert balancer.pids == pids
         # What is wrong for the supervisor alone, whose environment is another.
@@ -74,7 +74,9 @@ async def test_it_fails_with_the_reasons_when_the_profile_is_refused(tmp_path: P
         async with run_process(line, cwd=tmp_path, env=env) as child:
             assert await child.wait() == 1
         assert child.lines[0].startswith("config.yaml:3:10: retries: the environment has no TIMES")
-        assert child.lines[1:] == [f"trio-lb: process {pid} has refused it: nothing was changed"]
+        assert child.lines[1:] == [
+            f"trio-lb: process {pid} refused the new profile: nothing was changed"
+        ]
         assert balancer.pids == pids
 
 
@@ -86,13 +88,13 @@ async def test_it_does_not_wait_for_one_that_ends(tmp_path: Path) -> None:
             assert await child.wait() == 1
         pid = balancer.child.pid
         assert child.lines == [
-            f"trio-lb: process {pid} is not done with it within 0.2 s: see its log"
+            f"trio-lb: process {pid} has not completed the reload within 0.2 s: see its log"
         ]
         async with run_process(line[:-2], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as child:
             balancer.child.signal(signal.SIGKILL)
             assert await child.wait() == 1
             assert child.lines[0] in {
-                f"trio-lb: process {pid} has ended before it was done",
+                f"trio-lb: process {pid} ended before the reload was complete",
                 "trio-lb: no load balancer is running with the profile config.yaml",
             }
 
@@ -104,7 +106,8 @@ async def test_a_second_one_with_the_same_profile_runs_and_says_what_it_lacks(
         line = [sys.executable, "-m", "trio_lb", "start", "-w", "1"]
         async with run_process(line, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as second:
             await second.wait_line(
-                f"as process {first.child.pid}: `trio-lb reload` and `stop` will not find this one"
+                f"as process {first.child.pid}: "
+                "`trio-lb reload` and `stop` will not find this process"
             )
             found = await second.wait_line(r"listening on (\S+):", within=20)
             assert (await request(found[1])).status == 200

@@ -257,8 +257,7 @@ async def test_row_23_workers_that_do_not_start_change_nothing(
             balancer.supervisor.reload()
             await until(lambda: "nothing was changed" in caplog.text)
         assert (
-            "5 workers in a row died at their start: the last one could not be started: "
-            in caplog.text
+            "5 workers in a row failed to start: the last one could not be started: " in caplog.text
         )
         await nothing_has_changed(balancer, pids, before)
         await balancer.reload(backend.url, workers=1)

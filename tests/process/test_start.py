@@ -103,7 +103,7 @@ async def test_the_drain_time_is_kept(tmp_path: Path) -> None:
         await backend.wait_until(lambda backend: bool(asked(backend)))
         child.signal(signal.SIGTERM)
         assert await child.wait(within=5) == 1
-        assert "drain time is over: 1 client connections are cut" in child.output
+        assert "drain timeout: 1 client connections are closed" in child.output
 
 
 async def test_a_port_in_use_is_one_clear_line_and_1(tmp_path: Path) -> None:

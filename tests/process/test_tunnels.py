@@ -70,4 +70,4 @@ async def test_a_tunnel_ends_with_the_drain_time_of_its_worker(tmp_path: Path) -
         assert await tunnel.receive(12) == b"in the drain"
         assert await tunnel.receive_all() == (b"", End.RESET)
         assert await balancer.child.wait() == 1
-        assert "drain time is over: 1 client connections are cut" in balancer.child.output
+        assert "drain timeout: 1 client connections are closed" in balancer.child.output

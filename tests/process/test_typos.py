@@ -37,7 +37,7 @@ TYPOS = {
     "no scheme": ("servers: 127.0.0.1:3001", '1:10: .*did you mean "http://127'),
     "the same name twice": (
         "servers:\n- {url: http://a, name: x}\n- {url: http://b, name: x}",
-        r"3:3: servers\[1\]: .*taken already by servers\[0\]",
+        r"3:3: servers\[1\]: .*already used by servers\[0\]",
     ),
     "the same server twice": ("servers: [http://a, http://a:80]", r"1:21: servers\[1\]: .*already"),
     "no servers": ("listen: http://127.0.0.1:8000", "1:1: servers: missing"),
@@ -67,7 +67,7 @@ TYPOS = {
     ),
     "a default in a default": (
         S + "retries: ${A:-${B}}",
-        r"2:10: retries: a default can't have another \$",
+        r"2:10: retries: a default cannot contain another \$",
     ),
     "a log that can't be": (S + "access_log: /no/where.log", "2:13: access_log: .*no such direc"),
     "a log that is a directory": (S + "access_log: /tmp", "2:13: access_log: .*is a directory"),
@@ -76,7 +76,7 @@ TYPOS = {
     "nobody's group": (S + "user: root:no-such-group", "2:7: user: expected a NAME or NAME:GROUP"),
     "a tab": ("servers:\n\t- http://a", "2:1: .*tab"),
     "bad UTF-8": (S + "access_log: \xff", "2:13: .*UTF-8"),
-    "nothing": ("", "1:1: there is nothing in it"),
+    "nothing": ("", "1:1: the profile is empty"),
 }  # fmt: skip
 
 

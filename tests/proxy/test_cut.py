@@ -78,7 +78,7 @@ async def test_a_malformed_chunk_in_the_middle() -> None:
         assert (response.body, response.complete) == (b"hello", False)
         await rig.idle()
         assert rig.failed == [1, 0]
-        assert rig.records[0].reason == "the server broke its response off"
+        assert rig.records[0].reason == "the server closed the connection during its response"
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
 
 

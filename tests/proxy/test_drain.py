@@ -171,7 +171,7 @@ async def test_the_drain_time_is_bounded(
         assert not await bed.lb.drain()
         assert trio.current_time() - began == pytest.approx(3, abs=0.3)
         assert not (await client.read_response()).complete
-    assert "drain time is over: 1 client connections are cut" in caplog.messages
+    assert "drain timeout: 1 client connections are closed" in caplog.messages
 
 
 # Clients that leave

@@ -103,7 +103,7 @@ async def test_claims_behind_a_proxy_header_count_if_its_client_is_trusted() -> 
     [
         ("198.51.100.9", write_v1(ENDS) + get(), "not from trusted_proxies"),
         (PROXY, get(), "the connection does not begin with a PROXY header"),
-        (PROXY, write_v1(ENDS)[:-2] + b"\n" + get(), "a PROXY header"),
+        (PROXY, write_v1(ENDS)[:-2] + b"\n" + get(), "a malformed PROXY header"),
         (PROXY, b"PROXY UNKNOWN " + b"x" * 100, "a PROXY header without an end"),
     ],
 )

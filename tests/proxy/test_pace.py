@@ -130,7 +130,7 @@ async def cut(rig: Rig, client: Client, size: int, every: float) -> tuple[int, f
         ended = trio.current_time()
     assert (rig.records[0].status, rig.failed) == (200, [0])
     assert rig.records[0].ended is Ending.CLIENT_SLOW
-    assert "slowly" in rig.records[0].reason
+    assert "too slow" in rig.records[0].reason
     return taken, ended
 
 

@@ -479,7 +479,7 @@ async def test_a_tunnel_that_outlives_the_drain_is_cut(
         assert await tunnel.receive_all() == (b"", End.RESET)
         await left(bed.backends[0])
         assert bed.backends[0].connections[-1].end is BackendEnd.PEER_RESET
-    assert "drain time is over: 1 client connections are cut" in caplog.text
+    assert "drain timeout: 1 client connections are closed" in caplog.text
 
 
 async def test_a_tunnel_that_is_cancelled_is_in_the_log_with_what_it_was() -> None:

@@ -66,7 +66,7 @@ async def test_several_may_wait_for_it(
                     nursery.start_soon(_drain, balancer, result)
             assert not await balancer.drain()
         assert result == [False] * 3
-    assert len([each for each in caplog.messages if "are cut" in each]) == 1
+    assert len([each for each in caplog.messages if "are closed" in each]) == 1
 
 
 async def test_after_the_block_there_is_nothing_to_wait_for(autojump_clock: MockClock) -> None:
@@ -162,7 +162,7 @@ async def test_what_takes_too_long_is_cut(
                 assert not (await client.read_response()).complete
                 assert balancer.statistics().total_active == 0
             await backend.wait_until(lambda backend: not backend.open_connections)
-    assert "drain time is over: 1 client connections are cut" in caplog.messages
+    assert "drain timeout: 1 client connections are closed" in caplog.messages
 
 
 async def test_who_waits_in_the_queue_is_served() -> None:

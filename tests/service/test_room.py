@@ -321,4 +321,4 @@ async def test_at_a_drain_who_waits_for_a_place_is_lost(
             nursery.start_soon(balancer.drain)
             assert (await client.read_response()).body == b"hello"
             assert await waiting.read_until_close() == (b"", End.RESET)
-    assert "clients in the queue are lost: there are 1 clients (limits.clients)" in caplog.text
+    assert "queued connections are lost: there are 1 clients (limits.clients)" in caplog.text

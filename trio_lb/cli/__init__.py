@@ -60,17 +60,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=examples(
             ("trio-lb demo", "see it work, with three small servers of its own"),
             ("trio-lb start", "run the profile config.yaml"),
-            ("trio-lb start x.yaml -r", "run another one, and show what it does"),
-            ("trio-lb reload", "have it read its profile again"),
-            ("trio-lb stop", "have it finish what is in flight and end"),
-            ("trio-lb check x.yaml", "is it right, and what are all its values?"),
+            ("trio-lb start x.yaml -r", "run another one, with a live report"),
+            ("trio-lb reload", "make it read its profile again"),
+            ("trio-lb stop", "drain it: finish what is in flight, then stop"),
+            ("trio-lb check x.yaml", "check it, and print all its values"),
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-V", "--version", action=_Version, help="print the version of trio-lb and end"
-    )
+    parser.add_argument("-V", "--version", action=_Version, help="print the version and exit")
     parser.set_defaults(run=lambda _: _print_help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in (start, reload, stop, check, demo):

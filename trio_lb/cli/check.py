@@ -29,9 +29,9 @@ def add_to(commands: Commands) -> None:
         "check",
         "check a profile and print it with all its values",
         "Check a profile without running it, and print it with every default spelled out. "
-        "What is wrong is told with file, line and column; the exit code is 2 then.",
+        "Problems are printed with file, line and column; the exit code is 2 then.",
         ("trio-lb check", f"{DEFAULT_PROFILE} in this directory"),
-        ("trio-lb check -q x.yaml", "only say what is wrong"),
+        ("trio-lb check -q x.yaml", "print problems only"),
         ("trio-lb check - < x.yaml", "from standard input"),
         ("trio-lb check --schema > schema.json", "for editors, which can complete with it"),
     )

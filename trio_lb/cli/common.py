@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, options, and how errors are told."""
+"""What the commands share: exit codes, options, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class UsageError(TrioLBError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells who mistypes a command or an option which one is nearest."""
+    """Suggests the nearest command or option for a mistyped one."""
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: None = None
@@ -60,7 +60,7 @@ class Parser(argparse.ArgumentParser):
             return
         known = [str(each) for each in action.choices]
         near = difflib.get_close_matches(str(value), known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
         raise argparse.ArgumentError(None, f"unknown command {value}: {hint}")
 
 
@@ -95,7 +95,7 @@ def add_log_level(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=(
             f"least serious messages to log: {', '.join(LEVELS)}; or for some loggers, as in "
-            "trio_lb.proxy=debug:info (default: what the profile says, or info)"
+            "trio_lb.proxy=debug:info (default: log_level of the profile, or info)"
         ),
     )
 
@@ -161,7 +161,7 @@ def duration(text: str) -> float:
 def file_name(text: str) -> str:
     """Read the name of a file."""
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError("expected the name of a file, got nothing")
+        raise argparse.ArgumentTypeError("expected a file name, got nothing")
     return text
 
 
@@ -180,7 +180,7 @@ def add_profile(parser: argparse.ArgumentParser, what: str = "the profile") -> N
         "--path",
         metavar="FILE",
         type=file_name,
-        help="another way to give it",
+        help="the same as FILE",
     )
 
 
@@ -191,7 +191,7 @@ def profile_name(arguments: argparse.Namespace) -> str | None:
         UsageError: two of them.
     """
     if arguments.file and arguments.profile:
-        raise UsageError("two profiles are given, and one is expected")
+        raise UsageError("expected one profile, got two")
     name: str | None = arguments.file or arguments.profile
     return name
 

@@ -25,7 +25,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--pid-file",
         metavar="FILE",
         type=file_name,
-        help="its pid file, if it can't be found by the profile",
+        help="its pid file, if the profile does not tell which one",
     )
 
 
@@ -59,7 +59,7 @@ class Target:
                 raise TrioLBError(f"process {self.pid} has ended")
         except PermissionError:
             raise TrioLBError(
-                f"process {self.pid} belongs to another user, and is not ours to signal"
+                f"process {self.pid} belongs to another user: permission denied"
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""`trio-lb reload`: have a running load balancer read its profile again."""
+"""`trio-lb reload`: make a running load balancer read its profile again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trio_lb.cli.found import Target
 
 _LOOK: Final = 0.05
-"""Seconds between two looks at what has become of it."""
+"""Seconds between two looks at the status of the reload."""
 
 
 def add_to(commands: Commands) -> None:
@@ -24,10 +24,9 @@ def add_to(commands: Commands) -> None:
     parser = add_command(
         commands,
         "reload",
-        "have a running load balancer read its profile again",
-        "Have the load balancer that runs read its profile again; workers with the new one take "
-        "over, which costs no request. What is wrong with the profile is told here, and nothing "
-        "is done then.",
+        "make a running load balancer read its profile again",
+        "Make the running load balancer read its profile again. New workers take over without "
+        "a lost request. A profile that is wrong is reported here, and nothing is changed.",
         ("trio-lb reload", f"the one that runs {DEFAULT_PROFILE} of this directory"),
         ("trio-lb reload -p x.yaml --wait", "until x.yaml serves, or is refused"),
         ("trio-lb reload --pid-file /run/x.pid", "the one with this pid file"),
@@ -36,7 +35,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--wait",
         action="store_true",
-        help="return when the new profile serves; with exit code 1 and the reasons if it was "
+        help="return when the new profile is in effect, with exit code 1 and the reasons if it was "
         "refused",
     )
     parser.add_argument(
@@ -50,7 +49,7 @@ def add_to(commands: Commands) -> None:
 
 
 def reload(arguments: argparse.Namespace) -> int:
-    """Send HUP, and wait for what comes of it if that is wished."""
+    """Send HUP, and wait for the result if asked to."""
     import signal
 
     with find_target(arguments) as target:
@@ -58,8 +57,8 @@ def reload(arguments: argparse.Namespace) -> int:
             return _reload_and_wait(target, arguments.timeout)
         target.send(signal.SIGHUP)
     print(
-        f"trio-lb: process {target.pid} was signalled to read its profile again: its log says what "
-        "comes of it, and reload --wait would wait for that"
+        f"trio-lb: told process {target.pid} to reload: see its log for the result, or use "
+        "reload --wait"
     )
     return 0
 
@@ -83,15 +82,16 @@ def _reload_and_wait(target: Target, timeout: float) -> int:
             elif status.ended > before:
                 break
         if target.running.has_ended():
-            raise TrioLBError(f"process {target.pid} has ended before it was done")
+            raise TrioLBError(f"process {target.pid} ended before the reload was complete")
         if time.monotonic() >= deadline:
-            done = "is not done with it" if signalled else "did not say how it is"
+            done = "has not completed the reload" if signalled else "did not report its status"
             raise TrioLBError(f"process {target.pid} {done} within {timeout:g} s: see its log")
         time.sleep(_LOOK)
     for problem in status.problems:
         print(problem, file=sys.stderr)
     if status.problems:
-        print(f"trio-lb: process {target.pid} has refused it: nothing was changed", file=sys.stderr)
+        refused = f"process {target.pid} refused the new profile: nothing was changed"
+        print(f"trio-lb: {refused}", file=sys.stderr)
         return FAILED
-    print(f"trio-lb: process {target.pid} serves with the new profile")
+    print(f"trio-lb: process {target.pid} is serving the new profile")
     return 0

@@ -134,7 +134,7 @@ async def serve(
                 elif os.geteuid() == 0 and file is not None:
                     log.warning(
                         "running as root, and so do the workers, which read what strangers send: "
-                        "write `user: NAME` into the profile to go on as NAME after the start"
+                        "set `user: NAME` in the profile to drop privileges after the start"
                     )
                 await supervisor.run()
             except TrioLBError as exc:
@@ -151,7 +151,7 @@ async def serve(
 async def _look_up(name: str) -> User:
     with trio.move_on_after(_LOOK_UP):
         return await trio.to_thread.run_sync(find_user, name, abandon_on_cancel=True)
-    raise PrivilegeError(f"user: looking up {name} took longer than {_LOOK_UP:g} s")
+    raise PrivilegeError(f"user: looking up {name} timed out after {_LOOK_UP:g} s")
 
 
 def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str | None:
@@ -171,7 +171,7 @@ def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str 
     try:
         stack.enter_context(hold_pid_file(path, may_stay=True))
     except PidFileError as error:
-        log.warning("%s: `trio-lb reload` and `stop` will not find this one", error)
+        log.warning("%s: `trio-lb reload` and `stop` will not find this process", error)
         return None
     return path
 
@@ -182,7 +182,7 @@ async def _obey(
     everything: trio.CancelScope,
     attended: bool,
 ) -> None:
-    """TERM and INT drain, a second one ends at once, HUP reloads; USR1 is of no consequence.
+    """TERM and INT drain, a second one stops at once, HUP reloads, USR1 is ignored.
 
     Where somebody has to attend, HUP is the end of the terminal, and drains.
     """
@@ -193,9 +193,9 @@ async def _obey(
             log.info("%s: reloading", name)
             supervisor.reload()
         elif number == signal.SIGUSR1:  # what logrotate is often set up to send
-            log.info("%s: log files that were moved away are opened anew without it", name)
+            log.info("%s ignored: log files that were moved are reopened without it", name)
         elif draining:
-            log.warning("%s again: ending at once", name)
+            log.warning("%s again: stopping at once", name)
             everything.cancel()
         else:
             log.info("%s: draining, for up to %g s", name, supervisor.profile.timeouts.drain)

@@ -36,11 +36,11 @@ def add_to(commands: Commands) -> None:
         "start",
         "run a load balancer",
         "Run a load balancer until it is interrupted (Ctrl-C) or terminated; requests in "
-        "flight are finished first. HUP has it read its profile again (see reload). What is "
-        "given here goes over the profile, also then.",
+        "flight are finished first. HUP makes it read its profile again (see reload). Options "
+        "override the profile, after a reload as well.",
         ("trio-lb start", f"with {DEFAULT_PROFILE} in this directory"),
-        ("trio-lb start x.yaml --report", "show what it does"),
-        ("trio-lb start -w 4 -rr", "with four workers, and show each of them"),
+        ("trio-lb start x.yaml --report", "with a live report"),
+        ("trio-lb start -w 4 -rr", "with four workers, and a live report of each"),
         ("trio-lb start -a lc -u 'http://*:8080'", "another algorithm, another address"),
     )
     add_profile(parser)
@@ -50,7 +50,7 @@ def add_to(commands: Commands) -> None:
         metavar="URL",
         action="append",
         type=listen_address,
-        help="where to listen, as in http://127.0.0.1:8000; may be given several times",
+        help="where to listen, as in http://127.0.0.1:8000; can be repeated",
     )
     parser.add_argument(
         "-a",
@@ -58,7 +58,7 @@ def add_to(commands: Commands) -> None:
         metavar="NAME",
         type=algorithm,
         help=(
-            "how servers are chosen: round_robin (rr), least_connections (lc), "
+            "load balancing algorithm: round_robin (rr), least_connections (lc), "
             "least_response_time (lrt), or weighted_... (wrr, wlc, wlrt)"
         ),
     )
@@ -67,21 +67,21 @@ def add_to(commands: Commands) -> None:
         "--workers",
         metavar="N",
         type=workers,
-        help="worker processes; auto: one for each CPU that may be used",
+        help="number of worker processes; auto: one for each available CPU",
     )
     parser.add_argument(
         "-r",
         "--report",
         action="count",
         default=0,
-        help="show servers and traffic while it runs; -rr: each worker as well",
+        help="show a live report of servers and traffic; -rr: of each worker as well",
     )
     parser.add_argument(
         "-s",
         "--save",
         metavar="FILE",
         type=file_name,
-        help="append the reports to a file; as JSON lines if its name ends in .jsonl",
+        help="append reports to a file; as JSON lines if its name ends in .jsonl",
     )
     add_log_level(parser)
     parser.set_defaults(run=start)
@@ -95,7 +95,9 @@ def start(arguments: argparse.Namespace) -> int:
 
     name = profile_name(arguments)
     if name == "-":
-        raise UsageError("start takes a file, which it can read again: not standard input")
+        raise UsageError(
+            "start cannot take a profile from standard input: a reload reads the file again"
+        )
     warnings: list[Problem] = []
 
     def load(review: Review = for_reload) -> Profile:
@@ -130,6 +132,6 @@ def start(arguments: argparse.Namespace) -> int:
 
 
 def log_warnings(warnings: Iterable[Problem]) -> None:
-    """Log what may be a mistake in a profile."""
+    """Log the warnings about a profile."""
     for problem in warnings:
         logging.getLogger("trio_lb").warning("%s", problem)

@@ -1,4 +1,4 @@
-"""`trio-lb stop`: drain and end a running load balancer."""
+"""`trio-lb stop`: drain and stop a running load balancer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trio_lb.supervise.pidfile import Running
 
 _MARGIN: Final = 5.0
-"""Seconds that ending may take besides the drain time."""
+"""Seconds that stopping may take besides the drain timeout."""
 
 _LOOK: Final = 0.05
 """Seconds between two looks at whether it has ended."""
@@ -25,9 +25,9 @@ def add_to(commands: Commands) -> None:
     parser = add_command(
         commands,
         "stop",
-        "drain and end a running load balancer",
-        "Have the load balancer that runs finish what is in flight and end, and wait until it "
-        "has. While it drains, a second stop ends it at once.",
+        "drain and stop a running load balancer",
+        "Make the running load balancer finish what is in flight and stop, and wait for that. "
+        "While it drains, a second stop ends it at once.",
         ("trio-lb stop", f"the one that runs {DEFAULT_PROFILE} of this directory"),
         ("trio-lb stop --wait 2m", "for up to two minutes"),
         ("trio-lb stop --pid-file /run/x.pid", "the one with this pid file"),
@@ -37,7 +37,7 @@ def add_to(commands: Commands) -> None:
         "--wait",
         metavar="SECONDS",
         type=duration,
-        help="how long to wait for its end; 0: not at all (default: the profile's drain time "
+        help="how long to wait; 0: not at all (default: the profile's drain timeout "
         f"and {_MARGIN:g} s)",
     )
     parser.set_defaults(run=stop)
@@ -57,10 +57,10 @@ def stop(arguments: argparse.Namespace) -> int:
         target.send(signal.SIGTERM)
         if wait and not _ends(target.running, wait):
             return print_error(
-                f"process {target.pid} has not ended within {wait:g} s: "
-                "it may be draining still, and a second stop ends it at once"
+                f"process {target.pid} has not stopped within {wait:g} s: "
+                "it may still be draining; a second stop ends it at once"
             )
-    print(f"trio-lb: process {target.pid} {'has ended' if wait else 'is ending'}")
+    print(f"trio-lb: process {target.pid} {'has stopped' if wait else 'is stopping'}")
     return 0
 
 

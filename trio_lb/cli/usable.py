@@ -115,7 +115,7 @@ def _access_log(profile: Profile, user: User | None) -> Iterator[tuple[str, str]
 
 
 def _unwritable(reason: str, shown: str) -> str:
-    return f'expected a file that can be written ({reason}), got "{shown}"'
+    return f'expected a writable file ({reason}), got "{shown}"'
 
 
 def _user_of(profile: Profile) -> tuple[User | None, str | None]:

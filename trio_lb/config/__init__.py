@@ -122,7 +122,7 @@ def _tree(
         return balrs.compose(text, source)
     root = loading.compose(text, source)
     if root is None or (isinstance(root, loading.Scalar) and root.is_null):
-        message = "there is nothing in it: a profile has at least one server, as in " + _SMALLEST
+        message = "the profile is empty: it needs at least one server, as in " + _SMALLEST
         raise ProfileError([Problem(source, Position(1, 1), "", message)])
     return root, ()
 

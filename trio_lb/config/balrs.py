@@ -3,7 +3,7 @@
 It is read line by line there: `key: value` with spaces in the keys, lists with commas, and remarks
 that begin with `!!`. Here its lines become the same tree that YAML gives, so that its values are
 checked by the same code and its errors have places too. What it leaves out has our defaults; what
-Bal.rs passes over in silence (unknown keys, unknown algorithms) is an error.
+Bal.rs silently ignores (unknown keys, unknown algorithms) is an error.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _read_lines(text: str, source: str) -> tuple[_Lines, list[Problem]]:
         name, position = match["key"], Position(number, 1)
         if name not in _KEYS:
             near = difflib.get_close_matches(name.replace("_", " "), _KEYS, 1)
-            hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(_KEYS)}"
+            hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(_KEYS)}"
             message = f"unknown key in the format of Bal.rs: {hint}"
             problems.append(Problem(source, position, name, message))
         elif name in lines:
@@ -123,7 +123,7 @@ def _servers(lines: _Lines, source: str, problems: list[Problem]) -> Node:
             continue
         if field == "max_connections":
             problems += [
-                Problem(source, value.position, name, "0 would let no request through here")
+                Problem(source, value.position, name, "0 would allow no request at all")
                 for value in values
                 if value.text == "0"
             ]

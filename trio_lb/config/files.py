@@ -25,7 +25,7 @@ def read_file(path: Path, most: int, *, streams: bool = False) -> bytes:
 
     Raises:
         OSError: it can't be read, is no regular file, or a pipe without a byte in it.
-        ValueError: that is not the name of a file.
+        ValueError: that is not a file name.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     with open(descriptor, "rb") as file:
@@ -34,9 +34,9 @@ def read_file(path: Path, most: int, *, streams: bool = False) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
             if not streams:
-                raise OSError(errno.EINVAL, "it is no regular file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             os.set_blocking(descriptor, True)
         data = file.read(most)
         if not data and stat.S_ISFIFO(mode):
-            raise OSError(errno.EPIPE, "it is a pipe that nobody has written into")
+            raise OSError(errno.EPIPE, "it is a pipe that nothing was written to")
         return data

@@ -106,7 +106,7 @@ def _plain_leaf(base: Any, metas: list[Meta]) -> Leaf:
         bounds = Meta(ge=metas[0].ge, le=metas[0].le)
         annotated = Annotated[int, bounds]
         return Leaf(partial(_whole_number, annotated, bounds), int, msgspec.json.schema(annotated))
-    raise TypeError(f"the model has a type that nobody can read: {base}")
+    raise TypeError(f"the model has an unsupported type: {base}")
 
 
 def choices_leaf(choices: tuple[str, ...]) -> Leaf:

@@ -90,9 +90,9 @@ def read_text(path: Path, *, streams: bool = False) -> str:
         data = read_file(path, MAX_BYTES + 1, streams=streams)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ProfileError([Problem(source, None, "", f"can't read it: {reason}")]) from None
+        raise ProfileError([Problem(source, None, "", f"cannot read it: {reason}")]) from None
     except ValueError:  # NUL in the name
-        raise ProfileError([Problem(repr(source), None, "", "not the name of a file")]) from None
+        raise ProfileError([Problem(repr(source), None, "", "not a file name")]) from None
     return decode(data, source)
 
 
@@ -103,7 +103,7 @@ def decode(data: bytes, source: str) -> str:
         ProfileError: too large, or not UTF-8.
     """
     if len(data) > MAX_BYTES:
-        message = f"larger than a profile can be ({MAX_BYTES // 2**20} MiB)"
+        message = f"too large for a profile: more than {MAX_BYTES // 2**20} MiB"
         raise ProfileError([Problem(source, None, "", message)])
     try:
         return data.decode()
@@ -121,7 +121,7 @@ def check_characters(text: str, source: str) -> None:
     """
     match = _UNPRINTABLE.search(text)
     if match is not None:
-        message = f"a character that text can't contain (U+{ord(match[0]):04X})"
+        message = f"invalid character (U+{ord(match[0]):04X})"
         position = _end_of(text[: match.start()])
         raise ProfileError([Problem(source, position, "", message)])
 
@@ -161,7 +161,7 @@ class _Composer:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    raise self._problem(position, "a second document (---): a profile is one")
+                    raise self._problem(position, "a second YAML document (---)")
             case yaml.AliasEvent():
                 self._add(self._resolve(event.anchor or "", position))
             case yaml.ScalarEvent():
@@ -173,7 +173,7 @@ class _Composer:
                 if event.tag is not None:
                     raise self._tag(event.tag, position)
                 if len(self._open) == MAX_DEPTH:
-                    raise self._problem(position, "nested deeper than a profile can be")
+                    raise self._problem(position, "nested too deeply")
                 sequence = isinstance(event, yaml.SequenceStartEvent)
                 node = Sequence(position, []) if sequence else Mapping(position, [])
                 self._add(self._anchored(event, node))
@@ -194,7 +194,7 @@ class _Composer:
             parent.entries.append((key, node))
             self._keys[-1] = None
         elif not isinstance(node, Scalar):
-            raise self._problem(node.position, "expected a key, which is a word")
+            raise self._problem(node.position, "expected a key, a plain word")
         elif node.text == "<<" and node.plain:
             message = "merge keys (<<) are not supported: write the keys where they are needed"
             raise self._problem(node.position, message)
@@ -216,7 +216,7 @@ class _Composer:
 
     def _tag(self, tag: str, position: Position) -> ProfileError:
         name = tag.replace("tag:yaml.org,2002:", "!!")
-        return self._problem(position, f"a profile has no use for YAML tags ({name})")
+        return self._problem(position, f"YAML tags are not supported ({name})")
 
     def _problem(self, position: Position | None, message: str) -> ProfileError:
         return ProfileError([Problem(self._source, position, "", message)])

@@ -34,13 +34,13 @@ def tree_of(value: AnyMapping[str, object], source: str) -> Node:
 
 def _node(value: object, source: str, path: str, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        raise ProfileError([Problem(source, None, path, "nested deeper than a profile can be")])
+        raise ProfileError([Problem(source, None, path, "nested too deeply")])
     if isinstance(value, AnyMapping):
         entries = []
         for key, each in value.items():
             name = str(key)
             if not isinstance(key, str | int) or isinstance(key, bool):
-                message = f"expected a key, which is a word, got {type(key).__name__}"
+                message = f"expected a key, a plain word, got {type(key).__name__}"
                 raise ProfileError([Problem(source, None, path, message)])
             entries.append((Scalar(None, name), _node(each, source, joined(path, name), depth + 1)))
         return Mapping(None, entries)

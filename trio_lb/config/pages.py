@@ -60,7 +60,7 @@ def read_pages(profile: Profile) -> dict[int, ErrorPage]:
 
 def _read(name: str) -> ErrorPage:
     if "\0" in name or not name:
-        raise ValueError("expected the name of a file")
+        raise ValueError("expected a file name")
     path = Path(name)
     content_type = _CONTENT_TYPES.get(path.suffix.lower())
     if content_type is None:
@@ -69,7 +69,7 @@ def _read(name: str) -> ErrorPage:
         body = read_file(path, MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise ValueError(f"expected a file that can be read ({reason})") from None
+        raise ValueError(f"expected a readable file ({reason})") from None
     if len(body) > MAX_BYTES:
         raise ValueError(f"expected a page of at most {MAX_BYTES // 1024} KiB")
     return ErrorPage(content_type, body)

@@ -99,13 +99,13 @@ def conflicts(
         address = each.address
         first = addresses.setdefault(address, path)
         if first != path and address.port != 0:
-            yield path, f"{address} is there already, as {first}"
+            yield path, f"{address} is already used by {first}"
         if each.proxy_protocol and not trusted:
-            yield path, "proxy_protocol is for connections from trusted_proxies, of which are none"
+            yield path, "proxy_protocol needs trusted_proxies, which is off"
         if address.unix is None:
             for key in ("owner", "group", "mode"):
                 if getattr(each, key) is not None:
-                    yield f"{path}.{key}", "only the path of a unix socket has such a thing"
+                    yield f"{path}.{key}", "only a unix socket can have it"
     targets: dict[Address, str] = {}
     names: dict[str, str] = {}
     for path, server in servers.items():
@@ -113,9 +113,9 @@ def conflicts(
             yield "health_check.port", f"a unix socket has no port, and {path} is one"
         first = targets.setdefault(server.address, path)
         if first != path:
-            yield path, f"{server.address} is there already, as {first}"
+            yield path, f"{server.address} is already used by {first}"
         elif names.setdefault(server.name, path) != path:
-            yield path, f'the name "{server.name}" is taken already by {names[server.name]}'
+            yield path, f'the name "{server.name}" is already used by {names[server.name]}'
         for each in listen.values():
             if leads_back(server.address, each.address):
                 where = f"where this load balancer listens ({each.address})"
@@ -173,7 +173,7 @@ class _Reader:
             values[key.field] = self._value(key.kind, value, joined(path, key.name))
         for key in keys.values():
             if key.required and key.field not in values:
-                self._note(node.position, joined(path, key.name), "missing: it has no default")
+                self._note(node.position, joined(path, key.name), "missing: it is required")
                 values[key.field] = _WRONG
         return self._built(struct, values, path)
 
@@ -228,7 +228,7 @@ class _Reader:
             self._note(key.position, path, message)
             return
         near = difflib.get_close_matches(key.text.lower().replace("-", "_"), known, 1)
-        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+        hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known)}"
         self._note(key.position, joined(path, key.text), f"unknown key: {hint}")
 
     def _old_key(
@@ -340,12 +340,13 @@ class _Reader:
             if match["bad"]:
                 wrong.append("expected ${NAME} or ${NAME:-default}; a plain $ is written $$")
             elif default is not None and "${" in default:
-                wrong.append("a default can't have another ${...} in it")
+                wrong.append("a default cannot contain another ${...}")
             elif default is not None:
                 return self._environ.get(name) or default[2:]
             elif name not in self._environ:
                 wrong.append(
-                    f"the environment has no {name}; ${{{name}:-default}} would give a default"
+                    f"the environment variable {name} is not set; "
+                    f"${{{name}:-default}} would give a default"
                 )
             else:
                 return self._environ[name]

@@ -126,7 +126,7 @@ def parse_fraction(text: str) -> float:
         share = float(Decimal(number) / percent)
         if share <= 1:
             return share
-    raise ValueError("expected a share from 0 to 1, such as 0.1 or 10%")
+    raise ValueError("expected a fraction from 0 to 1, such as 0.1 or 10%")
 
 
 def parse_statuses(text: str) -> range:
@@ -140,7 +140,9 @@ def parse_statuses(text: str) -> range:
         raise ValueError("expected an HTTP status or a range of them, such as 204 or 200-399")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
-        raise ValueError(f'expected a range that goes upwards (did you mean "{last}-{first}"?)')
+        raise ValueError(
+            f'expected a range with the lower status first (did you mean "{last}-{first}"?)'
+        )
     return range(first, last + 1)
 
 

@@ -32,7 +32,7 @@ def _parse_path(text: str) -> str:
 
 def _parse_log_file(text: str) -> str:
     if is_on(text) or not text or not text.isprintable():
-        raise ValueError('expected the name of a file, "-" for standard output, or off')
+        raise ValueError('expected a file name, "-" for standard output, or off')
     return text
 
 
@@ -57,7 +57,7 @@ def parse_workers(text: str) -> int | Literal["auto"]:
 
 def _parse_pid_file(text: str) -> str:
     if is_on(text) or not text.isprintable() or text.endswith("/") or not text:
-        raise ValueError("expected the name of a file, or off")
+        raise ValueError("expected a file name, or off")
     return text
 
 
@@ -81,16 +81,16 @@ def _parse_host(text: str) -> str:
 
 def _parse_field_name(text: str) -> str:
     if not re.fullmatch(_FIELD_NAME, text):
-        raise ValueError("expected the name of a header")
+        raise ValueError("expected a header name")
     if text.lower() in _OWN_FIELDS:
         hint = ": that is the key `host`" if text.lower() == "host" else ""
-        raise ValueError(f"expected a header that trio-lb does not write by itself{hint}")
+        raise ValueError(f"expected a header that trio-lb does not set itself{hint}")
     return text
 
 
 def _parse_field_value(text: str) -> str:
     if not re.fullmatch(_FIELD_VALUE, text):
-        raise ValueError("expected the value of a header, in ASCII and on one line")
+        raise ValueError("expected a header value, in ASCII and on one line")
     return text
 
 

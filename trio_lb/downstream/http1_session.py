@@ -142,7 +142,7 @@ class Http1Session:
                     except TransportBroken:
                         return None
                     except TimedOut:
-                        raise ClientTooSlow("the request head took too long") from None
+                        raise ClientTooSlow("timed out while reading the request head") from None
                     part = codec.read_head()
             if not isinstance(part, RequestHead):
                 return None

@@ -72,9 +72,9 @@ class Http1ClientStream:
         try:
             data = await self.progress.receive_from_client(self._transport)
         except TransportBroken:
-            raise ClientGone("the client reset its connection") from None
+            raise ClientGone("the client reset the connection") from None
         except TimedOut:
-            raise ClientTooSlow("the request body took too long") from None
+            raise ClientTooSlow("timed out while reading the request body") from None
         self._codec.feed(data)
 
     @property
@@ -142,9 +142,9 @@ class Http1ClientStream:
         try:
             await self.progress.send_to_client(self._transport, data)
         except TransportBroken:
-            raise ClientGone("the client closed its connection before it had its answer") from None
+            raise ClientGone("the client closed the connection before its response") from None
         except TimedOut:
-            raise ClientGivenUp("the client took its answer too slowly") from None
+            raise ClientGivenUp("the client was too slow to read the response") from None
 
     def upgrade(self) -> tuple[ByteStream, bytes]:
         return self._transport, self._codec.leave_http()

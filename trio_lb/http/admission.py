@@ -168,25 +168,25 @@ def admit(
     if max_body is not None and framing.length is not None and framing.length > max_body:
         raise ClientError("the request body is too large", 413)
     if not said.hosts and version == b"1.1":
-        raise ClientError("the Host field is missing")
+        raise ClientError("the Host header is missing")
     target, host = origin_form(method, target, said.hosts)
     if confined and climbs(target):
-        raise ClientError("the request target climbs above the path that is served here")
+        raise ClientError("the request target leads outside the path that is served here")
     if said.options:
         # Host, framing and identity are not among `lines`, so nothing can name them away.
         named = set(said.options) - END_TO_END
         lines = [line for line in lines if line[0].lower() not in named]
     if method in (b"OPTIONS", b"TRACE"):
         if method == b"TRACE" and framing.length != 0:
-            raise ClientError("a TRACE request has no body")
+            raise ClientError("a TRACE request cannot have a body")
         lines = _count_down(method, lines)
     if said.via and goes_round(said.via):
         raise LoopDetected(
             f"the request has passed trio-lb {MOST_PASSES} times already: "
-            "a load balancer is its own server, be it through others"
+            "a server of this load balancer leads back to it"
         )
     if any(expectation != b"100-continue" for expectation in said.expectations):
-        raise ClientError("the only expectation known here is 100-continue", 417)
+        raise ClientError("unknown expectation: only 100-continue is supported", 417)
     return AdmittedRequest(
         method=method,
         target=target,
@@ -253,7 +253,7 @@ def _is_twin(lower: bytes) -> bool:
     """
     read = lower.replace(b"_", b"-")
     if read in FRAMING:
-        raise ClientError("a field name differs from a framing field by an underscore")
+        raise ClientError("a header name differs from a framing header only by an underscore")
     return read in _OURS
 
 
@@ -263,13 +263,13 @@ def _count_down(method: bytes, lines: list[FieldLine]) -> list[FieldLine]:
     if not counts:
         return lines
     if len(counts) > 1 or not _MAX_FORWARDS.fullmatch(counts[0]):
-        raise ClientError("the Max-Forwards field is not a number")
+        raise ClientError("invalid Max-Forwards header")
     left = int(counts[0])
     if not left and method == b"TRACE":
         # An echo could show a script what its browser hides from it.
-        raise AnsweredHere("TRACE is not answered here", 501)
+        raise AnsweredHere("TRACE is not supported", 501)
     if not left:
-        raise AnsweredHere("this is a gateway, and Max-Forwards let the request go no further", 200)
+        raise AnsweredHere("Max-Forwards is 0: answered by this gateway", 200)
     return [
         (name, b"%d" % (left - 1) if name.lower() == b"max-forwards" else value)
         for name, value in lines

@@ -74,16 +74,16 @@ def request_framing(version: bytes, lengths: list[bytes], codings: list[bytes]) 
             raise ClientError("Transfer-Encoding in an HTTP/1.0 request")
         listed = [coding.strip(b" \t").lower() for coding in b",".join(codings).split(b",")]
         if listed[-1] != b"chunked" or listed.count(b"chunked") > 1 or b"" in listed:
-            raise ClientError("the last transfer coding, and only that, must be chunked")
+            raise ClientError("chunked must be the last transfer coding, and only that")
         if len(listed) > 1:
-            raise ClientError("the only transfer coding known here is chunked", 501)
+            raise ClientError("unknown transfer coding: only chunked is supported", 501)
         return CHUNKED
     if not lengths:
         return NO_BODY
     if len(lengths) > 1:
-        raise ClientError("more than one Content-Length field")
+        raise ClientError("more than one Content-Length header")
     if not _LENGTH.fullmatch(lengths[0]) or (length := int(lengths[0])) > _LARGEST:
-        raise ClientError("the Content-Length is not a length")
+        raise ClientError("invalid Content-Length header")
     return of_length(length)
 
 
@@ -112,7 +112,7 @@ def response_framing(
         if version == b"1.0":
             raise ResponseBroken("the server sent Transfer-Encoding in HTTP/1.0")
         if len(codings) > 1 or codings[0].lower() != b"chunked":
-            raise ResponseBroken("the server sent another transfer coding than chunked")
+            raise ResponseBroken("the server sent an unsupported transfer coding")
         framing = CHUNKED
     elif lengths:
         framing = of_length(_response_length(lengths))
@@ -129,5 +129,5 @@ def _response_length(lengths: list[bytes]) -> int:
             raise ResponseBroken("the server sent different Content-Lengths")
         lengths = [*distinct]
     if not _LENGTH.fullmatch(lengths[0]) or (length := int(lengths[0])) > _LARGEST:
-        raise ResponseBroken("the server sent a Content-Length that is no length")
+        raise ResponseBroken("the server sent an invalid Content-Length")
     return length

@@ -30,19 +30,19 @@ def origin_form(method: bytes, target: bytes, hosts: list[bytes]) -> tuple[bytes
         ClientError: target or host are malformed (400), or the method is CONNECT (501).
     """
     if method == b"CONNECT":
-        raise ClientError("this is a gateway: CONNECT is not offered", 501)
+        raise ClientError("CONNECT is not supported", 501)
     if b"#" in target:
         raise ClientError("the request target contains a fragment")
     if len(hosts) > 1:
-        raise ClientError("more than one Host field")
+        raise ClientError("more than one Host header")
     host = hosts[0] if hosts else None
     absolute = None if target.startswith(b"/") else _ABSOLUTE.fullmatch(target)
     if host is not None and not is_host(host) and (host or not absolute):
-        raise ClientError("the Host field is not a host")
+        raise ClientError("invalid Host header")
     if absolute:
         host, target = absolute.groups()
         if not is_host(host):
-            raise ClientError("the request target names no host")
+            raise ClientError("the request target has no host")
         if not target.startswith(b"/"):
             # RFC 9112 section 3.2.4: OPTIONS of an authority alone is OPTIONS *.
             target = b"*" if method == b"OPTIONS" and not target else b"/" + target

@@ -97,7 +97,7 @@ def _parse_v1(data: bytes) -> tuple[ProxyHeader, int] | None:
     if words[0] == b"UNKNOWN":  # what follows is to be ignored
         return LOCAL, end + 2
     if len(words) != 5 or words[0] not in (b"TCP4", b"TCP6"):
-        raise ClientError("a PROXY header that is not of version 1")
+        raise ClientError("a malformed PROXY header of version 1")
     version = 4 if words[0] == b"TCP4" else 6
     source = Endpoint(_address_v1(words[1], version), _port_v1(words[3]))
     destination = Endpoint(_address_v1(words[2], version), _port_v1(words[4]))
@@ -147,7 +147,7 @@ def _length_of(family: int) -> int:
 
 
 def _addresses_v2(block: bytes) -> ProxyHeader:
-    """What a block of addresses says; the extensions behind it are passed over."""
+    """What a block of addresses says; the extensions behind it are ignored."""
     if not block:
         return LOCAL
     if len(block) == _UNIX_LENGTH:

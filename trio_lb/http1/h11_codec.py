@@ -214,7 +214,7 @@ class ClientCodec(_Side):
         except Violation as exc:
             raise ClientError(exc.reason, exc.status) from exc
         except h11.RemoteProtocolError as exc:
-            raise ClientGone("the client left while it sent a body") from exc
+            raise ClientGone("the client disconnected while it sent the request body") from exc
 
     def informational(self, status: int, reason: bytes, lines: list[FieldLine]) -> bytes:
         """The bytes of a 1xx response; none for an HTTP/1.0 client (RFC 9110 section 15.2)."""
@@ -355,7 +355,7 @@ class ServerCodec(_Side):
         try:
             return self._next_part()
         except (Violation, h11.RemoteProtocolError) as exc:
-            raise ResponseBroken("the server broke its response off") from exc
+            raise ResponseBroken("the server closed the connection during its response") from exc
 
     @property
     def reusable(self) -> bool:

@@ -157,11 +157,11 @@ class RequestGate:
             raise ClientError("the request is malformed")
         self.method, target, self.version = head.groups()
         if self.version not in (b"1.1", b"1.0"):
-            raise ClientError("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
+            raise ClientError("only HTTP/1.1 and HTTP/1.0 are supported", 505)
         if len(target) > self._target_limit:
             raise ClientError("the request target is too long", 414)
         if data.count(b"\n", 0, end) - 2 > self._field_limit:
-            raise ClientError("the request has too many fields", 431)
+            raise ClientError("the request has too many header fields", 431)
         self.framing = NO_BODY
         if framing := _FRAMING.findall(data, 0, end):
             self.framing = request_framing(self.version, *_sorted(framing))
@@ -222,7 +222,7 @@ class ResponseGate:
         if head is None:
             raise ResponseBroken("the server sent a malformed response")
         if data.count(b"\n", 0, end) - 2 > self._field_limit:
-            raise ResponseBroken("the server's response has too many fields")
+            raise ResponseBroken("the server's response has too many header fields")
         lengths, codings = _sorted(_FRAMING.findall(data, 0, end))
         version, status = head.groups()
         self.framing = response_framing(self.method, int(status), version, lengths, codings)

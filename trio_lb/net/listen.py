@@ -326,7 +326,7 @@ async def look_up_rights(listen: ListenerPlan, owner: Owner) -> Rights:
     """
     with trio.move_on_after(_LOOK_UP):
         return await trio.to_thread.run_sync(rights_of, listen, owner, abandon_on_cancel=True)
-    raise OSError(f"looking up its owner took longer than {_LOOK_UP:g} s")
+    raise OSError(f"looking up its owner timed out after {_LOOK_UP:g} s")
 
 
 def _cannot_listen(address: Address, exc: OSError) -> ListenError:

@@ -135,4 +135,4 @@ class Condition:
         """Writing worked: an information, if it failed before."""
         if self._failing:
             self._failing = False
-            self._logger.info("writing the %s works again", self._what)
+            self._logger.info("can write the %s again", self._what)

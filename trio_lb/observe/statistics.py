@@ -105,7 +105,7 @@ class Statistics:
         access_log_dropped: access log entries lost to a slow, full or unwritable destination.
         client_connections_refused: those closed at once, since their address had too many.
         client_connections_let_go: idle ones closed early, to make room for others.
-        accepting_pauses: how often a worker let clients wait for want of room, for 0.1 s each.
+        accepting_pauses: how often a worker at capacity paused accepting, for 0.1 s each.
         workers: its processes, those that drain first; none in a balancer that is embedded.
     """
 

@@ -83,7 +83,7 @@ async def show_reports(
         if live is None:
             live = can_redraw(stream)
     except (AttributeError, OSError, ValueError):  # AttributeError: sys.stdout is None
-        _logger.warning("no report is shown: its output is closed")
+        _logger.warning("no live report: its output is closed")
         return
     display = LiveDisplay(terminal.size, above) if live else TextDisplay()
     try:
@@ -95,7 +95,7 @@ async def show_reports(
             finally:
                 nursery.cancel_scope.cancel()
     except OSError as error:
-        _logger.warning("the report ends, its output is broken: %s", error.strerror)
+        _logger.warning("the live report stops: cannot write to its output: %s", error.strerror)
 
 
 def can_redraw(stream: TextIO) -> bool:

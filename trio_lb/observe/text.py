@@ -103,7 +103,7 @@ def summary(statistics: Statistics, rates: Rates) -> list[tuple[str, str]]:
     }
     if any(room.values()):
         told = ", ".join(f"{units.count(number)} {what}" for what, number in room.items() if number)
-        lines.append(("For want of room", told))
+        lines.append(("At capacity", told))
     return lines
 
 

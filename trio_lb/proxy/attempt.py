@@ -109,7 +109,7 @@ async def _final_head(exchange: Exchange, upstream: UpstreamStream) -> ResponseH
     while (head := await upstream.read_head()).status < 200:
         if head.status == 101:
             if not upstream.switched or not takes_up(head, exchange.request.upgrade):
-                raise ResponseBroken("the server switched to a protocol that was not offered to it")
+                raise ResponseBroken("the server switched to a protocol that was not offered")
             return head
         # A 100 (Continue) is for those who asked; others may not know what it is.
         if head.status == 100:

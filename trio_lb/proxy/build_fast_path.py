@@ -60,7 +60,7 @@ def build_fast_path(
     if any(server.send_proxy for server in servers.servers):
         return None  # connections that are for one client each
     if find_spec("trio_lb.fast.exchange.fast_path") is None:
-        log.debug("the slow path serves everything: this build has no fast path")
+        log.debug("no fast path in this build: the slow path serves everything")
         return None
     from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.fast.loop.epoll import Epoll
@@ -69,7 +69,7 @@ def build_fast_path(
     try:
         readiness = Epoll(loop_clock())
     except OSError as exc:  # a sandbox without eventfd(2), say
-        log.debug("the slow path serves everything: epoll: %s", exc.strerror)
+        log.debug("no epoll (%s): the slow path serves everything", exc.strerror)
         return None
     table, selection, slots = servers.compiled()
     limits, timeouts = clients.limits, clients.timeouts
@@ -110,5 +110,5 @@ def build_fast_path(
         records=records,
     )
     if fast_path.pipe_problem:
-        log.debug("large bodies are copied: splice: %s", os.strerror(fast_path.pipe_problem))
+        log.debug("no splice (%s): large bodies are copied", os.strerror(fast_path.pipe_problem))
     return FastPathParts(readiness, WatchedPool(compiled, upstream.idle_timeout), fast_path)

@@ -99,7 +99,7 @@ class _Watch:
         """
         peer = self._exchange.stream.peer_state()
         if peer is PeerState.BROKEN:
-            self._left("the client reset its connection")
+            self._left("the client reset the connection")
         elif peer is PeerState.ENDED:
             self._ended = min(self._ended, now)
             self._look_closer(now)
@@ -117,7 +117,7 @@ class _Watch:
             if self._asked:
                 return
         if now - max(self._ended, stream.progress.moved) >= self._half_closed:
-            self._left("the client closed its connection before it had its answer")
+            self._left("the client closed the connection before its response")
 
     def _left(self, reason: str) -> None:
         self._exchange.left = reason

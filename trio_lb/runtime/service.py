@@ -183,7 +183,7 @@ class Service:
             return self._finished
         if not self._clients.cancel_scope.cancel_called:
             connections = self.counters.connections
-            log.warning("drain time is over: %d client connections are cut", connections)
+            log.warning("drain timeout: %d client connections are closed", connections)
             self._clients.cancel_scope.cancel()
         await self._ended.wait()
         return False
@@ -242,7 +242,7 @@ class Service:
         welcome = partial(self._welcome, listener)
         want = listener.accept_some(welcome, self.deadlines, self._limiter, BACKLOG)
         if want is not None:
-            log.warning("%s: clients in the queue are lost: %s", listener.address, want.of)
+            log.warning("%s: queued connections are lost: %s", listener.address, want.of)
 
 
 @asynccontextmanager

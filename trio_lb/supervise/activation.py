@@ -63,7 +63,7 @@ def _taken_over(descriptor: int, name: str) -> socket.socket:
     try:
         # Looked at before it is a socket object, which would close what is not ours to close.
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            raise ListenError(f"{called} was passed to listen on, and is no socket")
+            raise ListenError(f"{called} was passed to listen on and is not a socket")
         os.set_inheritable(descriptor, False)
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
@@ -75,7 +75,7 @@ def _taken_over(descriptor: int, name: str) -> socket.socket:
     ):
         sock.close()
         raise ListenError(
-            f"{called} was passed to listen on, and is no listening stream socket "
+            f"{called} was passed to listen on and is not a listening stream socket "
             "(ListenStream= of TCP or a unix socket, with Accept=no)"
         )
     sock.setblocking(False)

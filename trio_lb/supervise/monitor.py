@@ -186,11 +186,11 @@ class WorkerMonitor:
             quick = 0 if self._was_ready and lived >= _QUICK else quick + 1
             if not self.ready.is_set() and self._is_hopeless(quick, began):
                 raise WorkersKeepDying(
-                    f"{quick} workers in a row died at their start: the last one {how}"
+                    f"{quick} workers in a row failed to start: the last one {how}"
                 )
             pause = _PAUSES[min(quick, len(_PAUSES) - 1)]
             after = f" in {pause:g} s" if pause else ""
-            log.error("worker %d %s: starting another one%s", self.number, how, after)
+            log.error("worker %d %s: starting a new one%s", self.number, how, after)
             with trio.move_on_after(pause):
                 await self._draining.wait()
         return True
@@ -329,7 +329,7 @@ class WorkerMonitor:
             if age is not None:
                 heard = max(heard, now - age)
             if age is not None and now - heard > SILENCE:
-                self._kill(process, f"gave no sign of life for {now - heard:.1f} s")
+                self._kill(process, f"did not respond for {now - heard:.1f} s")
             elif not self._was_ready and now - started > START:
                 self._kill(process, f"was not ready after {now - started:.1f} s")
             else:

@@ -176,7 +176,7 @@ def _lock(path: str, shown: str) -> int:
             if _is_at(descriptor, path):
                 regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
                 if not regular or _content(descriptor) is None:
-                    raise PidFileError(f"{shown} is there, and is no pid file")
+                    raise PidFileError(f"{shown} exists and is not a pid file")
                 return descriptor
         except BaseException:
             os.close(descriptor)

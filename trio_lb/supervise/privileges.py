@@ -80,7 +80,7 @@ def drop_privileges(user: User) -> None:
     except OSError as error:  # in a container, a number that it has no place for, say
         raise PrivilegeError(f"user: cannot become {user.name}: {error.strerror}") from None
     if _can_regain_root():
-        raise PrivilegeError(f"user: root can be regained after becoming {user.name}")
+        raise PrivilegeError(f"user: root privileges could be regained after becoming {user.name}")
 
 
 def _can_regain_root() -> bool:

@@ -81,7 +81,7 @@ class ReloadStatus:
             self._descriptor = _create(path, owner)
         except OSError as error:
             log.warning(
-                "nobody can wait for a reload: cannot write beside the pid file: %s",
+                "`trio-lb reload --wait` will not work: cannot write next to the pid file: %s",
                 error.strerror,
             )
             yield
@@ -108,7 +108,7 @@ class ReloadStatus:
             os.pwrite(self._descriptor, line, 0)
             os.ftruncate(self._descriptor, len(line))
         except OSError as error:  # a full disk
-            log.warning("cannot tell the status of reloads: %s", error.strerror)
+            log.warning("cannot write the status of reloads: %s", error.strerror)
 
 
 def status_file(pid_file: str) -> str:
@@ -130,7 +130,7 @@ def read_status(pid_file: str) -> Status | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StatusError("what is beside the pid file is no status of reloads")
+                raise StatusError("the file next to the pid file has no status of reloads")
             data = os.pread(descriptor, _MAX_BYTES, 0)
         finally:
             os.close(descriptor)

@@ -44,7 +44,7 @@ def _spreads() -> bool:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         except OSError as exc:
-            log.debug("workers share their sockets: SO_REUSEPORT: %s", exc.strerror)
+            log.debug("no SO_REUSEPORT (%s): workers share their listening sockets", exc.strerror)
             return False
     return True
 
@@ -123,7 +123,7 @@ class ListeningSockets:
             try:
                 another = queue[0].another()
             except ListenError as exc:
-                log.warning("%s: workers have to share a socket", exc)
+                log.warning("%s: workers share one listening socket", exc)
                 return
             queue.append(another)
             self._added.append(another)
@@ -143,7 +143,7 @@ class ListeningSockets:
             try:
                 rights.give(path)
             except OSError as exc:  # root's rights were dropped meanwhile
-                log.warning("unix:%s: owner and mode stay as they are: %s", path, exc)
+                log.warning("unix:%s: owner and mode are unchanged: %s", path, exc)
         self._rights.clear()
         for address in [address for address in self._queues if address not in addresses]:
             for queue in self._queues.pop(address):

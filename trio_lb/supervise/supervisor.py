@@ -104,7 +104,7 @@ class Supervisor:
             epoch=trio.current_time() - time.monotonic(),
         )
         if self._table.problem:
-            log.debug("the table is in a temporary file: memfd_create: %s", self._table.problem)
+            log.debug("no memfd_create (%s): the table is in a temporary file", self._table.problem)
         self._reaper = OrphanReaper()
         self._deadlines = Deadlines()
         self._dial = partial(dial, deadlines=self._deadlines)
@@ -229,7 +229,7 @@ class Supervisor:
         while True:
             await self._wanted.wait()
             if len(self._generations) > _MOST_DRAINING:
-                log.warning("earlier workers still drain: the reload waits for them")
+                log.warning("old workers are still draining: the reload waits for them")
             while len(self._generations) > _MOST_DRAINING:
                 await self._someone_ended.park()
             if self._stopping:
@@ -268,7 +268,7 @@ class Supervisor:
         except ProfileError as exc:
             for problem in exc.problems:
                 log.error("%s", problem)
-            log.error("the profile is wrong: nothing was changed")
+            log.error("the profile is invalid: nothing was changed")
             return list(map(str, exc.problems))
         except TrioLBError as exc:
             log.error("%s: nothing was changed", exc)

@@ -134,7 +134,7 @@ class Http1UpstreamStream:
         except TransportBroken:
             raise self._broken("the server closed the connection during the request") from None
         except TimedOut:
-            raise ResponseTimeout("the server took nothing of the request for too long") from None
+            raise ResponseTimeout("timed out while sending the request to the server") from None
         self._size += len(data)
         if trailers is not None:
             self._whole = True
@@ -180,7 +180,7 @@ class Http1UpstreamStream:
                 self._personal = self._personal or makes_personal(lines)
                 early, self._early = self._early, None
                 if early is not None and loop_clock()() < early.by and _gives_up(head):
-                    raise ConnectionStale("the server had given up waiting for a request (408)")
+                    raise ConnectionStale("the server had timed out waiting for a request (408)")
                 return head
             try:
                 data = self._transport.receive_nowait(RECEIVE_SIZE)
@@ -223,7 +223,7 @@ class Http1UpstreamStream:
         except TransportBroken:
             raise ResponseBroken("the server reset the connection during its response") from None
         except TimedOut:
-            raise ResponseTimeout("the server sent nothing of its response for too long") from None
+            raise ResponseTimeout("timed out while reading the response from the server") from None
         self._codec.feed(data)
 
     async def _receive_from_server(self) -> bytes:

@@ -154,5 +154,5 @@ class ResumedStream(Http1UpstreamStream):
 
     async def read_head(self) -> ResponseHead:
         if self._begun.stale:
-            raise ConnectionStale("the server had sent something before it was asked")
+            raise ConnectionStale("the server sent data before it got a request")
         return await super().read_head()

@@ -67,8 +67,8 @@ def test_help_of_a_command(command: str, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["begin"], "unknown command begin: known are start, reload"),
-        (["help", "begin"], "unknown command begin: known are start, reload"),
+        (["begin"], "unknown command begin: expected one of start, reload"),
+        (["help", "begin"], "unknown command begin: expected one of start, reload"),
         (["start", "--repot"], "unknown option --repot: did you mean --report?"),
         (["start", "--rep"], "unknown option --rep: did you mean --report?"),
         (["start", "-a", "rond_robin"], 'did you mean "round_robin"?'),
@@ -142,7 +142,7 @@ def test_check_reads_config_yaml_by_itself(
 
 def test_check_of_two_profiles(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "a", "-p", "b"]) == 2
-    assert "two profiles" in capsys.readouterr().err
+    assert "expected one profile" in capsys.readouterr().err
 
 
 def test_check_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,7 +167,7 @@ def test_a_wrong_profile_is_told_and_ends_with_2(
 def test_a_profile_that_can_not_be_read_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["start", "-p", "x.yaml"]) == 2
     assert capsys.readouterr().err == (
-        "trio-lb: x.yaml: can't read it: no such file or directory\n"
+        "trio-lb: x.yaml: cannot read it: no such file or directory\n"
     )
 
 

@@ -41,10 +41,10 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--verson", "unknown option --verson: did you mean --version?"),
         ("check --zzzzz", "unknown option --zzzzz\n"),
         ("check x.yaml y.yaml", "one argument too many: y.yaml"),
-        ("start x.yaml -p y.yaml", "two profiles are given, and one is expected"),
-        ("check x.yaml -p x.yaml", "two profiles are given, and one is expected"),
-        ("stop x.yaml -p x.yaml", "two profiles are given, and one is expected"),
-        ("start -", "start takes a file, which it can read again: not standard input"),
+        ("start x.yaml -p y.yaml", "expected one profile, got two"),
+        ("check x.yaml -p x.yaml", "expected one profile, got two"),
+        ("stop x.yaml -p x.yaml", "expected one profile, got two"),
+        ("start -", "start cannot take a profile from standard input"),
     ],
 )
 def test_mistakes_are_told_with_what_was_meant(
@@ -62,7 +62,7 @@ def test_a_file_without_a_name_is_an_error(
     """Not the default profile: `-p "$PROFILE"` with a variable that is not set."""
     (directory / "config.yaml").write_text(RIGHT)
     assert main([command, *option]) == 2
-    assert "expected the name of a file, got nothing" in capsys.readouterr().err
+    assert "expected a file name, got nothing" in capsys.readouterr().err
 
 
 def test_check_reads_standard_input(
@@ -142,7 +142,7 @@ def test_what_no_line_can_be_appended_to_is_told(
         listening.bind("socket")
         assert main([command, "x.yaml"]) == 2
     assert capsys.readouterr().err == (
-        f'x.yaml:2:13: access_log: expected a file that can be written ({reason}), got "{path}"\n'
+        f'x.yaml:2:13: access_log: expected a writable file ({reason}), got "{path}"\n'
     )
 
 

@@ -174,7 +174,9 @@ def test_what_a_default_gave_is_shown_as_written_too() -> None:
 
 
 def test_a_default_in_a_default_is_told_as_what_it_is() -> None:
-    with pytest.raises(ProfileError, match=r"^x:2:10: retries: a default can't have another \$\{"):
+    with pytest.raises(
+        ProfileError, match=r"^x:2:10: retries: a default cannot contain another \$\{"
+    ):
         parse_profile(SERVER + "retries: ${A:-${B}}", "x", environ={"A": "1", "B": "2"})
 
 

@@ -27,22 +27,22 @@ def test_a_file_and_its_beginning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_directory_is_none(streams: bool, tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="can't read it: is a directory"):
+    with pytest.raises(ProfileError, match="cannot read it: is a directory"):
         load_profile(tmp_path, streams=streams)
 
 
 def test_a_fifo_that_nobody_writes_into_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.yaml")
-    with pytest.raises(ProfileError, match=r"x\.yaml: can't read it: it is no regular file$"):
+    with pytest.raises(ProfileError, match=r"x\.yaml: cannot read it: it is not a regular file$"):
         load_profile(tmp_path / "x.yaml")
-    with pytest.raises(ProfileError, match="it is a pipe that nobody has written into"):
+    with pytest.raises(ProfileError, match="it is a pipe that nothing was written to"):
         load_profile(tmp_path / "x.yaml", streams=True)
 
 
 def test_a_device_is_read_as_far_as_a_profile_goes() -> None:
-    with pytest.raises(ProfileError, match="it is no regular file"):
+    with pytest.raises(ProfileError, match="it is not a regular file"):
         load_profile("/dev/zero")
-    with pytest.raises(ProfileError, match="larger than a profile can be"):
+    with pytest.raises(ProfileError, match="too large for a profile"):
         load_profile("/dev/zero", streams=True)
 
 
@@ -63,5 +63,5 @@ def test_a_pipe_is_read_to_its_end() -> None:
 
 def test_an_error_page_is_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.html")
-    with pytest.raises(ProfileError, match=r"can be read \(it is no regular file\)"):
+    with pytest.raises(ProfileError, match=r"a readable file \(it is not a regular file\)"):
         parse_profile(f"{TEXT}error_pages: {{503: {tmp_path}/x.html}}\n")

@@ -73,7 +73,7 @@ CIRCLE: dict[str, Any] = {"servers": "http://a"}
 CIRCLE["limits"] = CIRCLE
 
 WRONG: list[tuple[Mapping[Any, Any], str]] = [
-    ({}, "servers: missing: it has no default"),
+    ({}, "servers: missing: it is required"),
     ({"servers": []}, "servers: expected at least one, got an empty list"),
     ({"servers": None}, "servers: expected at least one, got nothing"),
     ({"servers": "http://a", "retires": 3}, 'retires: unknown key: did you mean "retries"?'),
@@ -86,11 +86,11 @@ WRONG: list[tuple[Mapping[Any, Any], str]] = [
     ({"servers": "http://a", "limits": {"heads": 1}}, "limits.heads: unknown key"),
     ({"servers": {"http://a"}}, "servers: expected a text, a number, a list or a mapping, got set"),
     ({"servers": b"http://a"}, "servers: expected a text, a number, a list or a mapping, got byt"),
-    ({"servers": "http://a", "limits": {None: 1}}, "limits: expected a key, which is a word, got"),
-    ({"servers": ["http://a", "http://a"]}, "servers[1]: http://a:80 is there already, as serv"),
+    ({"servers": "http://a", "limits": {None: 1}}, "limits: expected a key, a plain word, got"),
+    ({"servers": ["http://a", "http://a"]}, "servers[1]: http://a:80 is already used by serv"),
     ({"servers": "http://127.0.0.1:8000"}, "servers: http://127.0.0.1:8000 is where this load bal"),
     ({"servers": "http://a", "error_pages": {503: "x.txt", "503": "x.txt"}}, "error_pages.503: "),
-    (CIRCLE, "nested deeper than a profile can be"),
+    (CIRCLE, "nested too deeply"),
 ]  # fmt: skip
 
 

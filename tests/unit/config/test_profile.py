@@ -1,4 +1,4 @@
-"""Right profiles: what they mean, what holds where they are silent, and what goes over them."""
+"""Right profiles: what they mean, what holds where they are silent, and what overrides them."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_fractions(text: str, share: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "%", "1.1", "101%", "-0.1", "nan", "10 %", "a"])
 def test_not_fractions(text: str) -> None:
-    with pytest.raises(ValueError, match="a share from 0 to 1"):
+    with pytest.raises(ValueError, match="a fraction from 0 to 1"):
         parse_fraction(text)
 
 

@@ -183,7 +183,9 @@ HEAD = b"GET /abc HTTP/1.1\r\nHost: a\r\nX-Long: "
             b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A:\r\n" * 10 + b"\r\n", 431, id="number of fields"
         ),
         pytest.param(
-            b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431, id="many fields"
+            b"GET / HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 100 + b"\r\n",
+            431,
+            id="many header fields",
         ),
     ],
 )

@@ -145,7 +145,7 @@ async def test_a_full_disk_is_told_once_and_left_behind(
     assert dropped == [2, 2]
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", f"cannot write the access log {path}: No space left on device"),
-        ("INFO", f"writing the access log {path} works again"),
+        ("INFO", f"can write the access log {path} again"),
     ]
 
 
@@ -209,7 +209,7 @@ async def test_a_stuck_pipe_costs_records_and_no_time(
         assert caplog.messages == [f"cannot write the access log {stuck}: {slow}"]
         nursery.start_soon(drain, stuck, written)
     assert written == [b"".join(combined_line(replace(RECORD, status=s)) for s in (100, 101, 102))]
-    assert caplog.messages[1:] == [f"writing the access log {stuck} works again"]
+    assert caplog.messages[1:] == [f"can write the access log {stuck} again"]
 
 
 async def test_a_stuck_pipe_does_not_keep_the_balancer_from_ending(

@@ -184,6 +184,6 @@ def test_each_change_of_condition_is_logged_once(caplog: pytest.LogCaptureFixtur
     condition.failed("gone")
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "cannot write the log: full"),
-        ("INFO", "writing the log works again"),
+        ("INFO", "can write the log again"),
         ("WARNING", "cannot write the log: gone"),
     ]

@@ -139,7 +139,7 @@ async def test_trouble_is_told_once_and_left_behind(
     await until_next_deadline_in(10)
     path.rmdir()
     mock_clock.jump(10)
-    works = f"writing the report to {path} works again"
+    works = f"can write the report to {path} again"
     await eventually(lambda: caplog.messages == [full, works])
     assert path.read_bytes().count(b"\n") == 1
 
@@ -172,7 +172,7 @@ async def test_a_stuck_file_is_given_up_each_round_and_takes_one_thread(
     assert caplog.messages == [f"cannot write the report to {stuck}: it takes too long"]
     reading = os.open(stuck, os.O_RDONLY | os.O_NONBLOCK)
     await eventually(lambda: len(caplog.messages) == 2)
-    assert caplog.messages[1] == f"writing the report to {stuck} works again"
+    assert caplog.messages[1] == f"can write the report to {stuck} again"
     text = os.read(reading, 65536).decode()
     os.close(reading)
     # The write that was stuck and the one of this round; those between were given up.

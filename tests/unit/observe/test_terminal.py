@@ -321,7 +321,7 @@ async def test_a_closed_pipe_ends_the_report_with_one_log_line(
 ) -> None:
     os.close(pipe[0])
     await show_reports(snapshot, 10, pipe[1])
-    assert caplog.messages == ["the report ends, its output is broken: Broken pipe"]
+    assert caplog.messages == ["the live report stops: cannot write to its output: Broken pipe"]
 
 
 @pytest.mark.parametrize("how", ["closed", "missing"])
@@ -335,7 +335,7 @@ async def test_no_report_without_an_output(
     pipe[1].close()
     monkeypatch.setattr(sys, "stdout", pipe[1] if how == "closed" else None)
     await show_reports(snapshot, 10)
-    assert caplog.messages == ["no report is shown: its output is closed"]
+    assert caplog.messages == ["no live report: its output is closed"]
 
 
 async def test_a_stuck_pipe_holds_up_nothing(
@@ -395,7 +395,9 @@ async def test_a_vanished_terminal_ends_the_report_with_one_log_line(
     os.close(terminal[0])
     mock_clock.jump(10)
     await eventually(lambda: caplog.messages)
-    assert caplog.messages == ["the report ends, its output is broken: Input/output error"]
+    assert caplog.messages == [
+        "the live report stops: cannot write to its output: Input/output error"
+    ]
     await eventually(lambda: not nursery.child_tasks)
 
 

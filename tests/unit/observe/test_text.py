@@ -107,10 +107,10 @@ def test_lost_access_log_entries_are_shown() -> None:
 def test_what_was_done_for_want_of_room_is_shown() -> None:
     shown = statistics(client_connections_refused=2, client_connections_let_go=3000)
     report = text_report(NOON, shown, Rates(None, ()))
-    assert "  For want of room       2 refused, 3,000 idle closed" in report.splitlines()
+    assert "  At capacity            2 refused, 3,000 idle closed" in report.splitlines()
     shown = statistics(accepting_pauses=1)
     report = text_report(NOON, shown, Rates(None, ()))
-    assert "  For want of room       1 pauses of accepting" in report.splitlines()
+    assert "  At capacity            1 pauses of accepting" in report.splitlines()
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3))

@@ -104,10 +104,13 @@ def _connected() -> socket.socket:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (tempfile.TemporaryFile, "is no socket"),
-        (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "no listening stream socket"),
-        (lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM), "no listening stream socket"),
-        (_connected, "no listening stream socket"),
+        (tempfile.TemporaryFile, "is not a socket"),
+        (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "not a listening stream socket"),
+        (
+            lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+            "not a listening stream socket",
+        ),
+        (_connected, "not a listening stream socket"),
     ],
 )
 def test_what_can_not_be_listened_on(

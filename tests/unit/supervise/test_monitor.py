@@ -75,7 +75,7 @@ async def test_it_gives_up_where_none_was_ever_ready(
 ) -> None:
     monitor = Scripted(table, 0.1, 0.1, 0.1, 0.1, reason)
     with pytest.raises(
-        WorkersKeepDying, match="5 workers in a row died at their start: the last one could not"
+        WorkersKeepDying, match="5 workers in a row failed to start: the last one could not"
     ):
         await monitor.keep()
     assert not monitor.lives
@@ -96,7 +96,7 @@ async def test_also_those_that_die_late_count_if_they_were_never_ready(
 ) -> None:
     monitor = Scripted(table, *[6.0] * 10)
     with pytest.raises(
-        WorkersKeepDying, match=r"5 workers in a row died at their start: the last one ended"
+        WorkersKeepDying, match=r"5 workers in a row failed to start: the last one ended"
     ):
         await monitor.keep()
     assert len(monitor.began) == 5
@@ -107,7 +107,7 @@ async def test_those_that_take_very_long_for_it_need_not_be_so_many(
 ) -> None:
     monitor = Scripted(table, *[30.0] * 10)
     start = trio.current_time()
-    with pytest.raises(WorkersKeepDying, match="2 workers in a row died at their start"):
+    with pytest.raises(WorkersKeepDying, match="2 workers in a row failed to start"):
         await monitor.keep()
     assert 60 <= trio.current_time() - start < 61
 

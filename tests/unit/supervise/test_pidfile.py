@@ -196,8 +196,8 @@ def test_what_is_no_pid_file_is_not_overwritten(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path, said in [
-        (str(precious), f"{precious} is there, and is no pid file"),
-        (str(pipe), f"{pipe} is there, and is no pid file"),
+        (str(precious), f"{precious} exists and is not a pid file"),
+        (str(pipe), f"{pipe} exists and is not a pid file"),
         (str(tmp_path), f"cannot write the pid file {tmp_path}: Is a directory"),
         (str(link), f"cannot write the pid file {link}: Too many levels of symbolic links"),
         ("/nonexistent/x", "cannot write the pid file /nonexistent/x: No such file or directory"),

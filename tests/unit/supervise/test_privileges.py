@@ -144,4 +144,4 @@ def test_a_user_that_is_still_root_is_refused() -> None:
         except PrivilegeError as error:
             print(error)
         """)
-    assert said == ["user: root can be regained after becoming root"]
+    assert said == ["user: root privileges could be regained after becoming root"]

@@ -69,7 +69,7 @@ def test_what_is_no_file_is_no_status(pid_file: str) -> None:
     with pytest.raises(StatusError, match=r"status of reloads: No such file"):
         read_status(pid_file)
     os.mkfifo(status_file(pid_file))
-    with pytest.raises(StatusError, match="is no status of reloads"):
+    with pytest.raises(StatusError, match="has no status of reloads"):
         read_status(pid_file)
 
 
@@ -77,4 +77,4 @@ def test_where_none_can_be_written_nothing_fails(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ReloadStatus().shown_beside(str(tmp_path / "none" / "x.pid")):
-        assert "nobody can wait for a reload" in caplog.text
+        assert "`trio-lb reload --wait` will not work" in caplog.text

@@ -142,7 +142,7 @@ async def test_a_unix_socket_that_stays_changes_hands_when_all_is_sure(
         assert not caplog.messages
         await sockets.open((ListenerPlan(address=address, owner="54321"),), 1)
         sockets.commit((address,))
-        assert "owner and mode stay as they are: its owner or group can't be set" in caplog.text
+        assert "owner and mode are unchanged: its owner or group can't be set" in caplog.text
 
 
 async def test_all_or_nothing_is_opened() -> None:
@@ -241,7 +241,7 @@ async def test_workers_share_where_no_further_socket_can_be_opened(
             await sockets.open(at(ANY), 5)
         fds = [sockets.of_worker((ANY,), worker, 5)[0].fileno() for worker in range(5)]
         assert fds == [fds[0], fds[1], fds[0], fds[1], fds[0]]
-        assert "Permission denied: workers have to share a socket" in caplog.text
+        assert "Permission denied: workers share one listening socket" in caplog.text
 
 
 async def test_passed_sockets_take_the_place_of_all() -> None:

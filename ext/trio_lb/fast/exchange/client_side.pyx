@@ -142,7 +142,7 @@ cdef class ClientSide(Exchange):
             if events & ~(READABLE | WRITABLE):
                 self.hung_up = True
         if events & (HUNG_UP | BROKEN) and self.state >= CONNECTING:
-            self.end("gone", "the client reset its connection")
+            self.end("gone", "the client reset the connection")
         elif events & WRITABLE and self.blocked:
             self.blocked = False
             pay(&self.pace, self.path.readiness.now, self.fd)
@@ -195,13 +195,13 @@ cdef class ClientSide(Exchange):
                 self.wait_until(self.sent + path.patience.response - TICK)
         elif self.state == RELAYING:
             if not self.blocked and now >= self.moved + path.patience.body:
-                self.end("cut", "the server sent nothing of its response for too long")
+                self.end("cut", "timed out while reading the response from the server")
             elif not self.blocked:
                 self.wait_until(self.moved + path.patience.body)
             else:
                 pay(&self.pace, now, self.fd)
                 if self.pace.left <= 0.0:
-                    self.end("slow", "the client took its answer too slowly")
+                    self.end("slow", "the client was too slow to read the response")
                 else:
                     set_deadline(path.readiness, self, now + self.pace.left)
 
@@ -222,14 +222,14 @@ cdef class ClientSide(Exchange):
         cdef FastPath path = self.path
         cdef int state = peer_state(self.fd)
         if state == PEER_BROKEN:
-            self.end("gone", "the client reset its connection")
+            self.end("gone", "the client reset the connection")
         elif state == PEER_ENDED and self.state == WAITING:
             self.end("odd")
         elif state == PEER_ENDED and not self.blocked:
             if self.ended_at == NEVER:
                 self.ended_at = path.readiness.now
             if path.readiness.now >= max(self.ended_at, self.moved) + path.patience.half_closed:
-                self.end("gone", "the client closed its connection before it had its answer")
+                self.end("gone", "the client closed the connection before its response")
             else:
                 set_deadline(path.readiness, self, min(
                     self.moved + path.patience.body,

@@ -157,7 +157,7 @@ cdef void relay(Exchange exchange) noexcept:
         if count == NOTHING:
             return
         if count <= 0:
-            exchange.end("cut", "the server broke its response off")
+            exchange.end("cut", "the server closed the connection during its response")
             return
         commit(&exchange.flow, exchange.flow.body.start)
     send_on(exchange)
@@ -168,7 +168,7 @@ cdef void send_on(Exchange exchange) noexcept:
     cdef FastPath path = exchange.path
     cdef ssize_t left = flush(&exchange.flow, path.buffers, exchange.fd)
     if left == FAILED:
-        exchange.end("gone", "the client closed its connection before it had its answer")
+        exchange.end("gone", "the client closed the connection before its response")
     elif left:
         exchange.blocked = True
         begin_waiting(&exchange.pace, path.readiness.now, exchange.fd)
@@ -182,7 +182,7 @@ cdef void send_on(Exchange exchange) noexcept:
         else:
             park(&exchange.flow, path.buffers)
     elif exchange.flow.framing.state == BODY_BROKEN:
-        exchange.end("cut", "the server broke its response off")
+        exchange.end("cut", "the server closed the connection during its response")
     else:
         exchange.end("odd")
 
