@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.observe import units
+from trio_lb.observe.catalogue import described
 from trio_lb.observe.log_file import AppendFailed, Condition, LogFile
-from trio_lb.observe.statistics import Rates
+from trio_lb.observe.statistics import Rates, Statistics
 from trio_lb.observe.text import text_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.observe.statistics import Statistics
 
 _logger = logging.getLogger(__name__)
 
@@ -73,15 +73,12 @@ def json_report(time: datetime, statistics: Statistics, rates: Rates) -> str:
     """One round as a line of JSON; docs/reports.md lists its keys."""
     values = asdict(statistics)
     values["started_at"] = units.timestamp(statistics.started_at, "milliseconds")
-    for server, rate in zip(values["servers"], rates.servers, strict=True):
-        server["requests_per_s"] = rate
+    for server, per_second in zip(values["servers"], rates.servers, strict=True):
+        server |= asdict(per_second)
     line = {
         "time": units.timestamp(time, "milliseconds"),
-        "total_active": statistics.total_active,
-        "total_served": statistics.total_served,
-        "alive_servers": statistics.alive_servers,
-        "average_response_time_s": statistics.average_response_time_s,
-        "requests_per_s": rates.total,
+        **{name: getattr(statistics, name) for name in described(Statistics) if name not in values},
+        "requests_per_s": rates.requests_per_s,
         **values,
     }
     return json.dumps(line, separators=(",", ":")) + "\n"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
     from trio_lb.observe.captured import Captured
-    from trio_lb.observe.statistics import ServerStatistics, Statistics
+    from trio_lb.observe.statistics import ServerRates, ServerStatistics, Statistics
 
 _logger = logging.getLogger(__name__)
 
@@ -241,7 +241,7 @@ def _report(console: Console, statistics: Statistics, rates: Rates) -> Group:
 
 
 def _fitted_table(
-    console: Console, servers: Sequence[tuple[ServerStatistics, float | None]]
+    console: Console, servers: Sequence[tuple[ServerStatistics, ServerRates]]
 ) -> Table:
     """As many columns as there is room for; then as much of the addresses."""
     unbounded = console.options.update(max_width=10_000)
@@ -274,7 +274,7 @@ def _line(text: str) -> Text:
 
 
 def _table(
-    servers: Sequence[tuple[ServerStatistics, float | None]], addresses: list[str], columns: int
+    servers: Sequence[tuple[ServerStatistics, ServerRates]], addresses: list[str], columns: int
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for column in COLUMNS[:columns]:
@@ -282,9 +282,9 @@ def _table(
         justify: JustifyMethod = "right" if column.is_figure else "left"
         # What may wrap shrinks first: the address, which then is cut instead, to stay one line.
         table.add_column(heading, justify=justify, no_wrap=column is not COLUMNS[0])
-    for (server, rate), address in zip(servers, addresses, strict=True):
+    for (server, rates), address in zip(servers, addresses, strict=True):
         style = _STYLES[server.state]
-        state, *figures = [column.cell(server, rate) for column in COLUMNS[1:columns]]
+        state, *figures = [column.cell(server, rates) for column in COLUMNS[1:columns]]
         # The colour marks the state; the figures of a server that works stay plain.
         row_style = "" if server.state == "alive" else style
         whole = Text(address, no_wrap=True, overflow="ellipsis")

@@ -8,64 +8,65 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.cells import cell_len
 
 from trio_lb.observe import units
+from trio_lb.observe.catalogue import described
+from trio_lb.observe.statistics import ServerRates, ServerStatistics, WorkerStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from trio_lb.observe.statistics import Rates, ServerStatistics, Statistics, WorkerStatistics
+    from trio_lb.observe.catalogue import Statistic
+    from trio_lb.observe.statistics import Rates, Statistics
 
 
 class Column(NamedTuple):
-    """One column: its heading, and its cell for a server and that server's requests per second."""
+    """One column: its heading, and its cell for the snapshots that its row is about."""
 
     heading: str
-    cell: Callable[[ServerStatistics, float | None], str]
+    cell: Callable[..., str]
     is_figure: bool = True
 
 
-def whole_address(server: ServerStatistics, _rate: float | None = None) -> str:
+def whole_address(server: ServerStatistics, _rates: ServerRates | None = None) -> str:
     """The address of a server, and its name if it has one."""
     named = server.name != server.address
     return printable(f"{server.address} ({server.name})" if named else server.address)
 
 
+def _columns(names: str, *rows: type) -> Iterator[Column]:
+    """The columns of the statistics of these names, from whichever of a row's snapshots has it."""
+    for name in names.split():
+        place = next(place for place, row in enumerate(rows) if name in described(row))
+        one = described(rows[place])[name]
+        yield Column(one.heading, _cell(name, one, place), one.kind != "label" or name in _NUMBERS)
+
+
+def _cell(name: str, one: Statistic, place: int) -> Callable[..., str]:
+    if name == "address":
+        return whole_address
+    return lambda *row: one.show(getattr(row[place], name))
+
+
+#: Labels that are numbers, which stand on the right.
+_NUMBERS = ("number", "pid")
+
 # The article's five first, in its order; a narrow terminal drops columns from the right.
-COLUMNS = (
-    Column("Address", whole_address, is_figure=False),
-    Column("Status", lambda server, _: server.state.capitalize(), is_figure=False),
-    Column("Response Time", lambda server, _: units.duration(server.response_time_s)),
-    Column("Connections", lambda server, _: units.count(server.active)),
-    Column("Connections Served", lambda server, _: units.count(server.served)),
-    Column("Weight", lambda server, _: units.count(server.weight)),
-    Column("Max", lambda server, _: units.limit(server.max_connections)),
-    Column("Failures", lambda server, _: units.count(server.failed)),
-    Column("Req/s", lambda _, rate: units.rate(rate)),
-    Column("p50", lambda server, _: units.duration(server.p50_s)),
-    Column("p99", lambda server, _: units.duration(server.p99_s)),
+COLUMNS = tuple(
+    _columns(
+        "address state response_time_s active served weight max_connections failed requests_per_s"
+        " p50_s p99_s",
+        ServerStatistics,
+        ServerRates,
+    )
 )
 
-
-class WorkerColumn(NamedTuple):
-    """One column about the workers: its heading, and its cell."""
-
-    heading: str
-    cell: Callable[[WorkerStatistics], str]
-    is_figure: bool = True
-
-
 # A narrow terminal drops these from the right, too.
-WORKER_COLUMNS = (
-    WorkerColumn("Worker", lambda worker: units.count(worker.number)),
-    WorkerColumn("State", lambda worker: worker.state.capitalize(), is_figure=False),
-    WorkerColumn("PID", lambda worker: units.NOTHING if worker.pid is None else str(worker.pid)),
-    WorkerColumn("Starts", lambda worker: units.count(worker.starts)),
-    WorkerColumn("Heartbeat", lambda worker: units.duration(worker.heartbeat_age_s)),
-    WorkerColumn("Clients", lambda worker: units.count(worker.connections)),
-    WorkerColumn("Requests", lambda worker: units.count(worker.requests)),
-    WorkerColumn("Active", lambda worker: units.count(worker.active)),
-    WorkerColumn("Served", lambda worker: units.count(worker.served)),
-    WorkerColumn("Accepted", lambda worker: units.count(worker.connections_total)),
+WORKER_COLUMNS = tuple(
+    _columns(
+        "number state pid starts heartbeat_age_s connections requests active served"
+        " connections_total",
+        WorkerStatistics,
+    )
 )
 
 
@@ -81,7 +82,7 @@ def summary(statistics: Statistics, rates: Rates) -> list[tuple[str, str]]:
         for name, number in sorted(statistics.responses_by_class.items())
         if number
     )
-    requests = f"{units.count(statistics.requests_total)}, {units.rate(rates.total)}/s"
+    requests = f"{units.count(statistics.requests_total)}, {units.rate(rates.requests_per_s)}/s"
     open_now = units.count(statistics.client_connections)
     accepted = units.count(statistics.client_connections_total)
     lines = [
@@ -136,8 +137,8 @@ def text_report(time: datetime, statistics: Statistics, rates: Rates) -> str:
     """One round as plain text, free of escape codes: time (UTC), tables, summary, an empty line."""
     rows = [[column.heading for column in COLUMNS]]
     rows += (
-        [column.cell(server, rate) for column in COLUMNS]
-        for server, rate in zip(statistics.servers, rates.servers, strict=True)
+        [column.cell(server, per_second) for column in COLUMNS]
+        for server, per_second in zip(statistics.servers, rates.servers, strict=True)
     )
     return "\n".join(
         (
@@ -152,11 +153,11 @@ def text_report(time: datetime, statistics: Statistics, rates: Rates) -> str:
     )
 
 
-def _table(rows: list[list[str]], columns: Sequence[Column | WorkerColumn]) -> list[str]:
+def _table(rows: list[list[str]], columns: Sequence[Column]) -> list[str]:
     widths = [max(map(cell_len, cells)) for cells in zip(*rows, strict=True)]
     return ["  ".join(map(_aligned, row, widths, columns)).rstrip() for row in rows]
 
 
-def _aligned(cell: str, width: int, column: Column | WorkerColumn) -> str:
+def _aligned(cell: str, width: int, column: Column) -> str:
     padding = " " * (width - cell_len(cell))
     return padding + cell if column.is_figure else cell + padding

@@ -19,6 +19,7 @@ import trio
 
 from trio_lb.errors import TrioLBError
 from trio_lb.net.deadlines import loop_clock
+from trio_lb.observe.catalogue import values_of
 from trio_lb.observe.statistics import WorkerStatistics
 from trio_lb.pool import Counters, NoRoom
 
@@ -148,15 +149,8 @@ class WorkerMonitor:
         )
         if row is None:
             return worker
-        clients = Counters(table).read(row)
-        active, served = table.work(row)
         return replace(
-            worker,
-            connections=clients.connections,
-            connections_total=clients.connections_total,
-            requests=clients.requests,
-            active=active,
-            served=served,
+            worker, **values_of(WorkerStatistics, Counters(table).read(row), table.work(row))
         )
 
     async def keep(self) -> bool:

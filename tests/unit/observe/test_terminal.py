@@ -27,7 +27,7 @@ from tests.support.screen import Screen
 from tests.support.waiting import eventually, until_next_deadline_in
 from trio_lb.observe import units
 from trio_lb.observe.captured import captured
-from trio_lb.observe.statistics import Rates, ServerStatistics
+from trio_lb.observe.statistics import Rates, ServerRates, ServerStatistics
 from trio_lb.observe.terminal import LiveDisplay, show_reports
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def display(monkeypatch: pytest.MonkeyPatch) -> LiveDisplay:
 
 
 def drawn(display: LiveDisplay, *servers: ServerStatistics) -> str:
-    return display.draw(statistics(*servers), Rates(None, (None,) * len(servers)))
+    return display.draw(statistics(*servers), Rates(None, (ServerRates(None),) * len(servers)))
 
 
 def plain(text: str) -> list[str]:
@@ -212,7 +212,7 @@ def test_a_report_fits_into_the_terminal(
         workers=tuple(worker_statistics(number=number) for number in range(workers)),
     )
     display = LiveDisplay(lambda: (columns, lines))
-    report = plain(display.draw(whole, Rates(None, (None,) * servers)))
+    report = plain(display.draw(whole, Rates(None, (ServerRates(None),) * servers)))
     assert all(cell_len(line) <= columns for line in report)
     assert len(report) <= lines
     assert report[-1].startswith("  Uptime")

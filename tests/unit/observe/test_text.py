@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.support.sample_statistics import server_statistics, statistics, worker_statistics
-from trio_lb.observe.statistics import Rates
+from trio_lb.observe.statistics import Rates, ServerRates
 from trio_lb.observe.text import text_report, worker_lines
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def test_whole_report() -> None:
         requests_total=12400,
         responses_by_class={"5xx": 3, "2xx": 12397, "4xx": 0},
     )
-    report = text_report(NOON, shown, Rates(207.0, (206.4, None)))
+    report = text_report(NOON, shown, Rates(207.0, (ServerRates(206.4), ServerRates(None))))
     time, header, web, app, *summary = report.splitlines()
     assert time == "[2026-07-01T12:00:00Z]"
     assert header == (
@@ -116,7 +116,7 @@ def test_what_was_done_for_want_of_room_is_shown() -> None:
 @given(st.lists(st.text(), min_size=1, max_size=3))
 def test_names_neither_steer_the_terminal_nor_break_the_table(names: list[str]) -> None:
     servers = [server_statistics(name=name, served=7) for name in names]
-    report = text_report(NOON, statistics(*servers), Rates(None, (None,) * len(names)))
+    report = text_report(NOON, statistics(*servers), Rates(None, (ServerRates(None),) * len(names)))
     header, *rows = report.split("\n")[1 : 2 + len(names)]
     assert all(char.isprintable() or char == "\n" for char in report)
     assert len(report.split("\n")) == 13 + len(names)
