@@ -169,7 +169,7 @@ async def test_five_hundred_at_once() -> None:
             async with trio.open_nursery() as nursery:
                 for number in range(count):
                     nursery.start_soon(converse, number)
-                await until(lambda: there == count, within=50)
+                await until(lambda: there == count)
                 statistics = balancer.statistics()
                 assert statistics.total_active == statistics.client_connections == count
                 async with open_websocket(balancer.url) as websocket:

@@ -31,6 +31,7 @@ from tests.support.supervised import (
     workers_of,
     write_profile,
 )
+from tests.support.waiting import PATIENCE
 from trio_lb.supervise import monitor as monitor_module
 from trio_lb.supervise import supervisor as supervisor_module
 from trio_lb.supervise.monitor import WorkersKeepDying
@@ -82,7 +83,10 @@ async def test_workers_that_hang_before_they_are_ready_end_the_start(
     async with open_backend(OK) as backend:
         supervisor = Supervised(supervised_profile(backend.url)).supervisor
         await supervisor.bind()
-        with trio.fail_after(15), pytest.raises(WorkersKeepDying, match="was not ready after"):
+        with (
+            trio.fail_after(PATIENCE),
+            pytest.raises(WorkersKeepDying, match="was not ready after"),
+        ):
             await supervisor.run()
     assert "was not ready after" in caplog.text
     assert not workers_of(os.getpid())
@@ -98,7 +102,7 @@ async def test_a_signal_ends_a_start_whose_workers_hang(
     async with run_balancer("start", cwd=tmp_path, env=env) as child:
         await until(lambda: len(workers_of(child.pid)) == 2)
         child.signal(number)
-        assert await child.wait(within=5) == 0
+        assert await child.wait() == 0
     assert "listening" not in child.output
     assert not (tmp_path / "x.pid").exists()
 
@@ -149,7 +153,9 @@ async def test_a_refused_reload_has_met_nobody(
         long = f"{balancer.url}/{'a' * 100}"
         asked_meanwhile = 0
         while "nothing was changed" not in caplog.text:
-            with trio.fail_after(5):  # a socket that nobody accepts from yet would have a queue
+            with trio.fail_after(
+                PATIENCE
+            ):  # a socket that nobody accepts from yet would have a queue
                 assert (await request(long)).status == 200
             server = balancer.statistics().servers[0]
             assert (server.weight, server.max_connections) == (2, 0)
@@ -175,7 +181,7 @@ async def test_a_term_is_heard_while_addresses_are_looked_up(
 
     monkeypatch.setattr("trio_lb.supervise.sockets.bind_listeners", never)
     supervisor = Supervised(supervised_profile("http://127.0.0.1:1")).supervisor
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.bind)
             await wait_all_tasks_blocked()
@@ -198,7 +204,7 @@ async def test_a_term_may_come_at_any_tick_of_a_start(
         return read()
 
     monkeypatch.setattr(supervisor, "_read", read_at_once)
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervisor.run)
             for _ in range(ticks):
@@ -234,7 +240,7 @@ async def test_reading_that_hangs_stops_nothing(
         await until(lambda: balancer.supervisor._reader.borrowed_tokens)
         began = time.monotonic()
         assert await balancer.end()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20, "it waited for what hangs, for up to 30 s"
         back.set()
 
 
@@ -258,6 +264,6 @@ async def test_a_profile_that_is_no_file_any_more(what: str, tmp_path: Path) -> 
             assert await asking.wait() == 2
         assert asking.lines == [f"trio-lb: config.yaml: cannot read it: {reason}"]
         balancer.child.signal(signal.SIGTERM)
-        assert await balancer.child.wait(within=10) == 0
+        assert await balancer.child.wait() == 0
         if what == "directory":
             balancer.profile.rmdir()

@@ -23,6 +23,7 @@ from tests.support.supervised import (
     until,
     write_profile,
 )
+from tests.support.waiting import PATIENCE
 from trio_lb.supervise import monitor as monitor_module
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ async def test_row_17_a_stuck_worker_is_replaced(
             await until(lambda: is_gone(stuck))
             assert trio.current_time() - stopped < 2 * monitor_module.SILENCE
             await until(lambda: len(balancer.at_work) == 2)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE):
                 for event in late:
                     await event.wait()
             load.stop()
@@ -196,7 +197,7 @@ async def test_row_18_workers_that_never_start_end_the_supervisor(tmp_path: Path
     write_profile(tmp_path / "config.yaml", ["http://127.0.0.1:1"], pid_file="x.pid")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     async with run_balancer("start", cwd=tmp_path, env={"PYTHONPATH": path}) as child:
-        assert await child.wait(within=30) == 1
+        assert await child.wait() == 1
     assert (
         child.lines[-1]
         == "trio-lb: 5 workers in a row failed to start: the last one ended with exit code 3"
@@ -228,7 +229,7 @@ async def test_row_20_workers_end_when_their_supervisor_is_killed(tmp_path: Path
             response = await busy.read_response()
             assert (response.body, response.header("connection")) == (b"finished", "close")
             assert not (await idle.read_until_close())[0]
-            await until(lambda: all(map(is_gone, pids)), within=5)
+            await until(lambda: all(map(is_gone, pids)))
             assert time.monotonic() - killed < 5
             assert (await request(second.url)).body == b"finished"
 
@@ -248,4 +249,4 @@ async def test_row_20_workers_that_drain_end_with_their_supervisor(
         await balancer.child.wait_line("draining")
         await until(lambda: len(balancer.pids) == 1)  # the idle one has ended
         balancer.child.signal(signal.SIGKILL)
-        await until(lambda: all(map(is_gone, pids)), within=5)
+        await until(lambda: all(map(is_gone, pids)))

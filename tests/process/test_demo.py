@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_PATIENCE: Final = 20.0
+_PATIENCE: Final = 60.0
 
 
 def _get(url: str, method: str = "GET") -> str:

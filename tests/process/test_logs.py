@@ -152,7 +152,7 @@ async def test_row_25_nobody_waits_for_standard_error(tmp_path: Path) -> None:
                     child.signal(signal.SIGUSR1)
                 old = set(workers_of(child.pid))
                 child.signal(signal.SIGHUP)
-                await until(lambda: not old & set(workers_of(child.pid)), within=20)
+                await until(lambda: not old & set(workers_of(child.pid)))
                 load.stop()
             assert not load.failures
             os.read(full, 1 << 20)

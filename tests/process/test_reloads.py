@@ -29,6 +29,7 @@ from tests.support.supervised import (
     supervised_profile,
     until,
 )
+from tests.support.waiting import PATIENCE
 from trio_lb.supervise import monitor as monitor
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ async def test_rows_21_and_22_twenty_reloads_cost_no_request(tmp_path: Path) -> 
             for number in range(20):
                 balancer.write([server], **settings, workers=number % 3 + 1)
                 balancer.child.signal(signal.SIGHUP)
-                await balancer.child.wait_line("reloaded: 1 server,", within=30)
+                await balancer.child.wait_line("reloaded: 1 server,")
             clients = (kept, fresh)
             for client in clients:
                 client.signal(signal.SIGINT)  # it tells what it has counted
-            assert [await client.wait(within=30) for client in clients] == [0, 0]
+            assert [await client.wait() for client in clients] == [0, 0]
         for client in clients:
             assert not re.search(r"Socket errors|Non-2xx", client.output), client.output
         counts = [int(re.findall(r"(\d+) requests in", c.output)[0]) for c in clients]
@@ -130,7 +131,7 @@ async def test_row_24_a_download_outlives_a_reload() -> None:
         await until(lambda: len(balancer.pids) == 3)  # two new ones, and one that has the download
         (busy,) = set(old) & set(balancer.pids)
         assert balancer.statistics().total_active == 1
-        with trio.fail_after(15):
+        with trio.fail_after(PATIENCE):
             response = await client.read_response()
         assert response.complete
         assert len(response.body) == 30_000_000
@@ -273,7 +274,7 @@ async def nothing_has_changed(balancer: Supervised, pids: list[int], url: str) -
     """The same workers serve everybody who comes to the same address."""
     assert balancer.pids == pids
     assert balancer.supervisor.addresses == (url,)
-    with trio.fail_after(5):  # with a socket that nobody accepts from, some would hang
+    with trio.fail_after(PATIENCE):  # with a socket that nobody accepts from, some would hang
         assert {(await request(url)).status for _ in range(40)} == {200}
     assert len(balancer.supervisor._table.servers) == 1
 

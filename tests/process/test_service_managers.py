@@ -18,6 +18,7 @@ from tests.support.client import open_client, request
 from tests.support.net import free_port, http_url
 from tests.support.process import ROOT, run_process
 from tests.support.supervised import open_supervisor, run_supervisor, until
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ async def test_a_service_manager_is_told(tmp_path: Path) -> None:
     with manager(tmp_path / "notify") as notices:
 
         async def next_notice() -> dict[str, str]:
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE):
                 while True:
                     lines = (await notices.recv(4096)).decode().splitlines()
                     notice = dict(line.split("=", 1) for line in lines)
@@ -92,7 +93,7 @@ async def test_a_service_manager_is_told(tmp_path: Path) -> None:
         ):
             ready = await next_notice()
             assert ready == {"READY": "1", "STATUS": f"1 server at {balancer.url}"}
-            with trio.fail_after(1):
+            with trio.fail_after(PATIENCE):
                 assert await notices.recv(4096) == b"WATCHDOG=1"
             for change in (lambda: None, lambda: balancer.profile.write_text("retires: 3")):
                 change()

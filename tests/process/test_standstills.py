@@ -14,6 +14,7 @@ from tests.support.balancer import CHECK_PATH
 from tests.support.client import open_client
 from tests.support.standstills import STATES
 from tests.support.supervised import Program, open_supervisor, run_supervisor, until
+from tests.support.waiting import PATIENCE
 from trio_lb.supervise import monitor as monitor_module
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ async def test_row_43_a_worker_that_was_stopped_serves_what_came_meanwhile(
             state.asking_for(target).come(clients[target], backend, target)
         await trio.sleep(STOPPED)
         os.kill(pid, signal.SIGCONT)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             outcomes = [(await each.read_response()).status for each in clients.values()]
         assert outcomes == [200] * 20
         [server] = balancer.statistics().servers
@@ -97,7 +98,7 @@ async def test_row_43_a_stopped_supervisor_fails_no_check(tmp_path: Path) -> Non
         run_supervisor(tmp_path, backend.url, health_check=checks, workers=1) as program,
     ):
         running.append(program)
-        await until(lambda: stops == 3, within=20)
+        await until(lambda: stops == 3)
         answered = len(backend.requests)
         await until(lambda: len(backend.requests) > answered + 2)
         assert "health check" not in program.child.output

@@ -14,6 +14,7 @@ from tests.support.backend import open_backend
 from tests.support.balancer import CHECK_PATH, besides_checks
 from tests.support.client import open_client, request
 from tests.support.process import run_balancer
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ async def reported(path: Path, wanted: Callable[[Report], object]) -> Report:
     """The first saved report from now on that is as wanted."""
     seen = None
     file = trio.Path(path)
-    with trio.move_on_after(10):
+    with trio.move_on_after(PATIENCE):
         while True:
             text = await file.read_text() if await file.exists() else ""
             lines = text[: text.rfind("\n") + 1].splitlines()

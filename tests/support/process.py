@@ -22,6 +22,7 @@ import pytest
 import trio
 
 from tests.support.net import dial, free_port, http_url
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 MARK = "TRIO_LB_TEST_PROCESS"
 
 #: Seconds that a process may outlive the one that has started it.
-OUTLIVE = 5.0
+OUTLIVE = 30.0
 
 #: What a process of ours must never write: the tests end with an error if it does.
 UNWANTED = re.compile(r"Traceback|ResourceWarning|RuntimeWarning")
@@ -72,7 +73,7 @@ class Child:
         """Sends it a signal."""
         self.process.send_signal(number)
 
-    async def wait_line(self, pattern: str, *, within: float = 10.0) -> re.Match[str]:
+    async def wait_line(self, pattern: str, *, within: float = PATIENCE) -> re.Match[str]:
         """Waits for a line that matches, after the one that was waited for last.
 
         Raises:
@@ -89,7 +90,7 @@ class Child:
                 await self._news.wait()
         raise AssertionError(f"no {pattern!r} within {within} s:\n{self.output}")
 
-    async def wait(self, *, within: float = 10.0) -> int:
+    async def wait(self, *, within: float = PATIENCE) -> int:
         """Waits for its end; returns the exit status, after all its output was read.
 
         Raises:
@@ -257,7 +258,7 @@ async def run_nginx(
         yield url
 
 
-async def wait_listening(url: str, child: Child, *, within: float = 10.0) -> None:
+async def wait_listening(url: str, child: Child, *, within: float = PATIENCE) -> None:
     """Waits until a process accepts connections at `url`.
 
     Raises:

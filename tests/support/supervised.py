@@ -20,6 +20,7 @@ import trio
 
 from tests.support.balancer import CHECK_PATH, profile_of
 from tests.support.process import UNWANTED, run_balancer
+from tests.support.waiting import PATIENCE
 from trio_lb.pool import Counters
 from trio_lb.supervise.notify import Notifier
 from trio_lb.supervise.sockets import ListeningSockets
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-async def until(condition: Callable[[], object], *, within: float = 10.0) -> None:
+async def until(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
     """Wait until a condition holds.
 
     Raises:
@@ -116,7 +117,7 @@ class Supervised:
     async def end(self) -> bool:
         """Drain it; whether nothing was cut."""
         self.supervisor.drain()
-        with trio.fail_after(15):
+        with trio.fail_after(PATIENCE):
             while not self.supervisor.ended:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         return self.supervisor.clean
@@ -147,7 +148,7 @@ async def open_supervisor(*servers: object, **settings: object) -> AsyncIterator
         async with trio.open_nursery() as nursery:
             await supervisor.bind()
             nursery.start_soon(supervisor.run)
-            with trio.fail_after(20):
+            with trio.fail_after(PATIENCE):
                 await supervisor.up.wait()
             try:
                 yield supervised
@@ -227,5 +228,5 @@ async def run_supervisor(
     profile = directory / "config.yaml"
     write_profile(profile, servers, **settings)
     async with run_balancer("start", *options, cwd=directory, env=env, through=through) as child:
-        found = await child.wait_line(r"listening on (\S+?)(?:, \S+)*: ", within=20)
+        found = await child.wait_line(r"listening on (\S+?)(?:, \S+)*: ")
         yield Program(child, found[1], profile)

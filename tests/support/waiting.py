@@ -1,9 +1,9 @@
-"""Waiting, under a stopped virtual clock, for what a worker thread does."""
+"""How long tests wait; waiting, under a stopped virtual clock, for what a worker thread does."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], *, within: float = 10.0) -> None:
+#: Seconds after which what is waited for will not come any more: many times what it takes, as a
+#: machine may be busy with much else. What has to be there in time, a test measures.
+PATIENCE: Final = 60.0
+
+
+async def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:
     """Wait until a condition holds, without Trio's clock.
 
     Raises:
