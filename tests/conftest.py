@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_configure", "pytest_runtest_protocol"]
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Before a release; how long an example takes says more about the machine than about the code.
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# In every run: other examples each time, and what strangers send is fuzzed besides.
+settings.register_profile("here", settings.get_profile("thorough"), max_examples=40)
 # For a build that is many times slower, which is run to see what is reached (scripts/coverage.py).
-settings.register_profile("traced", settings.get_profile("here"), max_examples=25)
+settings.register_profile("traced", settings.get_profile("thorough"), max_examples=25)
 settings.load_profile(os.environ.get("TRIO_LB_HYPOTHESIS", "here"))
 
 #: Folders whose files take long begin first, so that none of them is left alone at the end.

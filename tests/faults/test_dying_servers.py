@@ -18,6 +18,9 @@ from tests.support.net import black_hole, free_port, http_url
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+#: Load, which reaches no line that others do not, and takes twice as long where lines are counted.
+pytestmark = pytest.mark.no_cover
+
 SERVICE = 0.05  # seconds
 LATE = 0.11  # a tick of the watch over deadlines, with a margin
 WELL = besides_checks(scripts.delayed(SERVICE, scripts.answer(b"ok")))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from tests.support.backend import Exchange, Script
 
+#: Load, which reaches no line that others do not, and takes twice as long where lines are counted.
+pytestmark = pytest.mark.no_cover
+
 SERVICE = 0.05  # seconds
 WELL = besides_checks(scripts.delayed(SERVICE, scripts.answer(b"ok")))
 LATE = 0.2  # what the watch over deadlines may take, with a margin

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from tests.support import scripts
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tests.support.backend import Exchange
     from tests.support.client import Response
     from tests.support.rig import Rig
+
+#: Load, which reaches no line that others do not, and takes twice as long where lines are counted.
+pytestmark = pytest.mark.no_cover
 
 SERVICE = 0.1  # seconds
 SERVERS, EACH = 3, 8  # servers, and max_connections of each
@@ -101,7 +105,7 @@ async def peak(rig: Rig, seconds: float) -> float:
 
 
 async def test_row_15_twice_as_many_as_can_be_served(autojump_clock: MockClock) -> None:
-    """Scale: 5 s (virtual) of 480 requests per second at random, 24 at a time may be served."""
+    """Scale: 2 s (virtual) of 480 requests per second at random, 24 at a time may be served."""
     rng = random.Random(15)
     servers = [Busy() for _ in range(SERVERS)]
     async with open_rig(*servers, max_connections=EACH, algorithm="least_connections") as rig:
@@ -110,10 +114,10 @@ async def test_row_15_twice_as_many_as_can_be_served(autojump_clock: MockClock) 
         normal = await OpenLoop(rig).offer(1, lambda: 2 / CAPACITY)
         assert len(good(normal)) == len(normal)
 
-        overload = await OpenLoop(rig).offer(5, lambda: rng.expovariate(2 * CAPACITY))
-        assert len(overload) > 1.9 * CAPACITY * 5
+        overload = await OpenLoop(rig).offer(2, lambda: rng.expovariate(2 * CAPACITY))
+        assert len(overload) > 1.9 * CAPACITY * 2
         served = good(overload)
-        assert len(served) / 5 >= 0.9 * most
+        assert len(served) / 2 >= 0.9 * most
         latency = max(each.seconds for each in normal)
         assert max(each.seconds for each in served) <= 1.5 * latency  # the bar: 5 times
         shed = [each for each in overload if each.response.status != 200]

@@ -9,11 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.seeds import seeds
 from tests.fuzz.targets import TARGETS
+from tests.support.effort import effort
 
 ROOT = Path(__file__).parents[2]
 CORPUS = {name: seeds(name) for name in TARGETS}
@@ -27,7 +28,7 @@ def test_corpus(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=300)
+@effort(300)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_mutants_of_the_corpus(name: str, seed: int) -> None:
     TARGETS[name](_mutant(CORPUS[name], random.Random(seed)))
@@ -42,7 +43,7 @@ def test_noise(name: str, data: bytes) -> None:
 @pytest.mark.skipif(find_spec("atheris") is None, reason="not installed: atheris")
 def test_the_fuzzer_itself() -> None:
     """A moment of what `make fuzz` does for half an hour."""
-    command = [sys.executable, "-m", "tests.fuzz", "--minutes", str(2 * len(TARGETS) / 60)]
+    command = [sys.executable, "-m", "tests.fuzz", "--minutes", str(len(TARGETS) / 60)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-1] == "failed: none"

@@ -1,18 +1,15 @@
 """The tables of requests, in every way that their bytes can come: nothing else reaches the server.
 
-All cases of one way are played at once over one balancer; what each came to is one test. "Ahead"
-is the check against smuggling: a good request follows at once, and is served if, and only if,
-the connection is kept.
+All cases of one way are played at once over one balancer, and are one test, which names every case
+that went wrong. "Ahead" is the check against smuggling: a good request follows at once, and is
+served if, and only if, the connection is kept.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
 from tests.gateway import (
     request_chunks,
@@ -22,12 +19,7 @@ from tests.gateway import (
     request_lines,
 )
 from tests.gateway.requesting import run_requests
-from tests.gateway.verdicts import OpenGateway, Verdicts, Way
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.gateway.cases import RequestCase
+from tests.gateway.verdicts import OpenGateway, Way
 
 TABLES = (request_lines, request_hosts, request_fields, request_framing, request_chunks)
 CASES = list(chain.from_iterable(table.CASES for table in TABLES))
@@ -36,31 +28,10 @@ CASES = list(chain.from_iterable(table.CASES for table in TABLES))
 PLAYED = {way: [case for case in CASES if way is not Way.AHEAD or not case.eof] for way in Way}
 
 
-@pytest.fixture(scope="module")
-def played(open_gateway: OpenGateway) -> Callable[[Way], Verdicts]:
-    """Plays all cases in a way when it is asked for first."""
-
-    @cache
-    def play(way: Way) -> Verdicts:
-        verdicts, _ = trio.run(run_requests, PLAYED[way], way, open_gateway)
-        return verdicts
-
-    return play
-
-
-@pytest.mark.parametrize(
-    ("way", "case"),
-    [
-        pytest.param(way, case, id=f"{way.value}-{case.name}")
-        for way, cases in PLAYED.items()
-        for case in cases
-    ],
-)
-def test_request(played: Callable[[Way], Verdicts], way: Way, case: RequestCase) -> None:
-    assert played(way).cases[case.name] == []
-
-
 @pytest.mark.parametrize("way", Way, ids=lambda way: way.value)
-def test_nothing_is_left_and_nothing_else_came(played: Callable[[Way], Verdicts], way: Way) -> None:
-    """No task, descriptor, connection or slot; no byte that is not of an accepted request."""
-    assert played(way).run == []
+async def test_requests(way: Way, open_gateway: OpenGateway) -> None:
+    """And nothing is left: no task, descriptor, connection or slot; no other byte has come."""
+    verdicts, _ = await run_requests(PLAYED[way], way, open_gateway)
+    assert verdicts.cases.keys() == {case.name for case in PLAYED[way]}
+    if wrong := verdicts.told():
+        pytest.fail(wrong, pytrace=False)

@@ -1,25 +1,18 @@
 """The tables of responses: what a client sees of each, and that the next client sees nothing of it.
 
-Whole, byte by byte, and with the client's next request already waiting ("ahead").
+Whole, byte by byte, and with the client's next request already waiting ("ahead"). All cases of one
+way are one test, which names every case that went wrong.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
 from tests.gateway import response_bodies, response_heads, response_interim
 from tests.gateway.responding import run_responses
-from tests.gateway.verdicts import OpenGateway, Verdicts, Way
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.gateway.cases import ResponseCase
+from tests.gateway.verdicts import OpenGateway, Way
 
 TABLES = (response_heads, response_bodies, response_interim)
 CASES = list(chain.from_iterable(table.CASES for table in TABLES))
@@ -32,30 +25,10 @@ PLAYED = {
 }
 
 
-@pytest.fixture(scope="module")
-def played(open_gateway: OpenGateway) -> Callable[[Way], Verdicts]:
-    """Plays all cases in a way when it is asked for first."""
-
-    @cache
-    def play(way: Way) -> Verdicts:
-        return trio.run(run_responses, PLAYED[way], way, open_gateway)
-
-    return play
-
-
-@pytest.mark.parametrize(
-    ("way", "case"),
-    [
-        pytest.param(way, case, id=f"{way.value}-{case.name}")
-        for way, cases in PLAYED.items()
-        for case in cases
-    ],
-)
-def test_response(played: Callable[[Way], Verdicts], way: Way, case: ResponseCase) -> None:
-    assert played(way).cases[case.name] == []
-
-
 @pytest.mark.parametrize("way", PLAYED, ids=lambda way: way.value)
-def test_nothing_is_left(played: Callable[[Way], Verdicts], way: Way) -> None:
-    """No task, descriptor, connection or slot."""
-    assert played(way).run == []
+async def test_responses(way: Way, open_gateway: OpenGateway) -> None:
+    """And nothing is left: no task, descriptor, connection or slot."""
+    verdicts = await run_responses(PLAYED[way], way, open_gateway)
+    assert verdicts.cases.keys() == {case.name for case in PLAYED[way]}
+    if wrong := verdicts.told():
+        pytest.fail(wrong, pytrace=False)

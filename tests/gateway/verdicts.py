@@ -57,6 +57,11 @@ class Verdicts:
     cases: dict[str, list[str]] = field(default_factory=dict)
     run: list[str] = field(default_factory=list)
 
+    def told(self) -> str:
+        """All of it, a line for each, with the name of its case."""
+        of_cases = [f"{name}: {each}" for name, wrong in self.cases.items() for each in wrong]
+        return "\n".join([*of_cases, *self.run])
+
     @contextmanager
     def log_watched(self) -> Iterator[None]:
         """Whatever the product logs as an error is wrong: a bug of its own was caught there."""

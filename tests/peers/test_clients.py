@@ -12,6 +12,7 @@ import trio
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer
+from tests.support.peers import PACED
 from tests.support.process import needs, run_nginx
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ async def reflect(exchange: Exchange) -> None:
     await exchange.respond(body, int(status) if status.isdigit() else 200)
 
 
-async def run(*command: str) -> str:
+async def run(*command: str | Path) -> str:
     done = await trio.run_process(
         command, capture_stdout=True, capture_stderr=True, stdin=b"", check=False
     )
@@ -102,7 +103,9 @@ async def test_wrk() -> None:
         open_backend(besides_checks(scripts.answer(b"hello"))) as backend,
         open_balancer(backend.url) as balancer,
     ):
-        output = await run("wrk", "-t", "1", "-c", "16", "-d", "1s", balancer.addresses[0])
+        output = await run(
+            "wrk", "-t", "1", "-c", "16", "-d", "1s", "-s", PACED, balancer.addresses[0]
+        )
         assert "Socket errors" not in output
         assert "Non-2xx" not in output
         assert int((re.search(r"(\d+) requests in", output) or [0, 0])[1]) > 100

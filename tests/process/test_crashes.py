@@ -218,7 +218,6 @@ async def test_row_20_workers_end_when_their_supervisor_is_killed(tmp_path: Path
         await backend.wait_until(lambda backend: bool(asked(backend)))
         pids = first.pids
         assert len(pids) == 2
-        killed = time.monotonic()
         first.child.signal(signal.SIGKILL)
         await first.child.wait()
         # The next one is here before the old workers have ended, with the same address and files.
@@ -229,8 +228,7 @@ async def test_row_20_workers_end_when_their_supervisor_is_killed(tmp_path: Path
             response = await busy.read_response()
             assert (response.body, response.header("connection")) == (b"finished", "close")
             assert not (await idle.read_until_close())[0]
-            await until(lambda: all(map(is_gone, pids)))
-            assert time.monotonic() - killed < 5
+            await until(lambda: all(map(is_gone, pids)))  # in 3 s, and not in the 30 of a drain
             assert (await request(second.url)).body == b"finished"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from tests.support.balancer import asked, besides_checks
 from tests.support.client import End, open_client, request
 from tests.support.load import Load
 from tests.support.net import free_port, http_url
+from tests.support.peers import requests_of, wrk
 from tests.support.process import needs, run_nginx, run_process
 from tests.support.supervised import (
     GET,
@@ -58,10 +58,9 @@ async def test_rows_21_and_22_twenty_reloads_cost_no_request(tmp_path: Path) -> 
         run_nginx(tmp_path, 'location / { return 200 "nginx"; }') as server,
         run_supervisor(tmp_path, server, options=("-s", "x.jsonl"), **settings) as balancer,
     ):
-        wrk = ["wrk", "-t", "1", "-c", "8", "-d", "300s", "--timeout", "5s", balancer.url]
         async with (
-            run_process(wrk) as kept,
-            run_process([*wrk, "-H", "Connection: close"]) as fresh,
+            run_process(wrk(balancer.url)) as kept,
+            run_process(wrk(balancer.url, "-H", "Connection: close")) as fresh,
         ):
             for number in range(20):
                 balancer.write([server], **settings, workers=number % 3 + 1)
@@ -71,9 +70,7 @@ async def test_rows_21_and_22_twenty_reloads_cost_no_request(tmp_path: Path) -> 
             for client in clients:
                 client.signal(signal.SIGINT)  # it tells what it has counted
             assert [await client.wait() for client in clients] == [0, 0]
-        for client in clients:
-            assert not re.search(r"Socket errors|Non-2xx", client.output), client.output
-        counts = [int(re.findall(r"(\d+) requests in", c.output)[0]) for c in clients]
+        counts = [requests_of(client) for client in clients]
         assert min(counts) > 20
         report = tmp_path / "x.jsonl"
         await until(lambda: total(report)["client_connections"] == 0)
@@ -154,7 +151,7 @@ async def test_row_24_what_outlasts_the_drain_time_is_cut_with_its_worker() -> N
         await balancer.reload(backend.url, workers=1, timeouts={"drain": "60s"})
         (new,) = set(balancer.pids) - {old}
         assert not (await client.read_response()).complete
-        assert trio.current_time() - began >= 0.7
+        assert 0.7 <= trio.current_time() - began < 30
         await until(lambda: is_gone(old))
         assert balancer.pids == [new]
         assert balancer.statistics().total_active == 0

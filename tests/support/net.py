@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: server's port isn't taken, and a connection to it can't connect to itself.
 PORTS = range(15_000, 32_000)
 
+#: Those of this process, of several that run tests at the same time.
+_OURS = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 :: 8]
+
 #: Not the generator that tests (and Hypothesis) seed: that would give the same ports again.
 _RANDOM = random.SystemRandom()
 
@@ -50,7 +53,7 @@ class ByteStream(Protocol):
 def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port of `host` that nobody uses now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in _RANDOM.sample(PORTS, 100):
+    for port in _RANDOM.sample(_OURS, 100):
         with socket.socket(family, socket.SOCK_STREAM) as probe, suppress(OSError):
             probe.bind((host, port))
             return port

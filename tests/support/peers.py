@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,31 @@ from tests.support.process import ROOT, find, run_process, wait_listening
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tests.support.process import Child
+
+
+#: A script for wrk: a hundred requests a second from each client.
+PACED = ROOT / "tests" / "support" / "paced.lua"
+
+#: Seconds after which wrk ends by itself; tests end it with INT, and it tells what it has counted.
+_LONG = 300
+
+
+def wrk(url: str, *options: str, clients: int = 8) -> list[str | Path]:
+    """The command of clients that ask a hundred times a second each, until they get INT."""
+    patience = ["-d", f"{_LONG}s", "--timeout", f"{_LONG}s"]
+    return ["wrk", "-t", "1", "-c", str(clients), *patience, "-s", PACED, *options, url]
+
+
+def requests_of(wrk: Child) -> int:
+    """How many requests wrk has counted, without those that were under way at its end.
+
+    Raises:
+        AssertionError: one of them has failed.
+    """
+    assert not re.search(r"Socket errors|Non-2xx", wrk.output), wrk.output
+    return int(re.findall(r"(\d+) requests in", wrk.output)[0])
 
 
 @asynccontextmanager

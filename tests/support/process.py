@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 MARK = "TRIO_LB_TEST_PROCESS"
 
 #: Seconds that a process may outlive the one that has started it.
-OUTLIVE = 30.0
+OUTLIVE = 20.0
 
 #: What a process of ours must never write: the tests end with an error if it does.
 UNWANTED = re.compile(r"Traceback|ResourceWarning|RuntimeWarning")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 #: Seconds after which what is waited for will not come any more: many times what it takes, as a
-#: machine may be busy with much else. What has to be there in time, a test measures.
-PATIENCE: Final = 60.0
+#: machine may be busy with much else, and less than a drain may take, unless a test sets its time.
+PATIENCE: Final = 25.0
 
 
 async def eventually(condition: Callable[[], object], *, within: float = PATIENCE) -> None:

@@ -6,9 +6,10 @@ from typing import NamedTuple, TypeAlias
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
 from trio_lb.http.heads import FieldLine, RequestHead, ResponseHead
 from trio_lb.http1.h11_codec import END, NEED_DATA, RESPONSE_HEAD_LIMIT, ClientCodec, ServerCodec
@@ -499,7 +500,7 @@ def test_too_much_or_too_little_of_a_body_is_our_own_bug() -> None:
         side.end([])
 
 
-@settings(max_examples=300)
+@effort(300)
 @given(st.lists(st.sampled_from(
     [b"GET ", b"POST ", b"/ ", b"HTTP/1.1", b"\r\n", b"\n", b"\r", b"Host: a", b"Content-Length: 1",
      b"Transfer-Encoding: chunked", b"1\r\na\r\n", b"0\r\n\r\n", b"\0", b":", b" ", b"\xff", b"a"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from tests.support.wire import Whole, read_requests, split
 from trio_lb.errors import AnsweredHere, ClientError
 from trio_lb.http.admission import HOP_BY_HOP, IDENTITY, AdmittedRequest, admit
@@ -63,7 +64,7 @@ def forwarded(request: AdmittedRequest, whole: Whole) -> bytes:
     return data + side.end(trailer_lines(whole.trailers))
 
 
-@settings(max_examples=500)
+@effort(500)
 @given(data=REQUESTS, lengths=st.lists(st.integers(1, 50), min_size=1, max_size=4))
 def test_what_is_forwarded_is_read_as_the_same_request(data: bytes, lengths: list[int]) -> None:
     requests, _ = read_requests(split(data, lengths))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.effort import effort
 from tests.support.wire import read_requests, read_responses, split
 from trio_lb.errors import ClientError
 from trio_lb.http1.h11_codec import ClientCodec
@@ -222,7 +223,7 @@ PARTS = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-@settings(max_examples=400)
+@effort(400)
 @given(data=PARTS, lengths=SPLITS)
 @example(b"POST / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 300, [1])
 @example(get(first=b"GET /" + b"a" * 90 + b" HTTP/1.1") + b"\n", [5])
@@ -244,7 +245,7 @@ RESPONSE_PARTS = st.lists(
 ).map(b"".join)  # fmt: skip
 
 
-@settings(max_examples=400)
+@effort(400)
 @given(data=RESPONSE_PARTS, lengths=SPLITS, method=st.sampled_from([b"GET", b"HEAD"]))
 def test_any_split_of_the_same_bytes_is_the_same_response(
     data: bytes, lengths: list[int], method: bytes

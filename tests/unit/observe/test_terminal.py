@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, TextIO
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.support.effort import effort
 from tests.support.sample_statistics import server_statistics, statistics, worker_statistics
 from tests.support.screen import Screen
 from tests.support.waiting import eventually, until_next_deadline_in
@@ -195,7 +196,7 @@ async def test_what_an_encoding_lacks_breaks_no_report(
     assert "850 us" in output.text
 
 
-@settings(deadline=None, max_examples=50)
+@effort(50)
 @given(
     st.integers(50, 200),
     st.integers(16, 60),
