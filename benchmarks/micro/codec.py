@@ -105,9 +105,9 @@ def pick(algorithm: str) -> Callable[[int], None]:
         ServerPlan(name=str(port), address=Address(host="127.0.0.1", port=port))
         for port in (1, 2, 3)
     )
-    table, selection, _ = ServerPool(servers, Algorithm(algorithm)).compiled()
+    pool = ServerPool.private(servers, Algorithm(algorithm))
     name = f"pick and count, {algorithm}".encode()
-    return lambda times: loops.picks(name, table, selection, times)
+    return lambda times: loops.picks(name, pool.table, pool.selection, times)
 
 
 def wake(times: int) -> None:

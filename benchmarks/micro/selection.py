@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from trio_lb.fast.table.block import format_table, table_size
 from trio_lb.fast.table.table import Table
 from trio_lb.plan import Address, Algorithm, ServerPlan
-from trio_lb.pool import ServerPool, SharedTable, attach
+from trio_lb.pool import Members, ServerPool, SharedTable, attach
 from trio_lb.pool.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -72,17 +72,17 @@ def servers_of(size: int) -> list[ServerPlan]:
 
 def request_ns(algorithm: Algorithm, size: int) -> float:
     """All that the pool does for one request."""
-    return requests_ns([ServerPool(servers_of(size), algorithm)])
+    return requests_ns([ServerPool.private(servers_of(size), algorithm)])
 
 
 def shared_request_ns(algorithm: Algorithm, workers: int) -> float:
     """The same by several workers at one table, in turn."""
     servers = servers_of(10)
     shared = SharedTable(len(servers), workers)
-    slots = shared.assign(servers)
+    members = Members(servers, shared.assign(servers))
     tables = [attach(shared.fd, shared.lease()) for _ in range(workers)]
     shared.close()
-    return requests_ns([ServerPool(servers, algorithm, table=one, slots=slots) for one in tables])
+    return requests_ns([ServerPool(members, algorithm, one) for one in tables])
 
 
 def requests_ns(pools: list[ServerPool]) -> float:

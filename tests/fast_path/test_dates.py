@@ -100,7 +100,7 @@ async def test_interim_ones_get_none(kind: str) -> None:
 async def test_our_own_answers_have_one(request_: bytes, status: int) -> None:
     before = time.time()
     async with open_rig() as rig:
-        rig.servers.mark_down(0, "test")
+        rig.servers.mark_down(rig.servers.members[0], "test")
         response = await rig.ask(request_)
         assert response.status == status
         assert_of_now(response, before)

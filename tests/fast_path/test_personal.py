@@ -161,7 +161,7 @@ async def test_closed_by_its_server_the_next_request_is_like_a_first_one(kind: s
 async def test_a_server_that_is_out_is_left(autojump_clock: trio.testing.MockClock) -> None:
     async with open_rig(authenticating(), authenticating()) as rig, rig.client() as client:
         await log_in(client, "alice")
-        assert rig.servers.mark_down(0, "test")
+        assert rig.servers.mark_down(rig.servers.members[0], "test")
         assert await ask(client, get()) == (200, b"nobody")
         await rig.backends[0].wait_until(lambda backend: not backend.open_connections)
         assert len(rig.backends[1].requests) == 1

@@ -323,7 +323,7 @@ async def test_a_failure_before_a_server_came_back_is_not_counted(
             for _ in range(6):
                 nursery.start_soon(ask)
             await trio.sleep(12)  # three are late at the first one, and asked again
-            rig.servers.mark_down(0, "for the test")
-            rig.servers.mark_up(0, "for the test")
+            rig.servers.mark_down(rig.servers.members[0], "for the test")
+            rig.servers.mark_up(rig.servers.members[0], "for the test")
         assert rig.failed == [3, 0]
         assert rig.states == ["alive", "alive"]

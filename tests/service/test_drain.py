@@ -109,7 +109,7 @@ async def test_a_drain_before_the_beginning_leaves_nothing_to_begin() -> None:
     profile = profile_of("http://127.0.0.1:1")
     plan = compile_plan(profile)
     (pool,) = plan.pools
-    servers = ServerPool(pool.servers, pool.algorithm)
+    servers = ServerPool.private(pool.servers, pool.algorithm)
     listeners = await open_listeners(plan.listeners)
     async with open_service(plan, listeners, servers.table, servers) as service:
         with trio.fail_after(5):

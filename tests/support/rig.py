@@ -95,7 +95,7 @@ class Rig:
         self.changes: list[StateChange] = []
         plan = compile_plan(self.profile)
         (pool,), (route,) = plan.pools, plan.routes
-        self.servers = ServerPool(pool.servers, pool.algorithm, notify=self.changes.append)
+        self.servers = ServerPool.private(pool.servers, pool.algorithm, notify=self.changes.append)
         self.counters = Counters(self.servers.table)
         upstream = pool.upstream
         self.upstreams = UpstreamPool(upstream.idle_connections, upstream.idle_timeout)

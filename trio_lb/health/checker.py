@@ -15,7 +15,7 @@ import trio
 
 from trio_lb.errors import ConnectFailed, HostLimit
 from trio_lb.net.host_limits import tell
-from trio_lb.pool import HealthTracker, ServerPool, State
+from trio_lb.pool import HealthTracker, Member, ServerPool, State
 
 from .probe import Probe
 from .schedule import Schedule
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trio_lb.net.dial import Dial
-    from trio_lb.plan import Address, HealthCheckPlan, ServerPlan
+    from trio_lb.plan import Address, HealthCheckPlan
 
     #: All that the check of a server depends on.
     _Settings: TypeAlias = tuple[HealthCheckPlan, Address, str | None]
@@ -46,11 +46,10 @@ _WANTED = 16
 class _Watched:
     """A server that is checked, over all profiles that have it."""
 
-    def __init__(self, server: ServerPlan, probe: Probe, settings: _Settings) -> None:
-        self.server = server
+    def __init__(self, member: Member, probe: Probe, settings: _Settings) -> None:
+        self.member = member
         self.probe = probe
         self.settings = settings
-        self.place = 0
         self.tracker: HealthTracker
         self.schedule = Schedule(settings[0].interval)
         self.state = State.ALIVE  # when it was looked at last
@@ -88,7 +87,10 @@ class HealthChecker:
         self._nursery: trio.Nursery
 
     async def first_round(
-        self, check: HealthCheckPlan, servers: ServerPool, places: Iterable[int] | None = None
+        self,
+        check: HealthCheckPlan,
+        servers: ServerPool,
+        members: Iterable[Member] | None = None,
     ) -> None:
         """Check servers once; when this returns, their states are true.
 
@@ -97,15 +99,15 @@ class HealthChecker:
         Args:
             check: how they are checked.
             servers: the pool whose states are kept true.
-            places: which servers of it; all of them if None.
+            members: which servers of it; all of them if None.
         """
         self._just_checked.clear()
         if not check.enabled:
             return
         probe = Probe(check, self._dial)
         async with trio.open_nursery() as nursery:
-            for place in range(len(servers)) if places is None else places:
-                nursery.start_soon(self._first_check, probe, servers, place)
+            for member in servers.members if members is None else members:
+                nursery.start_soon(self._first_check, probe, servers, member)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Check whoever is to be watched, until cancelled; one task for each server."""
@@ -126,43 +128,52 @@ class HealthChecker:
         self._settings, self._servers = check, servers
         self._probe = Probe(check, self._dial)
         before, self._watched = self._watched, {}
-        for place, server in enumerate(servers.servers):
+        for index, member in enumerate(servers.members):
+            server = member.server
             url = server.address.url
             settings = (check, server.address, server.send_proxy)
             watched = before.pop(url, None)
-            state = servers.state(place)
+            state = servers.state(member)
             if watched is None or watched.settings != settings:
-                watched = self._begin(watched, place, settings, known=url in self._just_checked)
+                watched = self._begin(
+                    watched, index, member, settings, known=url in self._just_checked
+                )
             elif state is State.DEAD and not watched.busy:
-                watched.bring_forward(self._soon(place))
-            watched.place, watched.state = place, state
+                watched.bring_forward(self._soon(index))
+            watched.member, watched.state = member, state
             self._watched[url] = watched
         self._just_checked.clear()
         for watched in before.values():
             watched.task.cancel()
 
     def _begin(
-        self, before: _Watched | None, place: int, settings: _Settings, *, known: bool
+        self,
+        before: _Watched | None,
+        index: int,
+        member: Member,
+        settings: _Settings,
+        *,
+        known: bool,
     ) -> _Watched:
         """Start the checks of a server that is new, or is checked in another way than before."""
-        watched = _Watched(self._servers.servers[place], self._probe, settings)
+        watched = _Watched(member, self._probe, settings)
         watched.tracker = HealthTracker(settings[0].rise, settings[0].fall)
         if before is not None:
             before.task.cancel()
             watched.tracker.go_on_from(before.tracker)
         now = trio.current_time()
         if not known:
-            watched.due = self._soon(place)
-        elif self._servers.state(place) is State.DEAD:
+            watched.due = self._soon(index)
+        elif self._servers.state(member) is State.DEAD:
             watched.due = now + watched.schedule.went_out(now, checked=True)
         else:
             watched.due = now + self._interval()
         self._nursery.start_soon(self._keep_checking, watched)
         return watched
 
-    def _soon(self, place: int) -> float:
+    def _soon(self, index: int) -> float:
         """At once, but not thousands at the same time."""
-        return trio.current_time() + min(place / _A_SECOND, self._settings.interval)
+        return trio.current_time() + min(index / _A_SECOND, self._settings.interval)
 
     def _interval(self) -> float:
         settings = self._settings
@@ -173,7 +184,7 @@ class HealthChecker:
         changes, now = self._servers.changes, trio.current_time()
         if changes != seen:
             for watched in self._watched.values():
-                before, watched.state = watched.state, self._servers.state(watched.place)
+                before, watched.state = watched.state, self._servers.state(watched.member)
                 if watched.state is State.DEAD and before is not State.DEAD and not watched.busy:
                     watched.bring_forward(now + self._went_out(watched, now))
         if self._servers.wanted(now, 2 * _LOOK) and not self._servers.alive_count:
@@ -186,8 +197,8 @@ class HealthChecker:
                 watched.bring_forward(now)
         return changes
 
-    async def _first_check(self, probe: Probe, servers: ServerPool, place: int) -> None:
-        server = servers.servers[place]
+    async def _first_check(self, probe: Probe, servers: ServerPool, member: Member) -> None:
+        server = member.server
         async with self._limit:
             try:
                 problem = await probe(server)
@@ -196,7 +207,7 @@ class HealthChecker:
                 return
         self._just_checked.add(server.address.url)
         if problem is not None:
-            servers.mark_down(place, f"first health check: {problem}")
+            servers.mark_down(member, f"first health check: {problem}")
 
     async def _keep_checking(self, watched: _Watched) -> None:
         with watched.task:
@@ -204,7 +215,7 @@ class HealthChecker:
                 with trio.CancelScope(deadline=watched.due) as watched.pause:
                     await trio.sleep_forever()
                 watched.due = math.inf
-                state = self._servers.state(watched.place)
+                state = self._servers.state(watched.member)
                 if self._settings.enabled or state is not State.ALIVE:
                     watched.busy = True
                     try:
@@ -224,13 +235,13 @@ class HealthChecker:
         problem: str | None = None
         judged = True
         try:
-            problem = await watched.probe(watched.server)
+            problem = await watched.probe(watched.member.server)
         except ConnectFailed as exc:
             judged = False
-            _not_checked(self._servers.servers[watched.place].name, exc)
+            _not_checked(watched.member.server.name, exc)
         now = watched.checked_at = trio.current_time()
         schedule = watched.schedule
-        found = self._servers.state(watched.place)
+        found = self._servers.state(watched.member)
         if found is not state:  # a check from before a change says nothing about what came after it
             left = found is State.DEAD
             pause = self._went_out(watched, now) if left else self._interval()
@@ -239,7 +250,7 @@ class HealthChecker:
         else:
             if judged:
                 self._judge(watched, state, problem)
-            found = self._servers.state(watched.place)
+            found = self._servers.state(watched.member)
             if found is not State.DEAD:
                 if state is State.DEAD:
                     schedule.came_back(now)
@@ -253,7 +264,7 @@ class HealthChecker:
 
     def _went_out(self, watched: _Watched, now: float) -> float:
         """A server was taken out by traffic: seconds until it is checked."""
-        if self._servers.was_ejected(watched.place):
+        if self._servers.was_ejected(watched.member):
             watched.held_until = now + self._settings.interval
         return watched.schedule.went_out(now, checked=False)
 
@@ -272,11 +283,11 @@ class HealthChecker:
             watched.held_until = -math.inf
         wanted = watched.tracker.observe(problem is None, state)
         if wanted is State.ALIVE and state is State.DEAD:
-            self._servers.mark_up(watched.place, "health check passed")
+            self._servers.mark_up(watched.member, "health check passed")
         elif wanted is State.DEAD and state is State.ALIVE:
-            self._servers.mark_down(watched.place, f"health check: {problem}")
+            self._servers.mark_down(watched.member, f"health check: {problem}")
         elif state is State.DEAD and problem is not None:
-            self._servers.explain(watched.place, f"health check: {problem}")
+            self._servers.explain(watched.member, f"health check: {problem}")
 
 
 def _not_checked(name: str, exc: ConnectFailed) -> None:

@@ -359,7 +359,7 @@ def statistics_from(
 
     Args:
         counters: `ServerPool.snapshot()`.
-        servers: `ServerPool.servers`; a counter's slot is its server's index here.
+        servers: what the profile says of them; a counter's index is that of its server here.
         clients: `Counters.read()`.
         algorithm: see `Statistics`, as for the rest.
         started_at: when the balancer started (UTC).
@@ -371,7 +371,7 @@ def statistics_from(
         uptime_s=uptime_s,
         algorithm=algorithm,
         servers=tuple(
-            ServerStatistics(**values_of(ServerStatistics, one, servers[one.slot]))
+            ServerStatistics(**values_of(ServerStatistics, one, servers[one.index]))
             for one in counters
         ),
         workers=tuple(workers),
@@ -391,7 +391,7 @@ def statistics_of(
     """What a pool's table says at this moment, for all processes that share it."""
     return statistics_from(
         pool.snapshot(),
-        pool.servers,
+        [member.server for member in pool.members],
         counters.read(),
         algorithm=algorithm,
         started_at=started_at,

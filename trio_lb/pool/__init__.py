@@ -8,6 +8,7 @@ from trio_lb.fast.table.permits import Permits
 from trio_lb.pool.counters import ClientCounters, Counters
 from trio_lb.pool.evidence import Evidence
 from trio_lb.pool.health import HealthTracker
+from trio_lb.pool.members import Member, Members
 from trio_lb.pool.pool import ServerPool
 from trio_lb.pool.reservation import Reservation
 from trio_lb.pool.shared_table import NoRoom, SharedTable, attach
@@ -18,6 +19,8 @@ __all__ = [
     "Counters",
     "Evidence",
     "HealthTracker",
+    "Member",
+    "Members",
     "NoRoom",
     "Permits",
     "Reservation",

@@ -1,9 +1,9 @@
-"""The servers of a profile: picked, taken out, brought back, counted."""
+"""The servers of a pool: picked, taken out, brought back, counted."""
 
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from trio_lb.fast.table.block import format_table, table_size
 from trio_lb.fast.table.failures import Failures
@@ -11,6 +11,7 @@ from trio_lb.fast.table.outages import Outages
 from trio_lb.fast.table.table import Table
 from trio_lb.pool.algorithms import ALGORITHMS
 from trio_lb.pool.evidence import Evidence
+from trio_lb.pool.members import Member, Members
 from trio_lb.pool.reservation import Reservation
 from trio_lb.pool.state import ServerCounters, State, StateChange
 
@@ -22,59 +23,81 @@ if TYPE_CHECKING:
 
 
 class ServerPool:
-    """Servers under one algorithm. A server's slot is its place in the list, from 0.
+    """Servers under one algorithm, in a table that may have others as well.
 
-    All start alive, in memory of this process alone, unless a table is passed in: then they are
-    what it says, and only servers of this list are picked, whoever else is in the table. (Where
-    they are in it is nobody's business but this class's: `slots`.) Methods that take a slot raise
-    IndexError for one that is not there.
+    Who they are is an immutable snapshot, `members`, which `set_members` swaps between two
+    requests. What is known of each server (state, average, failures) is in the table under its
+    slot and stays. Methods that take a member raise IndexError if the table has no such server.
 
     Args:
-        servers: at least one.
-        table: shared with other processes; `SharedTable.table` or from `attach`.
-        slots: where the servers are in that table, from `SharedTable.assign`.
+        members: its servers.
+        algorithm: by which one is picked.
+        table: where they are.
         notify: called with every change of a state that was made through this object.
 
     Attributes:
-        servers: as passed in.
-        table: where they are.
+        members, table: as above.
         notify: as passed in; may be set later.
     """
 
     def __init__(
         self,
+        members: Members,
+        algorithm: Algorithm,
+        table: Table,
+        *,
+        notify: Callable[[StateChange], None] | None = None,
+    ) -> None:
+        self.members = members
+        self.table = table
+        self.notify = notify
+        self._failures = Failures(table)
+        self._outages = Outages(table)
+        self._select(algorithm)
+
+    @classmethod
+    def private(
+        cls,
         servers: Sequence[ServerPlan],
         algorithm: Algorithm,
         *,
-        table: Table | None = None,
-        slots: Sequence[int] = (),
         notify: Callable[[StateChange], None] | None = None,
-    ) -> None:
-        if table is None:
-            table, slots = _private_table(servers)
-        self.servers = tuple(servers)
-        self._failures = Failures(table)
-        self._outages = Outages(table)
-        self.table = table
-        self.notify = notify
-        self._slots = tuple(slots)
-        self._index_at = {slot: place for place, slot in enumerate(self._slots)}
-        if len(self._index_at) != len(self.servers):
-            raise ValueError(f"{len(self.servers)} servers can't have the slots {self._slots}")
-        self._selection = ALGORITHMS[algorithm](table, self._slots)
+    ) -> Self:
+        """A pool whose table is this process's alone; all servers are alive."""
+        memory = mmap.mmap(-1, table_size(len(servers)))
+        format_table(memory, len(servers))
+        table = Table(memory)
+        slots = [table.add(server.weight, server.max_connections) for server in servers]
+        return cls(Members(servers, slots), algorithm, table, notify=notify)
+
+    def set_members(self, members: Members, algorithm: Algorithm) -> None:
+        """From the next pick on, have these servers and no others.
+
+        Reservations go on as they are. Turns go on where they were.
+        """
+        before, self.members = self._selection, members
+        self._select(algorithm)
+        self._selection.go_on_from(before)
+
+    def _select(self, algorithm: Algorithm) -> None:
+        self._selection = ALGORITHMS[algorithm](self.table, self.members.table_slots)
         self._pick = self._selection.pick
 
     def __len__(self) -> int:
-        return len(self.servers)
+        return len(self.members)
+
+    def has(self, member: Member) -> bool:
+        """Whether a server is one of its members, whatever has changed of it."""
+        return member in self.members
 
     @property
     def alive_count(self) -> int:
         """How many servers are alive, full ones included."""
-        return sum(self.table.state(slot) == State.ALIVE for slot in self._slots)
+        return sum(self.table.state(slot) == State.ALIVE for slot in self.members.table_slots)
 
-    def state(self, slot: int) -> State:
+    def state(self, member: Member) -> State:
         """What state a server is in."""
-        return State(self.table.state(self._table_slot(slot)))
+        return State(self.table.state(member.table_slot))
 
     @property
     def changes(self) -> int:
@@ -89,56 +112,65 @@ class ServerPool:
         """Whether any process has called `want` within so many seconds."""
         return self._outages.wanted(now, within)
 
-    def explain(self, slot: int, reason: str, *, ejected: bool = False) -> None:
+    def explain(self, member: Member, reason: str, *, ejected: bool = False) -> None:
         """Note why a server is out, for `why_out` and `was_ejected` of all processes."""
-        self._outages.explain(self._table_slot(slot), reason.encode(), ejected)
+        self._outages.explain(member.table_slot, reason.encode(), ejected)
 
-    def was_ejected(self, slot: int) -> bool:
+    def was_ejected(self, member: Member) -> bool:
         """Whether a server that is out was taken out for the requests that it failed."""
-        return self._outages.ejected(self._table_slot(slot))
+        return self._outages.ejected(member.table_slot)
 
-    def why_out(self, slot: int) -> str:
+    def why_out(self, member: Member) -> str:
         """Why a server is out, as far as it was noted."""
-        reason = self._outages.reason(self._table_slot(slot))
+        reason = self._outages.reason(member.table_slot)
         return (
             "for a reason that was not noted" if reason is None else reason.decode(errors="ignore")
         )
 
-    def reserve(self, now: float, tried: tuple[int, ...] = ()) -> Reservation | None:
+    def reserve(self, now: float, tried: Sequence[Member] = ()) -> Reservation | None:
         """Pick a server and take one of its connection slots.
 
         Args:
             now: seconds of a monotonic clock, always the same one.
-            tried: slots of servers that this request has tried already.
+            tried: servers that this request has tried already; also such as are no members now.
 
         Returns:
             The reservation, to be entered with `with` at once. None when nobody is eligible:
             alive, below its maximum and not tried.
         """
-        picked = self._pick(now, tuple(map(self._table_slot, tried)) if tried else ())
-        if picked is None:
+        members = self.members
+        slots = tuple(each.table_slot for each in tried if each in members) if tried else ()
+        picked = self._pick(now, slots)
+        return None if picked is None else self.adopt(members.at(picked))
+
+    def reserve_at(self, member: Member) -> Reservation | None:
+        """Take a connection slot of a certain server; None unless it is a member, alive and not
+        full.
+        """
+        at = member.table_slot
+        if (
+            member not in self.members
+            or self.table.state(at) != State.ALIVE
+            or not self.table.acquire(at)
+        ):
             return None
-        slot = self._index_at[picked]
-        return Reservation(self.table, picked, slot, self.servers[slot])
+        return self.adopt(self.members.at(at))
 
-    def reserve_at(self, slot: int) -> Reservation | None:
-        """Take a connection slot of a certain server; None unless it is alive, or if it is full."""
-        at = self._table_slot(slot)
-        if self.table.state(at) != State.ALIVE or not self.table.acquire(at):
-            return None
-        return Reservation(self.table, at, slot, self.servers[slot])
+    def adopt(self, member: Member) -> Reservation:
+        """The reservation of a connection slot that compiled code has taken; like `reserve`.
 
-    def adopt(self, slot: int) -> Reservation:
-        """The reservation of a connection slot that compiled code has taken; like `reserve`."""
-        return Reservation(self.table, self._table_slot(slot), slot, self.servers[slot])
+        It may be that of a server that was a member then.
+        """
+        return Reservation(self.table, member, self.has)
 
-    def compiled(self) -> tuple[Table, Selection, tuple[int, ...]]:
-        """What compiled code picks from: table, algorithm, and where the servers are in it."""
-        return self.table, self._selection, self._slots
+    @property
+    def selection(self) -> Selection:
+        """What compiled code picks by."""
+        return self._selection
 
     def suspect(
         self,
-        slot: int,
+        member: Member,
         life: int,
         now: float,
         client: int,
@@ -148,7 +180,7 @@ class ServerPool:
         """Note a failure that may be a server's, and say what there is against it by now.
 
         Args:
-            slot: which server.
+            member: which server.
             life: in which of its lives it was: `Reservation.life`.
             now: seconds, the clock of `reserve`.
             client: number of whose request it was, 1 to 65535.
@@ -156,16 +188,18 @@ class ServerPool:
             since: when the server was sent the request, if it took all its time.
 
         Returns:
-            None if the server has been taken out and come back since.
+            None if the server has been taken out and come back since, or is no member any more.
         """
-        found = self._failures.add(self._table_slot(slot), life, now, client, confirmed, since)
+        if member not in self.members:
+            return None
+        found = self._failures.add(member.table_slot, life, now, client, confirmed, since)
         return None if found is None else Evidence(*found)
 
-    def mark_down(self, slot: int, reason: str, *, keep_last: bool = False) -> bool:
+    def mark_down(self, member: Member, reason: str, *, keep_last: bool = False) -> bool:
         """Make an alive server dead, until a health check brings it back.
 
         Args:
-            slot: which server.
+            member: which server; one that is no member any more is left as it is.
             reason: for people, passed on with the notice.
             keep_last: leave it if it is the only one alive of this pool. For failures that one
                 bad request may cause, such as timeouts; not for a server that refuses connections.
@@ -173,46 +207,44 @@ class ServerPool:
         Returns:
             True for the one caller who did it.
         """
-        return self._move(slot, State.ALIVE, State.DEAD, reason, keep_last)
+        return self._move(member, State.ALIVE, State.DEAD, reason, keep_last)
 
-    def mark_up(self, slot: int, reason: str) -> bool:
+    def mark_up(self, member: Member, reason: str) -> bool:
         """Make a dead server alive; true for the one caller who did it.
 
         Its response time average and failures in a row are forgotten: whatever mended it has
         made them meaningless.
         """
-        return self._move(slot, State.DEAD, State.ALIVE, reason, False)
+        return self._move(member, State.DEAD, State.ALIVE, reason, False)
 
-    def _move(self, slot: int, old: State, new: State, reason: str, keep_last: bool) -> bool:
-        among = self._slots if keep_last else None
-        if new is State.DEAD and self.state(slot) is State.ALIVE:
-            self.explain(slot, reason, ejected=keep_last)  # before anybody sees that it is out
-        moved = self.table.move(self._table_slot(slot), old, new, among=among)
+    def _move(self, member: Member, old: State, new: State, reason: str, keep_last: bool) -> bool:
+        if member not in self.members:
+            return False
+        among = self.members.table_slots if keep_last else None
+        if new is State.DEAD and self.state(member) is State.ALIVE:
+            self.explain(member, reason, ejected=keep_last)  # before anybody sees that it is out
+        moved = self.table.move(member.table_slot, old, new, among=among)
         if moved and self.notify is not None:
-            server = self.servers[slot]
-            self.notify(StateChange(slot=slot, server=server, old=old, new=new, reason=reason))
+            self.notify(StateChange(member=member, old=old, new=new, reason=reason))
         return moved
 
-    def _table_slot(self, slot: int) -> int:
-        if slot < 0:
-            raise IndexError(f"no server {slot}")
-        return self._slots[slot]
-
     def snapshot(self, row: int | None = None) -> tuple[ServerCounters, ...]:
-        """The counters of all servers, by slot.
+        """The counters of all servers, in their order.
 
         Args:
             row: count only what that row's worker has done (row 0: the owner and all retired
                 workers); by default the sum.
         """
-        return tuple(self._counters(slot, row) for slot in range(len(self)))
+        return tuple(
+            self._counters(index, member.table_slot, row)
+            for index, member in enumerate(self.members)
+        )
 
-    def _counters(self, slot: int, row: int | None) -> ServerCounters:
-        at = self._slots[slot]
+    def _counters(self, index: int, at: int, row: int | None) -> ServerCounters:
         counters = self.table.read(at, row)
         state, active, served, failed, received, sent, average, weight, most = counters
         return ServerCounters(
-            slot=slot,
+            index=index,
             state=State(state),
             active=active,
             served=served,
@@ -225,10 +257,3 @@ class ServerPool:
             weight=weight,
             max_connections=most,
         )
-
-
-def _private_table(servers: Sequence[ServerPlan]) -> tuple[Table, list[int]]:
-    memory = mmap.mmap(-1, table_size(len(servers)))
-    format_table(memory, len(servers))
-    table = Table(memory)
-    return table, [table.add(server.weight, server.max_connections) for server in servers]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trio_lb.fast.table import table as _table
 
 if TYPE_CHECKING:
-    from trio_lb.plan import ServerPlan
+    from trio_lb.pool.members import Member
 
 
 class State(IntEnum):
@@ -23,14 +23,9 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """A server's move from one state to another, told to whoever asked to be notified.
+    """A server's move from one state to another, told to whoever asked to be notified."""
 
-    Attributes:
-        slot: the server's number in the pool.
-    """
-
-    slot: int
-    server: ServerPlan
+    member: Member
     old: State
     new: State
     reason: str
@@ -41,7 +36,7 @@ class ServerCounters:
     """What a server has done so far.
 
     Attributes:
-        slot: its number in the pool.
+        index: its number among the members.
         active: requests it has at this moment.
         served: exchanges completed.
         bytes_received: from the server. `bytes_sent`: to it.
@@ -52,7 +47,7 @@ class ServerCounters:
         max_connections: 0 means any number.
     """
 
-    slot: int
+    index: int
     state: State
     active: int
     served: int

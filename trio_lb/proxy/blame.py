@@ -20,7 +20,7 @@ from trio_lb.http.identity import UNIX
 
 if TYPE_CHECKING:
     from trio_lb.errors import ServerError
-    from trio_lb.pool import Reservation, ServerPool
+    from trio_lb.pool import Member, Reservation, ServerPool
 
 #: Numbers that clients are told apart by: a prime, so that those of all addresses differ.
 _CLIENTS = 65521
@@ -31,7 +31,7 @@ _FAILED = 500
 
 
 class _Failure(NamedTuple):
-    server: int
+    server: Member
     life: int
     reason: str
     since: float | None
@@ -57,7 +57,7 @@ class Inquiry:
         since = failure.since if isinstance(failure, ResponseTimeout) else None
         now = trio.current_time()
         reservation.failed(now, 0.0 if since is None else max(now - since, 0.0))
-        self._open.append(_Failure(reservation.slot, reservation.life, failure.reason, since))
+        self._open.append(_Failure(reservation.member, reservation.life, failure.reason, since))
 
     def answered(self, status: int) -> None:
         """A server has answered the request. If it did any better, those before it failed."""

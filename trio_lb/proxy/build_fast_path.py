@@ -6,25 +6,34 @@ import logging
 import math
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from trio_lb.net.deadlines import loop_clock
 from trio_lb.net.dial import dial_at_once
 from trio_lb.upstream.watched_pool import WatchedPool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_lb.fast.exchange.fast_path import FastPath
     from trio_lb.fast.loop.epoll import Epoll
+    from trio_lb.fast.loop.upstreams import Server
     from trio_lb.fast.record.buffer import RecordBuffer
     from trio_lb.net.deadlines import Deadlines
     from trio_lb.plan import ClientPlan, RoutePlan, UpstreamSettings
-    from trio_lb.pool import ServerPool
+    from trio_lb.pool import Member, ServerPool
 
 log = logging.getLogger("trio_lb.proxy")
 
 
-class FastPathParts(NamedTuple):
+class FastPathParts:
     """The parts of the fast path that a service looks after.
+
+    Args:
+        readiness: as below.
+        upstreams: likewise.
+        fast_path: likewise.
+        compile_server: makes a server's part of it.
 
     Attributes:
         readiness: its tasks must run somewhere; closed after them.
@@ -32,9 +41,37 @@ class FastPathParts(NamedTuple):
         fast_path: for the proxy.
     """
 
-    readiness: Epoll
-    upstreams: WatchedPool
-    fast_path: FastPath
+    def __init__(
+        self,
+        readiness: Epoll,
+        upstreams: WatchedPool,
+        fast_path: FastPath,
+        compile_server: Callable[[Member], Server],
+    ) -> None:
+        self.readiness = readiness
+        self.upstreams = upstreams
+        self.fast_path = fast_path
+        self._compile_server = compile_server
+
+    def set_members(self, servers: ServerPool) -> None:
+        """Serve from the pool's present members from the next request on.
+
+        Those that stay keep their connections. Requests that others have in hand are finished.
+        """
+        members, before = servers.members, dict(self.upstreams.servers)
+        compiled = {}
+        for member in members:
+            server = before.get(member.table_slot)
+            if server is not None and server.member in members:
+                del before[member.table_slot]
+                server.member, server.name = member, _shown(member)
+            else:
+                server = self._compile_server(member)
+            compiled[member.table_slot] = server
+        self.fast_path.set_members(servers.selection, list(compiled.values()), members.confined)
+        self.upstreams.servers = compiled
+        for gone in before.values():
+            gone.dismiss()
 
 
 def build_fast_path(
@@ -57,7 +94,7 @@ def build_fast_path(
         deadlines: of the slow path's waits on connections made here.
         records: who gets one of every request that is served here, if anybody wants to know.
     """
-    if any(server.send_proxy for server in servers.servers):
+    if servers.members.send_proxy:
         return None  # connections that are for one client each
     if find_spec("trio_lb.fast.exchange.fast_path") is None:
         log.debug("no fast path in this build: the slow path serves everything")
@@ -71,26 +108,27 @@ def build_fast_path(
     except OSError as exc:  # a sandbox without eventfd(2), say
         log.debug("no epoll (%s): the slow path serves everything", exc.strerror)
         return None
-    table, selection, slots = servers.compiled()
     limits, timeouts = clients.limits, clients.timeouts
-    compiled = [
-        Server(
+
+    def compile_server(member: Member) -> Server:
+        address = member.server.address
+        return Server(
             readiness,
-            slot=slot,
-            place=place,
-            name=server.name.encode("utf-8", "backslashreplace"),
-            prefix=server.address.path.encode("ascii").rstrip(b"/"),
+            slot=member.table_slot,
+            member=member,
+            name=_shown(member),
+            prefix=address.path.encode("ascii").rstrip(b"/"),
             limit=upstream.idle_connections,
             max_age=math.inf if upstream.max_age is None else upstream.max_age,
-            dial=dial_at_once(server.address, deadlines, timeouts.body),
+            dial=dial_at_once(address, deadlines, timeouts.body),
         )
-        for place, (slot, server) in enumerate(zip(slots, servers.servers, strict=True))
-    ]
+
+    compiled = {member.table_slot: compile_server(member) for member in servers.members}
     fast_path = FastPath(
         readiness,
-        table,
-        selection,
-        compiled,
+        servers.table,
+        servers.selection,
+        list(compiled.values()),
         os.urandom(6).hex().encode(),
         head_limit=limits.head,
         target_limit=limits.target,
@@ -106,9 +144,15 @@ def build_fast_path(
         idle=upstream.idle_timeout,
         min_rate=limits.min_rate,
         most_requests=limits.requests,
-        confined=any(server.address.path for server in servers.servers),
+        confined=servers.members.confined,
         records=records,
     )
     if fast_path.pipe_problem:
         log.debug("no splice (%s): large bodies are copied", os.strerror(fast_path.pipe_problem))
-    return FastPathParts(readiness, WatchedPool(compiled, upstream.idle_timeout), fast_path)
+    upstreams = WatchedPool(compiled, upstream.idle_timeout)
+    return FastPathParts(readiness, upstreams, fast_path, compile_server)
+
+
+def _shown(member: Member) -> bytes:
+    """A server's name, as it is in records."""
+    return member.server.name.encode("utf-8", "backslashreplace")

@@ -105,11 +105,11 @@ class Plain:
 
     def resumed(self, session: Http1Session, handover: Handover) -> ResumedRequest | None:
         """What was begun of the request that the slow path goes on with."""
-        if handover.place is None:
+        if handover.member is None:
             return None
         if handover.status:
             session.resume_answer(last=handover.last)
-        return ResumedRequest(handover, self._servers.adopt(handover.place), self._timeouts)
+        return ResumedRequest(handover, self._servers.adopt(handover.member), self._timeouts)
 
     def _settle(self, session: Http1Session, handover: Handover, peer: Peer) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""
@@ -126,8 +126,8 @@ class Plain:
             ended=_ENDS[handover.why],
             reason=handover.reason or handover.why,
         )
-        if handover.place is not None:
-            with self._servers.adopt(handover.place) as reservation:
+        if handover.member is not None:
+            with self._servers.adopt(handover.member) as reservation:
                 name = reservation.server.name
                 duration = trio.current_time() - handover.started
                 record.attempted(name, record.reason, duration, handover.reused)

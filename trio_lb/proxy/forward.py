@@ -49,7 +49,7 @@ from .tunnel import switch
 if TYPE_CHECKING:
     from trio_lb.http.identity import ClientIdentity
     from trio_lb.plan import RoutePlan
-    from trio_lb.pool import Reservation, ServerPool
+    from trio_lb.pool import Member, Reservation, ServerPool
     from trio_lb.upstream.connector import Connector
     from trio_lb.upstream.stream import UpstreamStream
 
@@ -78,8 +78,6 @@ class Forwarder:
         self._servers = servers
         self._connector = connector
         self.outage = Outage(servers, route.timeouts.connect)
-        self._authorities = [server.address.authority.encode("ascii") for server in servers.servers]
-        self._prefixes = [server.address.path.encode("ascii") for server in servers.servers]
 
     async def forward(
         self, exchange: Exchange, identity: ClientIdentity, resumed: ResumedRequest | None = None
@@ -107,7 +105,7 @@ class Forwarder:
         self, exchange: Exchange, identity: ClientIdentity, resumed: ResumedRequest | None
     ) -> None:
         """One server after the other, as far as the rules allow; raises like `forward`."""
-        tried: tuple[int, ...] = ()
+        tried: tuple[Member, ...] = ()
         failure: ServerError | None = None
         reservation: Reservation | None = None
         left = 1 + self._route.retries
@@ -140,7 +138,7 @@ class Forwarder:
                 else:
                     reservation.completed(exchange.record.bytes_sent, exchange.bytes_received)
                     return
-            tried = (*tried, reservation.slot)
+            tried = (*tried, reservation.member)
             resumed = None
         # Not to have reached the last one is the same as to have found nobody: nothing was sent.
         nobody = reservation is None or not self._servers.alive_count
@@ -149,14 +147,14 @@ class Forwarder:
         raise failure
 
     def _reserve(
-        self, exchange: Exchange, identity: ClientIdentity, now: float, tried: tuple[int, ...]
+        self, exchange: Exchange, identity: ClientIdentity, now: float, tried: tuple[Member, ...]
     ) -> Reservation | None:
         """A slot of the server that the client has a connection of its own to, or of any one."""
         own = exchange.client.personal
         if own is None:
             return self._servers.reserve(now, tried)
-        alive = self._servers.state(own.server) == State.ALIVE
-        if alive and own.ends == identity.ends and own.silent:
+        there = self._servers.has(own.server) and self._servers.state(own.server) == State.ALIVE
+        if there and own.ends == identity.ends and own.silent:
             return self._servers.reserve_at(own.server)
         exchange.client.close_personal()
         return self._servers.reserve(now, tried)
@@ -185,7 +183,7 @@ class Forwarder:
         begun = None if resumed is None else resumed.take()
         if begun is not None:
             stream = self._connector.resume(
-                begun, reservation.slot, self._route.timeouts, exchange.stream.progress
+                begun, reservation.member.table_slot, self._route.timeouts, exchange.stream.progress
             )
             reused = begun.reused
         else:
@@ -217,7 +215,7 @@ class Forwarder:
         try:
             return await self._connector.open(
                 reservation.server,
-                reservation.slot,
+                reservation.member.table_slot,
                 self._route.timeouts,
                 exchange.stream.progress,
                 identity.ends,
@@ -241,10 +239,10 @@ class Forwarder:
         started: float,
     ) -> None:
         """One attempt on one stream, which is over afterwards, come what may."""
-        slot = reservation.slot
+        address = reservation.server.address
         request, record = exchange.request, exchange.record
-        lines = request_lines(request, identity, record.request_id, self._authorities[slot])
-        target = request_target(request.target, self._prefixes[slot])
+        lines = request_lines(request, identity, record.request_id, address.authority.encode())
+        target = request_target(request.target, address.path.encode())
         outcome = "failed"
         try:
             switching = await attempt(exchange, upstream, reservation, target, lines, started)
@@ -263,9 +261,11 @@ class Forwarder:
         finally:
             now = trio.current_time()
             record.attempted(reservation.server.name, outcome, now - started, reused)
-            own = upstream.release()
-            if own is not None:
-                exchange.client.keep_personal(PersonalConnection(slot, own, identity.ends))
+            if not self._servers.has(reservation.member):
+                upstream.close()
+            elif (own := upstream.release()) is not None:
+                member = reservation.member
+                exchange.client.keep_personal(PersonalConnection(member, own, identity.ends))
 
     def _blame(
         self,
@@ -283,7 +283,7 @@ class Forwarder:
             exchange.inquiry.failed(reservation, failure)
         elif not failure.local:
             reservation.failed(trio.current_time())
-            self._servers.mark_down(reservation.slot, failure.reason)
+            self._servers.mark_down(reservation.member, failure.reason)
 
     def blame_for_cut(self, reservation: Reservation, client: str, reason: str) -> None:
         """A server broke off a response that `client` has seen a part of, on the fast path."""

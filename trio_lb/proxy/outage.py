@@ -90,10 +90,11 @@ class Outage:
         told: list[str] = []
         counters = self._servers.snapshot()
         for each in counters[:_MOST_TOLD]:
-            name = self._servers.servers[each.slot].name
+            member = self._servers.members[each.index]
+            name = member.server.name
             state = each.state.name.lower()
             if state == "dead":
-                state += f", {self._servers.why_out(each.slot)}"
+                state += f", {self._servers.why_out(member)}"
             elif each.max_connections and each.active >= each.max_connections:
                 state = f"full, {each.active} requests of {each.max_connections}"
             told.append(f"{name} is {state}")

@@ -56,7 +56,7 @@ class RequestHandler:
         on_ended: Callable[[Record], None] | None = None,
     ) -> None:
         self._route = route
-        self._confined = any(server.address.path for server in servers.servers)
+        self._servers = servers
         self._forwarder = forwarder
         self._identification = identification
         self._counters = counters
@@ -113,7 +113,8 @@ class RequestHandler:
         record = Record(began=stream.began, client=client.peer.address, head=head)
         exchange: Exchange | None = None
         try:
-            request = admit(head, self._route.body_limit, confined=self._confined)
+            confined = self._servers.members.confined
+            request = admit(head, self._route.body_limit, confined=confined)
             identity = self._identification.identify(client.peer, head.fields, request.host)
             record.client = identity.address
             exchange = self._exchange(stream, client, request, record, started, resumed)

@@ -94,7 +94,7 @@ async def open_load_balancer(
     plan = compile_plan(profile)
     (pool,) = plan.pools
     listeners = await open_listeners(plan.listeners)
-    servers = ServerPool(pool.servers, pool.algorithm)
+    servers = ServerPool.private(pool.servers, pool.algorithm)
     async with (
         open_service(plan, listeners, servers.table, servers) as service,
         open_bare_nursery() as nursery,

@@ -23,7 +23,7 @@ from trio_lb.net.host_limits import tell
 from trio_lb.net.listen import BACKLOG
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.observe.access_log import AccessLog, open_access_log
-from trio_lb.pool import Counters, Permits, ServerPool, State, StateChange
+from trio_lb.pool import Counters, Members, Permits, ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
 from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.connector import Connector
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from trio_lb.fast.table.table import Table
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport
-    from trio_lb.plan import AccessLogPlan, Address, Plan
+    from trio_lb.plan import AccessLogPlan, Address, Algorithm, Plan
     from trio_lb.upstream.idle_pool import IdleConnections
 
 log = logging.getLogger("trio_lb.runtime.service")
@@ -53,7 +53,9 @@ def log_change(servers: ServerPool, change: StateChange) -> None:
     level = logging.INFO if change.new is State.ALIVE else logging.WARNING
     alive = f"{servers.alive_count} of {len(servers)} alive"
     states = f"{change.old.name.lower()} -> {change.new.name.lower()}"
-    log.log(level, "server %s: %s: %s (%s)", change.server.name, states, change.reason, alive)
+    log.log(
+        level, "server %s: %s: %s (%s)", change.member.server.name, states, change.reason, alive
+    )
 
 
 class Service:
@@ -123,7 +125,7 @@ class Service:
         self._limiter = ConnectionLimiter(
             plan.clients.connections, permits, self.counters, self._upstreams, self._proxy
         )
-        self._moved = MovedServers(server.address for server in pool.servers)
+        self._moved = MovedServers(servers.members)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
@@ -212,10 +214,25 @@ class Service:
                 self._plain.readiness.close()
                 self._plain.fast_path.close_idle_pipes()
 
+    def set_members(self, members: Members, algorithm: Algorithm) -> None:
+        """Serve from these servers from the next request on.
+
+        Requests under way go on with theirs. Connections that are kept to servers that stay are
+        kept; those to the others are closed, or will be when they are not used any more.
+        """
+        before = self.servers.members
+        self.servers.set_members(members, algorithm)
+        for member in before:
+            if member not in members:
+                self._upstreams.drop(member.table_slot)
+        if self._plain is not None:
+            self._plain.set_members(self.servers)
+        self._moved.set_members(members)
+
     def state_changed(self, change: StateChange) -> None:
         """Say so, and keep no connections to the dead."""
         if change.new is State.DEAD:
-            self._upstreams.drop(change.slot)
+            self._upstreams.drop(change.member.table_slot)
         log_change(self.servers, change)
 
     async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:

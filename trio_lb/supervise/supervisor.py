@@ -26,7 +26,7 @@ from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.observe.statistics import Statistics, statistics_of
 from trio_lb.observe.units import several
-from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable
+from trio_lb.pool import Counters, Members, NoRoom, ServerPool, SharedTable
 from trio_lb.runtime.service import log_change
 
 from .generation import Generation
@@ -314,7 +314,8 @@ class Supervisor:
         before = set(self._table.servers)
         (pool,) = plan.pools
         slots = self._table.assign(pool.servers)
-        servers = ServerPool(pool.servers, pool.algorithm, table=self._table.table, slots=slots)
+        members = Members(pool.servers, slots)
+        servers = ServerPool(members, pool.algorithm, self._table.table)
         servers.notify = partial(log_change, servers)
         generation = self._coming = Generation(
             plan,
@@ -327,7 +328,7 @@ class Supervisor:
         )
         try:
             await self._sockets.open(plan.listeners, workers)
-            new = [index for index, slot in enumerate(slots) if slot not in before]
+            new = [member for member in members if member.table_slot not in before]
             await self._checker.first_round(pool.health_check, servers, new)
             await self._nursery.start(self._run_generation, generation)
             self._sockets.commit({each.address for each in plan.listeners})

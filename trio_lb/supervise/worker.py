@@ -19,7 +19,7 @@ import trio
 
 from trio_lb import logs
 from trio_lb.net.listen import Listener
-from trio_lb.pool import ServerPool, attach
+from trio_lb.pool import Members, ServerPool, attach
 from trio_lb.runtime.garbage import freeze_gc
 from trio_lb.runtime.service import open_service
 
@@ -85,8 +85,8 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
     os.close(start.table)
     table.enter(os.getpid(), trio.current_time())
     (pool,) = plan.pools
-    slots = start.slots[pool.name]
-    servers = ServerPool(pool.servers, pool.algorithm, table=table, slots=slots)
+    members = Members(pool.servers, start.slots[pool.name])
+    servers = ServerPool(members, pool.algorithm, table)
     async with (
         open_service(plan, own, table, servers, others) as service,
         trio.open_nursery() as nursery,

@@ -11,7 +11,7 @@ from trio_lb.net.resolver import resolver
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trio_lb.plan import Address
+    from trio_lb.pool import Member
 
     from .idle_pool import IdleConnections
 
@@ -25,12 +25,20 @@ class MovedServers:
     A connection in use is closed when it is idle, or at the end of its time (`upstream.max_age`).
 
     Args:
-        addresses: of all servers, in the pool's order.
+        members: all servers.
     """
 
-    def __init__(self, addresses: Iterable[Address]) -> None:
-        self._named = [(place, each) for place, each in enumerate(addresses) if each.named]
+    def __init__(self, members: Iterable[Member]) -> None:
+        self.set_members(members)
         self._due = trio.current_time() + _REFRESH
+
+    def set_members(self, members: Iterable[Member]) -> None:
+        """Look after these servers from now on."""
+        self._named = [
+            (member.table_slot, member.server.address)
+            for member in members
+            if member.server.address.named
+        ]
 
     def close_idle(self, upstreams: IdleConnections) -> None:
         """Close what leads to addresses that are gone, as far as that is known by now."""
@@ -40,7 +48,7 @@ class MovedServers:
             self._due = now + _REFRESH
             for _, address in self._named if len(upstreams) else ():
                 names.refresh(address.host, str(address))
-        for place, address in self._named:
+        for slot, address in self._named:
             hosts = names.current(address.host)
             if hosts is not None:
-                upstreams.keep_only(place, hosts)
+                upstreams.keep_only(slot, hosts)

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from trio_lb.http.proxy_protocol import ProxyHeader
     from trio_lb.net.transport import Transport
+    from trio_lb.pool import Member
 
 
 class PersonalConnection(NamedTuple):
     """An idle connection that serves one client alone; see `trio_lb.http.personal`.
 
     Attributes:
-        server: its slot in the pool.
+        server: which member of the pool it leads to.
         transport: closed by whoever holds this.
         ends: of the client's connection, as far as we were told by those who are trusted. A proxy
             may speak for somebody else on the same connection, who must not be its user.
     """
 
-    server: int
+    server: Member
     transport: Transport
     ends: ProxyHeader
 

@@ -12,7 +12,7 @@ from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from trio_lb.fast.loop.upstreams import Server
     from trio_lb.net.transport import Transport
@@ -24,12 +24,15 @@ class WatchedPool:
     None of them begins with a PROXY header: what is announced by one is not for all clients.
 
     Args:
-        servers: in the pool's order; they know how many idle ones are kept, and how long.
+        servers: by their table slots; they know how many idle ones are kept, and how long.
         max_idle: seconds after which an idle connection is closed.
+
+    Attributes:
+        servers: as above; others may be set.
     """
 
-    def __init__(self, servers: Sequence[Server], max_idle: float) -> None:
-        self._servers = servers
+    def __init__(self, servers: Mapping[int, Server], max_idle: float) -> None:
+        self.servers = servers
         self._max_idle = max_idle
 
     def take(
@@ -37,29 +40,30 @@ class WatchedPool:
     ) -> Transport | None:
         assert not proxy_header
         age = self._max_idle if max_idle is None else min(max_idle, self._max_idle)
-        return self._servers[server].take_transport(now - age)
+        kept = self.servers.get(server)
+        return None if kept is None else kept.take_transport(now - age)
 
     def put(self, server: int, transport: Transport, now: float, proxy_header: bytes = b"") -> None:
         assert isinstance(transport, SocketTransport)
         try:
-            self._servers[server].keep_transport(transport, now)
+            self.servers[server].keep_transport(transport, now)
         except OSError as exc:  # one connection less to reuse
             transport.close()
             watch_failed(exc)
 
     def expire(self, now: float) -> None:
-        for server in self._servers:
+        for server in self.servers.values():
             server.expire(now, self._max_idle)
 
     def keep_only(self, server: int, hosts: frozenset[str]) -> None:
-        self._servers[server].keep_only(hosts)
+        self.servers[server].keep_only(hosts)
 
     def drop(self, server: int) -> None:
-        self._servers[server].close()
+        self.servers[server].close()
 
     def close(self) -> None:
-        for server in self._servers:
+        for server in self.servers.values():
             server.close()
 
     def __len__(self) -> int:
-        return sum(server.idle for server in self._servers)
+        return sum(server.idle for server in self.servers.values())

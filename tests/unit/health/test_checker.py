@@ -22,7 +22,7 @@ from trio_lb.http.proxy_protocol import LOCAL
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import dial
 from trio_lb.net.resolver import Target, resolver
-from trio_lb.pool import ServerPool, State, StateChange
+from trio_lb.pool import Member, ServerPool, State, StateChange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -49,6 +49,11 @@ class Checked:
     changes: list[tuple[float, StateChange]] = field(default_factory=list)
 
     @property
+    def server(self) -> Member:
+        """The first one."""
+        return self.pool.members[0]
+
+    @property
     def reasons(self) -> list[str]:
         return [change.reason for _, change in self.changes]
 
@@ -69,7 +74,7 @@ async def checking(
     def notify(change: StateChange) -> None:
         checked.changes.append((trio.current_time() - start, change))
 
-    checked = Checked(plan, ServerPool(plan.servers, plan.algorithm, notify=notify))
+    checked = Checked(plan, ServerPool.private(plan.servers, plan.algorithm, notify=notify))
     checker = HealthChecker(partial(dial, deadlines=deadlines), jitter)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.watch_forever)
@@ -125,7 +130,7 @@ async def test_servers_are_not_checked_in_step(autojump_clock: MockClock) -> Non
     async with trio.open_nursery() as nursery:
         checker = HealthChecker(unresolvable)
         await nursery.start(checker.run)
-        checker.watch(plan.health_check, ServerPool(plan.servers, plan.algorithm))
+        checker.watch(plan.health_check, ServerPool.private(plan.servers, plan.algorithm))
         await trio.sleep(1000)
         nursery.cancel_scope.cancel()
     for each in times.values():
@@ -174,7 +179,7 @@ async def test_statuses(statuses: object, status: int, state: State) -> None:
         open_backend(scripts.answer(b"", status)) as backend,
         checking(backend.url, **settings) as checked,
     ):
-        assert checked.pool.state(0) is state
+        assert checked.pool.state(checked.server) is state
         if state is DEAD:
             assert checked.reasons == [f"first health check: GET / answered {status}: {HINT}"]
 
@@ -185,7 +190,7 @@ async def test_a_path_that_is_given_has_to_be_there(status: int, state: State) -
         open_backend(scripts.answer(b"", status)) as backend,
         checking(backend.url + "/app", path="/health") as checked,
     ):
-        assert checked.pool.state(0) is state
+        assert checked.pool.state(checked.server) is state
         if state is DEAD:
             [reason] = checked.reasons
             assert reason == f"first health check: GET /app/health answered 404: {HINT}"
@@ -199,7 +204,7 @@ async def test_how_it_is_asked_can_be_set(autojump_clock: MockClock) -> None:
             backend.url, method="head", host="app.example", headers=headers, path="/up"
         ) as checked,
     ):
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
     (request,) = backend.requests
     assert (request.method, request.target) == ("HEAD", "/up")
     assert request.headers == [
@@ -248,7 +253,7 @@ async def test_a_redirect_is_not_followed(autojump_clock: MockClock) -> None:
             checking(backend.url, statuses=200) as checked,
         ):
             await trio.sleep(15)
-            assert checked.pool.state(0) is DEAD
+            assert checked.pool.state(checked.server) is DEAD
         assert len(backend.requests) > 2
         assert not target.connections
 
@@ -256,14 +261,14 @@ async def test_a_redirect_is_not_followed(autojump_clock: MockClock) -> None:
 async def test_interim_responses_come_before_the_answer() -> None:
     script = scripts.informational(103, [("Link", "</x>")], scripts.answer(b"", 204))
     async with open_backend(script) as backend, checking(backend.url, statuses=204) as checked:
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
 
 
 @pytest.mark.parametrize("size", [0, 1000, 60_000])
 async def test_an_ordinary_answer_is_read_to_its_end(size: int) -> None:
     async with open_backend(scripts.bulk(size)) as backend:
         async with checking(backend.url) as checked:
-            assert checked.pool.state(0) is ALIVE
+            assert checked.pool.state(checked.server) is ALIVE
         await backend.wait_until(lambda backend: not backend.open_connections)
         assert backend.connections[0].end is not End.PEER_RESET
 
@@ -276,7 +281,7 @@ async def test_a_body_that_does_not_end_is_waited_for_a_second(autojump_clock: M
     async with open_backend(stream) as backend:
         start = trio.current_time()
         async with checking(backend.url, timeout="5s") as checked:
-            assert checked.pool.state(0) is ALIVE
+            assert checked.pool.state(checked.server) is ALIVE
             assert trio.current_time() - start == pytest.approx(1, abs=0.11)
 
 
@@ -287,13 +292,13 @@ async def test_what_is_wrong_with_a_body_does_not_count(rest: bytes) -> None:
         open_backend(scripts.raw(head + rest, reset=False)) as backend,
         checking(backend.url) as checked,
     ):
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
 
 
 async def test_a_large_body_is_not_read_to_its_end(autojump_clock: MockClock) -> None:
     async with open_backend(scripts.bulk(1 << 30)) as backend:
         async with checking(backend.url) as checked:
-            assert checked.pool.state(0) is ALIVE
+            assert checked.pool.state(checked.server) is ALIVE
         await backend.wait_until(lambda backend: not backend.open_connections)
         assert backend.connections[0].end is End.PEER_RESET
 
@@ -325,7 +330,7 @@ async def test_an_answer_just_in_time(autojump_clock: MockClock) -> None:
         open_backend(scripts.delayed(4.9, scripts.answer())) as backend,
         checking(backend.url, timeout="5s") as checked,
     ):
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
 
 
 async def test_a_timeout_longer_than_the_interval_is_cut_to_it(autojump_clock: MockClock) -> None:
@@ -362,7 +367,7 @@ async def test_no_connection_in_time(autojump_clock: MockClock) -> None:
 )
 async def test_an_answer_that_is_none(script: Script, problem: str) -> None:
     async with open_backend(script) as backend, checking(backend.url) as checked:
-        assert checked.pool.state(0) is DEAD
+        assert checked.pool.state(checked.server) is DEAD
         assert checked.reasons[0].startswith(f"first health check: GET /: {problem}")
 
 
@@ -390,7 +395,7 @@ async def test_the_first_round_decides_alone(autojump_clock: MockClock) -> None:
         open_backend(answers) as backend,
         checking(backend.url, interval="10s", rise=2, fall=3) as checked,
     ):
-        assert checked.pool.state(0) is DEAD
+        assert checked.pool.state(checked.server) is DEAD
         await trio.sleep(25)
         assert checked.times == [0, 0.7]
 
@@ -403,10 +408,10 @@ async def test_a_server_that_is_down_at_the_start_comes_later(autojump_clock: Mo
             await trio.sleep(12)
             await backend.start()
             await trio.sleep(12)
-            assert checked.pool.state(0) is ALIVE
+            assert checked.pool.state(checked.server) is ALIVE
             await backend.kill()
             await trio.sleep(12)
-            assert checked.pool.state(0) is DEAD
+            assert checked.pool.state(checked.server) is DEAD
             assert checked.times == [0, 18.7, 28.7]
 
 
@@ -424,7 +429,7 @@ async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock
         running -= 1
         raise ConnectFailed("no answer")
 
-    pool = ServerPool(plan.servers, plan.algorithm)
+    pool = ServerPool.private(plan.servers, plan.algorithm)
     await HealthChecker(time_out).first_round(plan.health_check, pool)
     assert sorted(asked) == list(ports)
     assert 16 <= most <= 64
@@ -437,18 +442,18 @@ async def test_off_means_no_first_round_and_no_checks(autojump_clock: MockClock)
     async def never(address: Address, seconds: float) -> Transport:
         raise AssertionError
 
-    pool = ServerPool(plan.servers, plan.algorithm)
+    pool = ServerPool.private(plan.servers, plan.algorithm)
     await check_for(100, plan, pool, never)
-    assert pool.state(0) is ALIVE
+    assert pool.state(pool.members[0]) is ALIVE
 
 
 async def test_off_still_brings_a_server_back_by_connecting(autojump_clock: MockClock) -> None:
     async with open_backend(scripts.answer()) as backend:
         async with checking(backend.url, enabled="off", interval="10s") as checked:
-            checked.pool.mark_down(0, "refused")
+            checked.pool.mark_down(checked.server, "refused")
             await backend.stop()
             await trio.sleep(25)
-            assert checked.pool.state(0) is DEAD
+            assert checked.pool.state(checked.server) is DEAD
             await backend.start()
             await trio.sleep(10)
             assert checked.times == [0, 28.7]
@@ -460,13 +465,13 @@ async def test_being_out_of_descriptors_is_no_servers_fault(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = pool_of("http://127.0.0.1:1")
-    pool = ServerPool(plan.servers, plan.algorithm)
+    pool = ServerPool.private(plan.servers, plan.algorithm)
 
     async def fail(address: Address, seconds: float) -> Transport:
         raise ConnectFailed("connect: Too many open files", 503, local=True)
 
     await check_for(25, plan, pool, fail)
-    assert pool.state(0) is ALIVE
+    assert pool.state(pool.members[0]) is ALIVE
     message = "server http://127.0.0.1:1 could not be checked: connect: Too many open files"
     assert caplog.messages == [message] * 4  # who was not checked at first is asked again at once
 
@@ -480,11 +485,11 @@ async def test_a_check_from_before_the_failure_brings_nobody_back(
         checking(backend.url, interval="10s") as checked,
     ):
         await trio.sleep(11)  # the second check has begun
-        checked.pool.mark_down(0, "refused")
+        checked.pool.mark_down(checked.server, "refused")
         await trio.sleep(3)  # and has passed
-        assert checked.pool.state(0) is DEAD
+        assert checked.pool.state(checked.server) is DEAD
         await trio.sleep(13)
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
 
 
 async def test_a_server_that_cannot_be_reached_at_all() -> None:
@@ -511,7 +516,7 @@ async def test_a_check_announces_itself_and_no_client(
         backend.proxy_protocol = True
         server = {"url": backend.url, "send_proxy": version}
         async with checking(server) as checked:
-            assert checked.pool.state(0) is ALIVE
+            assert checked.pool.state(checked.server) is ALIVE
         [connection] = backend.connections
         assert connection.announced == LOCAL
         start = b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n\x20"
@@ -528,11 +533,11 @@ async def test_who_fails_requests_and_passes_checks_is_not_back_at_once(
         checking(backend.url, other.url, interval="10s") as checked,
     ):
         await trio.sleep(1)
-        assert checked.pool.mark_down(0, "3 failures in a row", keep_last=True)
+        assert checked.pool.mark_down(checked.server, "3 failures in a row", keep_last=True)
         await trio.sleep(9)
-        assert checked.pool.state(0) is DEAD
+        assert checked.pool.state(checked.server) is DEAD
         await trio.sleep(2)
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
 
 
 async def test_a_check_that_fails_shows_that_checks_tell(autojump_clock: MockClock) -> None:
@@ -545,9 +550,9 @@ async def test_a_check_that_fails_shows_that_checks_tell(autojump_clock: MockClo
         checking(backend.url, other.url, interval="10s") as checked,
     ):
         await trio.sleep(1)
-        assert checked.pool.mark_down(0, "3 failures in a row", keep_last=True)
+        assert checked.pool.mark_down(checked.server, "3 failures in a row", keep_last=True)
         await trio.sleep(1)
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE
 
 
 async def test_who_is_needed_is_back_at_once(autojump_clock: MockClock) -> None:
@@ -557,11 +562,11 @@ async def test_who_is_needed_is_back_at_once(autojump_clock: MockClock) -> None:
         checking(backend.url, other.url, interval="10s") as checked,
     ):
         await trio.sleep(1)
-        assert checked.pool.mark_down(0, "3 failures in a row", keep_last=True)
+        assert checked.pool.mark_down(checked.server, "3 failures in a row", keep_last=True)
         await trio.sleep(1)
-        assert checked.pool.state(0) is DEAD
+        assert checked.pool.state(checked.server) is DEAD
         await other.stop()
-        assert checked.pool.mark_down(1, "refused")
+        assert checked.pool.mark_down(checked.pool.members[1], "refused")
         checked.pool.want(trio.current_time())
         await trio.sleep(0.5)
-        assert checked.pool.state(0) is ALIVE
+        assert checked.pool.state(checked.server) is ALIVE

@@ -34,7 +34,7 @@ async def times_of_checks(duration: float, *plans: PoolPlan, every: float = 3.0)
         times.append(round(trio.current_time() - start, 2))
         raise ConnectFailed("refused")
 
-    pool = ServerPool(plans[0].servers, plans[0].algorithm)
+    pool = ServerPool.private(plans[0].servers, plans[0].algorithm)
     checker = HealthChecker(refuse, lambda: 0.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
@@ -57,10 +57,10 @@ async def test_who_is_out_is_asked_soon_and_then_less_often(autojump_clock: Mock
 async def test_who_is_taken_out_by_traffic_is_checked_at_once(autojump_clock: MockClock) -> None:
     async with open_backend(scripts.answer()) as backend, checking(backend.url) as checked:
         await trio.sleep(1)
-        checked.pool.mark_down(0, "refused")
-        assert checked.pool.why_out(0) == "refused"
+        checked.pool.mark_down(checked.server, "refused")
+        assert checked.pool.why_out(checked.server) == "refused"
         await trio.sleep(0.11)
-        assert checked.pool.state(0) is State.ALIVE
+        assert checked.pool.state(checked.server) is State.ALIVE
 
 
 async def test_passing_checks_and_failing_requests_come_back_less_and_less_often(
@@ -69,7 +69,7 @@ async def test_passing_checks_and_failing_requests_come_back_less_and_less_often
     async with open_backend(scripts.answer()) as backend, checking(backend.url) as checked:
         for _ in range(600):
             await trio.sleep(0.1)
-            checked.pool.mark_down(0, "no answer")
+            checked.pool.mark_down(checked.server, "no answer")
         returns = sum(change.new is State.ALIVE for _, change in checked.changes)
         assert 6 <= returns <= 12
 

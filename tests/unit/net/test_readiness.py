@@ -67,7 +67,7 @@ class Watching:
         self.deadlines = Deadlines()
         self.readiness = Epoll(clock)
         self._server = Server(
-            self.readiness, slot=0, place=0, name=b"a", prefix=b"", limit=EVENTS, dial=None
+            self.readiness, slot=0, member=None, name=b"a", prefix=b"", limit=EVENTS, dial=None
         )
         self.far_ends: list[socket.socket] = []
         for _ in range(EVENTS):

@@ -13,7 +13,7 @@ from trio_lb.plan import Address, ServerPlan
 from trio_lb.pool import ClientCounters, ServerCounters, State
 
 COUNTERS = ServerCounters(
-    slot=0,
+    index=0,
     state=State.ALIVE,
     active=0,
     served=0,
@@ -74,7 +74,7 @@ def test_state_shown(state: State, active: int, most: int, shown: ServerState) -
 def test_counters_find_their_server_by_slot() -> None:
     counters = replace(
         COUNTERS,
-        slot=1,
+        index=1,
         active=1,
         served=2,
         failed=3,

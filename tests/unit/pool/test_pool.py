@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_lb.plan import Address, Algorithm, ServerPlan
-from trio_lb.pool import ServerPool, State, StateChange
+from trio_lb.pool import Member, ServerPool, State, StateChange
 
 
 def servers(*maxima: int) -> list[ServerPlan]:
@@ -21,20 +21,20 @@ def servers(*maxima: int) -> list[ServerPlan]:
 
 
 def pool_of(*maxima: int) -> ServerPool:
-    return ServerPool(servers(*maxima), Algorithm.ROUND_ROBIN)
+    return ServerPool.private(servers(*maxima), Algorithm.ROUND_ROBIN)
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_reservation_names_the_server_and_gives_its_slot_back(algorithm: Algorithm) -> None:
     known = servers(0, 1)
-    pool = ServerPool(known, algorithm)
+    pool = ServerPool.private(known, algorithm)
     for _ in range(10):
-        reservation = pool.reserve(1.0, (0,))
+        reservation = pool.reserve(1.0, [pool.members[0]])
         assert reservation is not None
         with reservation as entered:
             assert entered is reservation
-            assert (entered.slot, entered.server) == (1, known[1])
-            assert pool.reserve(1.0, (0,)) is None
+            assert (entered.member, entered.server) == (pool.members[1], known[1])
+            assert pool.reserve(1.0, [pool.members[0]]) is None
         assert [counters.active for counters in pool.snapshot()] == [0, 0]
 
 
@@ -54,21 +54,20 @@ def test_slot_is_given_back_whatever_happens_and_only_once() -> None:
 
 def test_a_slot_of_a_certain_server() -> None:
     pool = pool_of(0, 1)
-    reservation = pool.reserve_at(1)
+    reservation = pool.reserve_at(pool.members[1])
     assert reservation is not None
     with reservation:
-        assert reservation.slot == 1
-        assert pool.reserve_at(1) is None
+        assert reservation.member is pool.members[1]
+        assert pool.reserve_at(pool.members[1]) is None
     assert [counters.active for counters in pool.snapshot()] == [0, 0]
-    assert pool.mark_down(1, "test")
-    assert pool.reserve_at(1) is None
-    with pytest.raises(IndexError):
-        pool.reserve_at(2)
+    assert pool.mark_down(pool.members[1], "test")
+    assert pool.reserve_at(pool.members[1]) is None
+    assert pool.reserve_at(Member(2, servers(0)[0])) is None
 
 
 def test_results_are_counted() -> None:
     pool = pool_of(0, 5)
-    reservation = pool.reserve(1.0, (0,))
+    reservation = pool.reserve(1.0, [pool.members[0]])
     assert reservation is not None
     with reservation:
         reservation.failed(1.0, 0.1)
@@ -77,11 +76,11 @@ def test_results_are_counted() -> None:
         reservation.completed(1000, 10)
         reservation.failed(1.0, 0.1)
         idle, busy = pool.snapshot()
-    assert (idle.slot, idle.state, idle.active, idle.served, idle.failed) == (
+    assert (idle.index, idle.state, idle.active, idle.served, idle.failed) == (
         0, State.ALIVE, 0, 0, 0,
     )  # fmt: skip
     assert (idle.response_time_s, idle.p50_s, idle.p99_s) == (None, None, None)
-    assert (busy.slot, busy.active, busy.served, busy.failed) == (1, 1, 1, 3)
+    assert (busy.index, busy.active, busy.served, busy.failed) == (1, 1, 1, 3)
     assert (busy.bytes_received, busy.bytes_sent) == (1000, 10)
     assert (busy.weight, busy.max_connections) == (2, 5)
     assert busy.response_time_s == 0.25
@@ -91,33 +90,32 @@ def test_results_are_counted() -> None:
 def test_changes_of_state_are_told_once_with_their_reason() -> None:
     told: list[StateChange] = []
     known = servers(0, 0)
-    pool = ServerPool(known, Algorithm.ROUND_ROBIN, notify=told.append)
-    assert pool.mark_down(1, "connection refused")
-    assert not pool.mark_down(1, "connection refused")
-    assert (pool.state(1), pool.alive_count, len(pool)) == (State.DEAD, 1, 2)
-    assert pool.mark_up(1, "passed its check")
-    assert not pool.mark_up(1, "passed its check")
-    assert (pool.state(1), pool.alive_count) == (State.ALIVE, 2)
+    pool = ServerPool.private(known, Algorithm.ROUND_ROBIN, notify=told.append)
+    assert pool.mark_down(pool.members[1], "connection refused")
+    assert not pool.mark_down(pool.members[1], "connection refused")
+    assert (pool.state(pool.members[1]), pool.alive_count, len(pool)) == (State.DEAD, 1, 2)
+    assert pool.mark_up(pool.members[1], "passed its check")
+    assert not pool.mark_up(pool.members[1], "passed its check")
+    assert (pool.state(pool.members[1]), pool.alive_count) == (State.ALIVE, 2)
     assert told == [
         StateChange(
-            slot=1,
-            server=known[1],
+            member=pool.members[1],
             old=State.ALIVE,
             new=State.DEAD,
             reason="connection refused",
         ),
         StateChange(
-            slot=1, server=known[1], old=State.DEAD, new=State.ALIVE, reason="passed its check"
+            member=pool.members[1], old=State.DEAD, new=State.ALIVE, reason="passed its check"
         ),
     ]
 
 
 def test_last_server_stays_for_soft_failures_and_goes_for_hard_ones() -> None:
     pool = pool_of(0, 0)
-    assert pool.mark_down(0, "timed out", keep_last=True)
-    assert not pool.mark_down(1, "timed out", keep_last=True)
+    assert pool.mark_down(pool.members[0], "timed out", keep_last=True)
+    assert not pool.mark_down(pool.members[1], "timed out", keep_last=True)
     assert pool.reserve(1.0) is not None
-    assert pool.mark_down(1, "refused")
+    assert pool.mark_down(pool.members[1], "refused")
     assert pool.alive_count == 0
     assert pool.reserve(1.0) is None
 
@@ -126,23 +124,21 @@ def test_reservations_outlive_the_state_and_the_pool() -> None:
     pool = pool_of(1)
     reservation = pool.reserve(1.0)
     assert reservation is not None
-    pool.mark_down(0, "refused")
+    pool.mark_down(pool.members[0], "refused")
     with reservation:
-        pool.mark_up(0, "checked")
+        pool.mark_up(pool.members[0], "checked")
         assert pool.reserve(1.0) is None  # still full
         del pool
         reservation.completed(1, 1)
 
 
-@pytest.mark.parametrize("slot", [-1, 1])
-def test_server_that_is_not_there_is_refused(slot: int) -> None:
+def test_server_that_is_not_in_the_table_is_refused() -> None:
     pool = pool_of(0)
+    nobody = Member(1, servers(0)[0])
     with pytest.raises(IndexError):
-        pool.state(slot)
+        pool.state(nobody)
     with pytest.raises(IndexError):
-        pool.mark_down(slot, "refused")
-    with pytest.raises(IndexError):
-        pool.reserve(1.0, (slot,))
+        pool.why_out(nobody)
 
 
 def test_pool_without_servers_is_refused() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from trio_lb.fast.table.table import ALIVE, DEAD, Table
 from trio_lb.plan import Address, Algorithm, ServerPlan
-from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable, State, attach
+from trio_lb.pool import Counters, Members, NoRoom, ServerPool, SharedTable, State, attach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def shared() -> Iterator[SharedTable]:
 def pool_on(shared: SharedTable, ports: list[int], table: Table | None = None) -> ServerPool:
     servers = [server(port) for port in ports]
     slots = shared.assign(servers)
-    return ServerPool(servers, Algorithm.ROUND_ROBIN, table=table or shared.table, slots=slots)
+    return ServerPool(Members(servers, slots), Algorithm.ROUND_ROBIN, table or shared.table)
 
 
 def picked_ports(pool: ServerPool, count: int) -> list[int]:
@@ -44,7 +44,7 @@ def picked_ports(pool: ServerPool, count: int) -> list[int]:
         reservation = pool.reserve(1.0)
         assert reservation is not None
         with reservation:
-            assert pool.servers[reservation.slot] is reservation.server
+            assert reservation.member in pool.members
             ports.append(reservation.server.address.port)
     return ports
 
@@ -230,16 +230,18 @@ def test_pools_of_old_and_new_profile_pick_only_their_own(shared: SharedTable) -
     assert sorted(picked_ports(new, 3)) == [1, 3, 4]
     assert set(picked_ports(old, 30)) == {1, 2, 3}
     assert set(picked_ports(new, 30)) == {1, 3, 4}
-    # A server keeps its number in its own pool's list.
-    assert new.mark_down(1, "refused")
-    assert (new.state(1), old.state(2), old.state(1)) == (State.DEAD, State.DEAD, State.ALIVE)
+    one, two, three = old.members
+    assert new.mark_down(three, "refused")
+    assert [new.state(each) for each in new.members] == [State.ALIVE, State.DEAD, State.ALIVE]
+    assert [old.state(each) for each in old.members] == [State.ALIVE, State.ALIVE, State.DEAD]
+    assert not new.mark_down(two, "refused")  # it is none of its members
     assert (new.alive_count, old.alive_count, len(new)) == (2, 2, 3)
-    assert [one.slot for one in new.snapshot()] == [0, 1, 2]
+    assert [one.index for one in new.snapshot()] == [0, 1, 2]
     assert new.snapshot()[1].served == 0
-    reservation = new.reserve(1.0, (0, 1))
+    reservation = new.reserve(1.0, [new.members[0], three])
     assert reservation is not None
     with reservation:
-        assert (reservation.slot, reservation.server.address.port) == (2, 1)
+        assert (reservation.member, one in new.members) == (new.members[2], True)
         reservation.completed(1, 1)
     assert [one.served for one in new.snapshot()] == [0, 0, 1]
     assert [one.served for one in old.snapshot()] == [1, 0, 0]
@@ -248,8 +250,8 @@ def test_pools_of_old_and_new_profile_pick_only_their_own(shared: SharedTable) -
 def test_last_one_alive_is_that_of_the_pool(shared: SharedTable) -> None:
     pool_on(shared, [1, 2])
     new = pool_on(shared, [3])
-    assert not new.mark_down(0, "timed out", keep_last=True)
-    assert new.mark_down(0, "refused")
+    assert not new.mark_down(new.members[0], "timed out", keep_last=True)
+    assert new.mark_down(new.members[0], "refused")
     assert shared.table.alive == 2
 
 
@@ -257,9 +259,7 @@ def test_pool_with_other_slots_than_servers_is_refused(shared: SharedTable) -> N
     slots = shared.assign([server(1), server(2)])
     for wrong in ((0,), (0, 0), (*slots, 2)):
         with pytest.raises(ValueError, match="2 servers can't have the slots"):
-            ServerPool(
-                [server(1), server(2)], Algorithm.ROUND_ROBIN, table=shared.table, slots=wrong
-            )
+            Members([server(1), server(2)], wrong)
 
 
 def test_clocks_with_different_zeros_mean_the_same_time(shared: SharedTable) -> None:

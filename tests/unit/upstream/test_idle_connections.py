@@ -34,7 +34,7 @@ class Idle:
         self.deadlines = Deadlines()
         self.readiness = Epoll()
         self.server = Server(
-            self.readiness, slot=0, place=0, name=b"a", prefix=b"", limit=count, dial=None
+            self.readiness, slot=0, member=None, name=b"a", prefix=b"", limit=count, dial=None
         )
         self.near: list[SocketTransport] = []
         self.far: list[socket.socket] = []
@@ -147,7 +147,7 @@ async def test_one_that_can_not_be_watched_is_closed_and_the_log_told(
     near, far = socket.socketpair()
     transport = SocketTransport(near, "unix:", Deadlines())
     with far:
-        WatchedPool(cast("Any", [FullServer()]), 10).put(0, transport, 0.0)
+        WatchedPool(cast("Any", {0: FullServer()}), 10).put(0, transport, 0.0)
         assert transport.fileno() == -1
     (text,) = caplog.messages
     assert text.startswith("out of epoll watches: ")

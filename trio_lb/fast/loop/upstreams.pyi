@@ -1,5 +1,5 @@
 from collections.abc import Callable, Container
-from typing import Final, final
+from typing import Any, Final, final
 
 from trio_lb.fast.loop.readiness import Readiness, Watched
 from trio_lb.net.transport import SocketTransport
@@ -15,11 +15,13 @@ class Upstream(Watched):
 
 @final
 class Server:
+    member: Any  # opaque here
+    name: bytes
     def __init__(
         self,
         readiness: Readiness,
         slot: int,
-        place: int,
+        member: Any,
         name: bytes,
         prefix: bytes,
         limit: int,
@@ -29,10 +31,6 @@ class Server:
     @property
     def slot(self) -> int: ...
     @property
-    def place(self) -> int: ...
-    @property
-    def name(self) -> bytes: ...
-    @property
     def prefix(self) -> bytes: ...
     @property
     def idle(self) -> int: ...
@@ -40,4 +38,5 @@ class Server:
     def keep_transport(self, transport: SocketTransport, now: float) -> None: ...
     def expire(self, now: float, max_idle: float) -> None: ...
     def keep_only(self, hosts: Container[str]) -> None: ...
+    def dismiss(self) -> None: ...
     def close(self) -> None: ...

@@ -92,7 +92,7 @@ cdef class Exchange(Watched):
         ending.server_closes = self.status != 0 and not self.reusable
         ending.passed = self.flow.framing.payload if self.status else 0
         if self.server is not None:
-            ending.place = self.server.place
+            ending.member = self.server.member
             ending.request_id = self.id_given()
         if self.upstream is not None:
             ending.reused = self.upstream.reused

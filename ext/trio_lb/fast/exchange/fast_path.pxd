@@ -32,8 +32,8 @@ cdef class FastPath:
     cdef Table table
     cdef Selection selection
     cdef Buffers buffers
-    cdef list servers           # Server, by place
-    cdef int32_t *places        # of the servers, by slot of the table
+    cdef list servers           # Server
+    cdef int32_t *index_at      # in `servers`, by table slot; of its members only
     cdef HeadLimits limits
     cdef HeadLimits limits_of_trusted   # clients that are proxies, whose claims count
     cdef Patience patience
@@ -62,7 +62,7 @@ cdef class Handover:
     cdef readonly object began
     cdef readonly object started
     cdef readonly bytes request_id
-    cdef readonly object place
+    cdef readonly object member
     cdef readonly object transport
     cdef readonly bint reused
     cdef readonly bint stale

@@ -17,7 +17,8 @@ cdef class FastPath:
 
     Args:
         readiness: who steps the machines.
-        table, selection, servers: the pool; `servers` in its order.
+        table: of the process.
+        selection, servers: see `set_members`.
         run_id: beginning of the request ids made here, at most 12 bytes, and no other's.
         head_limit, target_limit, field_limit, body_limit: of a request; None: any body.
         replay_body: bytes up to which a body is collected before a server is picked, or one that
@@ -25,7 +26,7 @@ cdef class FastPath:
         client_head, keep_alive, body, connect, response, half_closed, idle: seconds; `idle` of a
             server's connection, the others as in the profile's `timeouts`.
         records: who gets one of every request that was served here; None: nobody.
-        confined: a server is below a path, which no request may climb out of.
+        confined: see `set_members`.
     """
 
     def __cinit__(
@@ -36,12 +37,9 @@ cdef class FastPath:
         double half_closed, double idle, min_rate=None, most_requests=None, bint confined=False,
         RecordBuffer records=None,
     ):
-        cdef Server server
         self.readiness = readiness
         self.table = table
-        self.selection = selection
         self.buffers = Buffers()
-        self.servers = servers
         self.records = records
         self.failed = Handover.__new__(Handover)
         self.failed.why = "failed"
@@ -52,7 +50,6 @@ cdef class FastPath:
         self.limits.target = target_limit
         self.limits.fields = field_limit
         self.limits.body = -1 if body_limit is None else body_limit
-        self.limits.confined = confined
         self.limits_of_trusted = self.limits
         self.limits_of_trusted.trusted = True
         self.replay_body = replay_body
@@ -64,16 +61,35 @@ cdef class FastPath:
             raise ValueError(f"a run id has 1 to 12 bytes, not {len(run_id)}")
         self.id_prefix_length = len(run_id)
         memcpy(self.id_prefix, <char *> run_id, len(run_id))
-        self.places = <int32_t *> malloc(table.capacity * sizeof(int32_t))
-        if self.places is NULL:
+        self.index_at = <int32_t *> malloc(table.capacity * sizeof(int32_t))
+        if self.index_at is NULL:
             raise MemoryError
-        for place, server in enumerate(servers):
-            if server.slot >= table.capacity:
-                raise IndexError(f"no slot {server.slot}")
-            self.places[server.slot] = place
+        self.set_members(selection, servers, confined)
 
     def __dealloc__(self):
-        free(self.places)
+        free(self.index_at)
+
+    def set_members(self, Selection selection not None, list servers not None, bint confined):
+        """Pick from other servers from the next request on; those under way go on with theirs.
+
+        Args:
+            selection: over the members of the pool.
+            servers: all of them.
+            confined: one of them is below a path, which no request may climb out of.
+
+        Raises:
+            IndexError: one has no slot in the table; nothing is changed.
+        """
+        cdef Server server
+        cdef int32_t index
+        for server in servers:
+            if server.slot >= self.table.capacity:
+                raise IndexError(f"no slot {server.slot}")
+        for index, server in enumerate(servers):
+            self.index_at[server.slot] = index
+        self.selection = selection
+        self.servers = servers
+        self.limits.confined = self.limits_of_trusted.confined = confined
 
     @property
     def borrowed(self):
@@ -131,7 +147,7 @@ cdef class Handover:
         began: when the first of them came, or None.
         started: when the request's head was complete, or None.
         request_id: that its server knows the request by; empty before one was picked.
-        place: of the server whose slot is held and has to be given back, or None.
+        member: of the pool, the server whose slot is held and has to be given back; or None.
         transport: with `odd`, the server's connection if there is one; it has to be closed.
         reused: it was used before.
         stale: what has come on it had come before the request was sent; none of it was received.

@@ -26,7 +26,7 @@ cdef void pick(Exchange exchange) noexcept:
     if slot == NOBODY:
         exchange.end("odd")
         return
-    exchange.server = <Server> path.servers[path.places[slot]]
+    exchange.server = <Server> path.servers[path.index_at[slot]]
     if not write_head(exchange):
         exchange.end("odd")
         return

@@ -39,8 +39,8 @@ cdef class Server:
     """
     cdef Readiness readiness
     cdef readonly uint32_t slot         # in the table
-    cdef readonly uint32_t place        # in the pool
-    cdef readonly bytes name            # in the profile
+    cdef public object member           # of the pool, for Python
+    cdef public bytes name              # in the profile
     cdef readonly bytes prefix          # of its URL's path
     cdef const char *prefix_data
     cdef size_t prefix_length

@@ -82,7 +82,7 @@ cdef class Server:
     Args:
         readiness: of the process.
         slot: of the server in the table.
-        place: of the server in the pool.
+        member: which one of the pool it is, for Python; may be set later, like
         name: of the server in the profile.
         prefix: path of its URL, without a slash at its end.
         limit: idle connections kept.
@@ -93,12 +93,12 @@ cdef class Server:
     """
 
     def __init__(
-        self, Readiness readiness not None, slot, place, bytes name not None, bytes prefix not None,
-        limit, dial, double max_age=INFINITY,
+        self, Readiness readiness not None, slot, member, bytes name not None,
+        bytes prefix not None, limit, dial, double max_age=INFINITY,
     ):
         self.readiness = readiness
         self.slot = slot
-        self.place = place
+        self.member = member
         self.name = name
         self.prefix = prefix
         self.prefix_data = prefix
@@ -149,6 +149,11 @@ cdef class Server:
                 self.remove(upstream)
                 discard(upstream)
             upstream = older
+
+    def dismiss(self):
+        """Keep none of its connections any more: those in use are closed when they are not."""
+        self.limit = 0
+        self.close()
 
     def close(self):
         """Close them all."""

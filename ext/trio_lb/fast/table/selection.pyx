@@ -85,6 +85,12 @@ cdef class Selection:
     cdef void missed(self, uint32_t slot) noexcept nogil:
         """The slot chosen last could not be taken: another worker was faster."""
 
+    def go_on_from(self, Selection earlier not None):
+        """Begin with the turn that `earlier` would have come to, which was over other servers of
+        the same pool."""
+        if self.cursor != earlier.cursor:
+            store32(self.cursor, load32(earlier.cursor))
+
     cdef int32_t pick_slot(self, uint64_t now_ms) noexcept nogil:
         """Choose a server and take one of its connection slots; NOBODY when none is eligible.
 
@@ -209,6 +215,32 @@ cdef class WeightedRoundRobin(Selection):
         self.turns[best].credit -= whole
         self.whole = whole
         return self.slots[best]
+
+    def go_on_from(self, Selection earlier not None):
+        """Who was a member before keeps what it is owed; what others were is shared out.
+
+        So all are owed nothing in sum, as at the beginning, however often members change: one that
+        comes, and is owed nothing, stands where the others do.
+        """
+        cdef WeightedRoundRobin before
+        cdef uint32_t place, other = 0, kept = 0
+        cdef double owed = 0.0      # turns
+        Selection.go_on_from(self, earlier)
+        if not isinstance(earlier, WeightedRoundRobin):
+            return
+        before = <WeightedRoundRobin> earlier
+        for place in range(self.count):     # the slots of both are in order
+            while other < before.count and before.slots[other] < self.slots[place]:
+                other += 1
+            if other < before.count and before.slots[other] == self.slots[place]:
+                self.turns[place] = before.turns[other]
+                if self.turns[place].whole:
+                    owed += <double> self.turns[place].credit / <double> self.turns[place].whole
+                    kept += 1
+        for place in range(self.count):
+            if self.turns[place].whole:
+                self.turns[place].credit -= <int64_t> rint(
+                    owed / kept * <double> self.turns[place].whole)
 
     cdef void missed(self, uint32_t slot) noexcept nogil:
         """Undo the choice: nobody has had this turn."""
