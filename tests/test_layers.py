@@ -65,7 +65,7 @@ TABLE = [
     Row(4, "observe", never="config", outside="trio rich msgspec"),
     Row(4, "fast.exchange", never=OUR_PYTHON, outside="trio"),
     Row(5, "proxy", never="config http1", outside="trio"),
-    Row(5, "health", never="config fast.exchange", outside="trio h11"),
+    Row(5, "health", never="config fast.exchange http1", outside="trio msgspec"),
     Row(6, "runtime", outside="trio"),
     Row(7, "supervise", outside="trio msgspec"),
     Row(7, "__init__"),

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
+from msgspec import structs
 
-from trio_lb.errors import ConnectFailed, NameUnresolved, ServerError
+from trio_lb.errors import ConnectFailed, NameUnresolved, ResponseTimeout, ServerError
 from trio_lb.http.forwarding import request_target
-from trio_lb.http.heads import ResponseHead
-from trio_lb.http.proxy_protocol import LOCAL, write_header
 from trio_lb.http.via import PSEUDONYM
-from trio_lb.http1.h11_codec import NEED_DATA, ServerCodec, Signal
 from trio_lb.net.deadlines import Deadline
-from trio_lb.net.transport import TimedOut, TransportBroken, receive, send
+from trio_lb.net.progress import Progress
+from trio_lb.plan import RouteTimeouts
+from trio_lb.upstream.connector import Connector
 
 if TYPE_CHECKING:
     from trio_lb.http.heads import FieldLine
     from trio_lb.net.dial import Dial
-    from trio_lb.net.transport import Transport
     from trio_lb.plan import HealthCheckPlan, ServerPlan
+    from trio_lb.upstream.stream import UpstreamStream
 
 #: How much of an answer's body is read, and for how long: so that a server whose answer is an
 #: ordinary one meets no reset. The head alone decides. Bytes, seconds.
@@ -38,7 +39,8 @@ class Probe:
 
     def __init__(self, check: HealthCheckPlan, dial: Dial) -> None:
         self._settings = check
-        self._dial = dial
+        self._connector = Connector(dial)
+        self._timeouts = RouteTimeouts(connect=check.timeout, response=check.timeout)
         self._shown_port = f" on port {check.shown_port}" if check.shown_port else ""
         self._lines = [
             (name.encode("ascii"), value.encode("ascii")) for name, value in check.headers.items()
@@ -57,13 +59,18 @@ class Probe:
         if settings.port is not None:
             address = replace(address, port=settings.port)
         try:
-            transport = await self._dial(address, settings.timeout)
+            stream, _ = await self._connector.open(
+                structs.replace(server, address=address),
+                0,
+                self._timeouts,
+                Progress(settings.timeout, None),
+            )
             try:
                 if not settings.enabled:
                     return None
-                head = await self._ask(server, transport, deadline)
+                status = await self._ask(server, stream, deadline)
             finally:
-                transport.close()
+                stream.close()
         except NameUnresolved as exc:
             if not exc.missing:
                 raise
@@ -72,17 +79,15 @@ class Probe:
             if exc.local:
                 raise
             return exc.reason
-        except ServerError as exc:
-            return f"{self._asked(server)}: {exc.reason}"
-        except TransportBroken as exc:
-            return f"{self._asked(server)}: connection broke: {exc}"
-        except TimedOut:
+        except ResponseTimeout:
             within = f"health_check.timeout, {settings.timeout:g} s"
             return f"{self._asked(server)}: no answer within {within}"
-        if settings.accepts(head.status):
+        except ServerError as exc:
+            return f"{self._asked(server)}: {exc.reason}"
+        if settings.accepts(status):
             return None
         return (
-            f"{self._asked(server)} answered {head.status}: set health_check.path, or "
+            f"{self._asked(server)} answered {status}: set health_check.path, or "
             "health_check.statuses if that is healthy"
         )
 
@@ -106,38 +111,30 @@ class Probe:
             (b"Connection", b"close"),
         ]
 
-    async def _ask(
-        self, server: ServerPlan, transport: Transport, deadline: Deadline
-    ) -> ResponseHead:
-        codec = ServerCodec()
+    async def _ask(self, server: ServerPlan, stream: UpstreamStream, deadline: Deadline) -> int:
+        """The status of the final answer."""
         path = self._settings.path.encode("ascii")
         target = request_target(path, server.address.path.encode("ascii"))
         method = self._settings.method.encode("ascii")
-        head = codec.request(method, target, self._fields(server))
-        request = write_header(LOCAL, server.send_proxy) + head + codec.end([])
-        await send(transport, request, deadline.by - trio.current_time())
-        while True:
-            answer = codec.read_head()
-            if isinstance(answer, ResponseHead):
-                if answer.status >= 200:
-                    await _read_body(codec, transport, deadline)
-                    return answer
-            else:
-                codec.feed(await receive(transport, deadline.by))
+        stream.begin_request(method, target, self._fields(server), [], [])
+        await stream.send_rest([])
+        stream.expect_answer(deadline.since)
+        while (head := await stream.read_head()).status < 200:
+            pass
+        await _read_body(stream, deadline)
+        return head.status
 
 
-async def _read_body(codec: ServerCodec, transport: Transport, deadline: Deadline) -> None:
+async def _read_body(stream: UpstreamStream, deadline: Deadline) -> None:
     """Read the body to its end, as far as it is short; whatever is wrong with it is nothing."""
-    until = min(deadline.by, trio.current_time() + _BODY_SECONDS)
     left = _BODY_LIMIT
-    try:
-        while left > 0:
-            part = codec.read_body()
-            if part is NEED_DATA:
-                codec.feed(await receive(transport, until))
-            elif isinstance(part, Signal):
+    with (
+        suppress(ServerError),
+        trio.move_on_at(min(deadline.by, trio.current_time() + _BODY_SECONDS)),
+    ):
+        while True:
+            parts, trailers = stream.available()
+            left -= sum(map(len, parts))
+            if trailers is not None or left <= 0:
                 return
-            else:
-                left -= len(part)
-    except (ServerError, TransportBroken, TimedOut):
-        pass
+            await stream.receive_body()
