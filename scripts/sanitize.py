@@ -12,7 +12,14 @@ import sys
 
 from copies import copy_tree, run
 
-COMPILED = ["tests/oracle", "tests/unit/pool", "tests/unit/net", "tests/fast_path", "tests/fuzz"]
+COMPILED = [
+    "tests/oracle",
+    "tests/unit/pool",
+    "tests/unit/net",
+    "tests/unit/observe",
+    "tests/fast_path",
+    "tests/fuzz",
+]
 
 SWITCHES = {
     "CC": "gcc",

@@ -72,7 +72,7 @@ def _trio_lb(setting: str, site: Site) -> list[str]:
     servers = "".join(f"  - http://127.0.0.1:{port}\n" for port in site.servers)
     profile.write_text(
         f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
-        f"{setting}\nhealth_check: {{interval: 10s}}\n"
+        f"{setting.format(directory=site.directory)}\nhealth_check: {{interval: 10s}}\n"
         f"upstream: {{idle_connections: {IDLE}}}\nservers:\n{servers}"
     )
     return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
@@ -174,6 +174,10 @@ PEERS: dict[str, Peer | None] = {
 #: Others, that take part when they are named.
 BESIDES: dict[str, Peer | None] = {
     "haproxy-same": Peer(partial(_haproxy, SAME_FIELDS), ("haproxy", "-v")),
+    "trio-lb-combined": Peer(partial(_trio_lb, "access_log: {directory}/access.log")),
+    "trio-lb-json": Peer(
+        partial(_trio_lb, "access_log: {directory}/access.log\naccess_log_format: json")
+    ),
 }
 
 

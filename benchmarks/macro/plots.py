@@ -28,6 +28,8 @@ else:
 COLOURS = {
     "trio-lb": "#d62728",
     "trio-lb-slow": "#ff9896",
+    "trio-lb-combined": "#8c6d31",
+    "trio-lb-json": "#e7ba52",
     "haproxy": "#1f77b4",
     "haproxy-same": "#aec7e8",
     "nginx": "#2ca02c",
