@@ -15,10 +15,20 @@ from tests.support.balancer import asked, besides_checks
 from tests.support.client import End, open_client, request
 from tests.support.load import Load
 from tests.support.process import run_balancer
-from tests.support.supervised import GET, is_gone, run_supervisor, until, write_profile
+from tests.support.supervised import (
+    GET,
+    is_gone,
+    open_supervisor,
+    run_supervisor,
+    until,
+    write_profile,
+)
+from trio_lb.supervise import monitor as monitor_module
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.support.backend import Exchange
     from tests.support.client import Client
@@ -164,3 +174,25 @@ async def test_a_second_one_on_the_same_port_is_refused(tmp_path: Path) -> None:
             assert line == f"trio-lb: cannot listen on {listen}: Address already in use"
         assert not (tmp_path / "y.pid").exists()
         assert {(await request(balancer.url)).status for _ in range(10)} == {200}
+
+
+async def test_a_worker_that_takes_long_to_end_has_drained_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Python's own end may take seconds on a busy machine. Scale: 2.5 s, and 1 s of silence (4 s).
+
+    It was killed for its silence, and a program that had cut nobody ended with 1.
+    """
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, sys, time\n"
+        "if 'trio_lb.supervise.worker' in sys.orig_argv: atexit.register(time.sleep, 2.5)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    async with (
+        open_backend(besides_checks(scripts.answer())) as backend,
+        open_supervisor(backend.url, workers=1) as balancer,
+    ):
+        assert (await request(balancer.url)).status == 200
+        monkeypatch.setattr(monitor_module, "SILENCE", 1.0)
+        assert await balancer.end()
+    assert "did not respond" not in caplog.text

@@ -106,10 +106,12 @@ class WorkerMonitor:
         self._accepting = False
         self._draining = trio.Event()
         #: Of the present process, or the last one: whether it could accept clients, whether it was
-        #: told to, for whom else it does, and why it was killed.
+        #: told to, for whom else it does, whether it has closed its end of the socket, and why it
+        #: was killed.
         self._was_ready = False
         self._was_let_in = False
         self._sent: list[int] = []
+        self._is_through = False
         self._killed_for: str | None = None
         self._row: int | None = None
         self._absent: list[int] = []
@@ -165,7 +167,7 @@ class WorkerMonitor:
         quick, began = 0, trio.current_time()
         while not self._draining.is_set():
             started = trio.current_time()
-            self._was_ready = self._was_let_in = False
+            self._was_ready = self._was_let_in = self._is_through = False
             self._killed_for = None
             try:
                 code = await self._run()
@@ -295,6 +297,7 @@ class WorkerMonitor:
                         self._was_ready = True
                         self.ready.set()
                         self._changed.set()
+            self._is_through = True
         except BadMessage as exc:
             self._kill(process, f"sent what is no message ({exc})")
 
@@ -322,6 +325,8 @@ class WorkerMonitor:
             age = self._table.table.heartbeat_age(row, clock())
             if age is not None:
                 heard = max(heard, now - age)
+            if self._is_through and self._draining.is_set():
+                continue  # Python's own end takes a while on a busy machine
             if age is not None and now - heard > SILENCE:
                 self._kill(process, f"did not respond for {now - heard:.1f} s")
             elif not self._was_ready and now - started > START:
