@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from trio_lb.config.units import Leaf
-from trio_lb.plan.address import ANY_HOST, Address, maybe_ip
+from trio_lb.plan.address import ANY_HOST, Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,15 +54,22 @@ def leads_back(server: Address, listen: Address) -> bool:
         return True
     if not _is_local(server.host) or not (listen.host == ANY_HOST or _is_local(listen.host)):
         return False
-    one, other = maybe_ip(server.host), maybe_ip(listen.host)
+    one, other = _maybe_ip(server.host), _maybe_ip(listen.host)
     if one is None or other is None:  # localhost, or every interface
         return True
     return one.version == other.version and (one.is_unspecified or other.is_unspecified)
 
 
 def _is_local(host: str) -> bool:
-    ip = maybe_ip(host)
+    ip = _maybe_ip(host)
     return host == "localhost" if ip is None else ip.is_loopback or ip.is_unspecified
+
+
+def _maybe_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
 
 
 def _read(text: str, form: Callable[[str], Address], host: str) -> Address:

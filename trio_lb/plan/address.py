@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import Final
+
+_IPV4: Final = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 
 ANY_HOST: Final = "*"
 """The host of a listen address that means every interface, IPv4 and IPv6."""
@@ -46,7 +48,7 @@ class Address:
     @property
     def named(self) -> bool:
         """Its host is a name, which has to be looked up."""
-        return self.unix is None and maybe_ip(self.host) is None
+        return self.unix is None and not (":" in self.host or _IPV4.fullmatch(self.host))
 
     @property
     def authority(self) -> str:
@@ -55,11 +57,3 @@ class Address:
             return "localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == 80 else f"{host}:{self.port}"
-
-
-def maybe_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The IP address that a host is; None if it is a name."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

@@ -15,14 +15,14 @@ One block of memory, in any writable buffer, 64-byte aligned, in native byte ord
 A line is a cache line of 64 bytes. Row 0 belongs to the *owner*, the process that made the block;
 the others to workers, one each. Who writes what:
 
-- The first header line, but `changes` and `wanted`, and `weight`, `limit`, `generation` of a
-  server: the owner alone.
+- The first header line, but `changes`, `wanted` and `rows_used`, and `weight`, `limit`,
+  `generation` of a server: the owner alone.
 - A row: its own process alone, by aligned stores. When a worker is dead and was waited for, its
   row is the owner's, until the next worker gets it.
-- The second header line, `changes`, `wanted`, and `state`, `connections`, `latency`, `picked_ms`,
-  `sampled_ms`, `answered_ms`, `penalty` of a server: everybody, by atomic operations only. These of
-  a server share a line with its fixed fields on purpose: a pick reads nearly all of them, so that a
-  second line would double what it has to fetch and save nothing.
+- The second header line, `changes`, `wanted`, `rows_used`, and `state`, `connections`, `latency`,
+  `picked_ms`, `sampled_ms`, `answered_ms`, `penalty` of a server: everybody, by atomic operations
+  only. These of a server share a line with its fixed fields on purpose: a pick reads nearly all of
+  them, so that a second line would double what it has to fetch and save nothing.
 
 Nobody ever waits for another process, so none can keep others waiting by dying. Readers may see
 fields of different ages (a request counted in `served` whose bytes are not added yet); every use
@@ -148,7 +148,8 @@ cdef struct Header:
     uint64_t size               # bytes of the whole block
     uint64_t seed               # of the choice of counters for an address, so that none can aim
     uint64_t wanted             # ms of the clock when somebody last lacked a server, + 1; shared
-    uint8_t spare1[16]
+    uint32_t rows_used          # all rows that a process ever had are below this one; shared
+    uint8_t spare1[12]
     # line 1: shared
     # Slot picked last; 0xFFFFFFFF before the first pick. All who pick from the same servers have
     # one cursor together, others have another (nearly always): see Selection.
@@ -234,6 +235,12 @@ cdef inline uint32_t mark_number(uint64_t word) noexcept nogil:
 
 cdef inline uint64_t marked(uint32_t count, uint32_t row, uint32_t number) noexcept nogil:
     return count | <uint64_t> row << 24 | <uint64_t> number << 36
+
+
+cdef inline bint untouched(const Counters *counters) noexcept nogil:
+    """Nothing was ever done with a server in this row: its histogram has taken no memory yet."""
+    return not (counters.begun or counters.served or counters.failed
+                or counters.answers[0] or counters.answers[1])
 
 
 cdef inline uint32_t state_of(const Server *server) noexcept nogil:

@@ -17,7 +17,7 @@ from libc.math cimport ceil
 from libc.string cimport memset
 
 cdef enum:
-    LAYOUT = 9                      # raised with every change of the memory map
+    LAYOUT = 10                     # raised with every change of the memory map
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
 
@@ -178,7 +178,10 @@ cdef class Block:
         return <uint32_t> number
 
     cdef object rows_named(self, object row):
-        return range(self.rows) if row is None else (self.row_of(row),)
+        """The rows to be looked at: those that no process ever had take no memory, and stay so."""
+        if row is not None:
+            return (self.row_of(row),)
+        return range(min(load32(&self.header.rows_used), self.rows))
 
     # 3. Reading servers
 
@@ -256,6 +259,8 @@ cdef class Block:
         cdef int bucket
         memset(total, 0, sizeof(total))
         for number in self.rows_named(row):
+            if number and untouched(&self.counters_of(number)[at]):
+                continue        # row 0 may have only what the dead had in hand
             histogram = &self.histograms_of(number)[at]
             for bucket in range(BUCKETS):
                 total[bucket] += histogram.count[bucket]

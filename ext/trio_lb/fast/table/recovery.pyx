@@ -8,11 +8,11 @@ from libc.string cimport memset
 
 from trio_lb.fast.table.block cimport (
     Addresses, Block, BUCKETS, CLASSES, Counters, Histogram, load32, load64, mark_number, mark_row,
-    RowHeader, store64, swap32, swap64,
+    RowHeader, store64, swap32, swap64, untouched,
 )
 
 
-cdef uint32_t freeze_gc(Block block, uint32_t dead) noexcept nogil:
+cdef uint32_t settle_row(Block block, uint32_t dead) noexcept nogil:
     cdef RowHeader *own = block.header_of(0)
     cdef RowHeader *left = block.header_of(dead)
     cdef uint32_t slot, given_back = 0
@@ -76,7 +76,7 @@ cdef void take_over(Block block, uint32_t row, uint32_t slot) noexcept nogil:
     cdef Histogram *histogram = &block.histograms_of(row)[slot]
     cdef Histogram *into = &block.histograms_of(0)[slot]
     cdef int bucket
-    if not left.served and not left.failed and left.begun == 0:
+    if untouched(left):
         return      # never touched: neither are the lines of its histogram
     own.served += left.served
     own.failed += left.failed

@@ -14,7 +14,9 @@ cdef class Table(Block):
     cdef Counters *counters     # [capacity], in our row
     cdef Histogram *histograms  # [capacity], in our row
     cdef uint32_t *sightings    # [capacity][sightings_step], in our row
+    cdef uint32_t lowest_free   # the owner's: no slot below it is free
 
+    cdef void note_row(self) noexcept nogil
     cdef bint change_state(self, uint32_t slot, uint32_t old, uint32_t new) noexcept nogil
     cdef bint another_alive(self, uint32_t slot, tuple among) except -1
     cdef bint acquire_slot(self, uint32_t slot) noexcept nogil

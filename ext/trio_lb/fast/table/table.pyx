@@ -25,7 +25,7 @@ from trio_lb.fast.table.block cimport (
     STATE_DEAD, STATE_DRAINING, state_of, store32, store64, swap32, swap64, taken, UNLIMITED,
     whole_ms, WINDOW_MS,
 )
-from trio_lb.fast.table.recovery cimport freeze_gc
+from trio_lb.fast.table.recovery cimport settle_row
 from trio_lb.fast.table.times cimport blend, charge, failing, raise_average, usual_micros
 
 ALIVE = <int> STATE_ALIVE
@@ -58,6 +58,13 @@ cdef class Table(Block):
         self.counters = self.counters_of(self.row)
         self.histograms = self.histograms_of(self.row)
         self.sightings = self.sightings_of(self.row)
+        self.note_row()
+
+    cdef void note_row(self) noexcept nogil:
+        """Let readers know that there may be something in our row."""
+        cdef uint32_t seen = load32(&self.header.rows_used)
+        while seen <= self.row and not swap32(&self.header.rows_used, seen, self.row + 1):
+            seen = load32(&self.header.rows_used)
 
     # 1. Servers and their state
 
@@ -68,12 +75,12 @@ cdef class Table(Block):
             ValueError: a number out of range (weight 1 to 65535), or no room.
         """
         check_server(weight, max_connections)
-        cdef uint32_t slot
-        for slot in range(self.capacity):
-            if not state_of(&self.servers[slot]):
-                break
-        else:
+        cdef uint32_t slot = self.lowest_free
+        while slot < self.capacity and state_of(&self.servers[slot]):
+            slot += 1
+        if slot == self.capacity:
             raise ValueError(f"the table is full: {self.capacity} servers")
+        self.lowest_free = slot + 1
         cdef Server *server = &self.servers[slot]
         server.weight = weight
         server.limit = max_connections if max_connections else UNLIMITED
@@ -112,6 +119,7 @@ cdef class Table(Block):
         counters.served = counters.failed = counters.bytes_received = counters.bytes_sent = 0
         memset(&self.histograms_of(0)[at], 0, sizeof(Histogram))
         store32(&self.servers[at].state, self.servers[at].state & ~<uint32_t> 0xFF)
+        self.lowest_free = min(self.lowest_free, at)
 
     def move(self, slot, uint32_t old, uint32_t new, *, tuple among=None):
         """Change a server's state from `old` to `new`; true for the one who did it.
@@ -345,7 +353,7 @@ cdef class Table(Block):
         cdef uint32_t dead = self.row_of(row)
         if self.row or not dead:
             raise ValueError(f"row {dead} can't be retired in row {self.row}")
-        return freeze_gc(self, dead)
+        return settle_row(self, dead)
 
 
 cdef uint32_t begin(Counters *own, bint release) noexcept nogil:
