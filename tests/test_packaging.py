@@ -168,7 +168,7 @@ def test_what_tests_the_wheel_needs_nothing_but_tests() -> None:
     command, *where = wheels["test-command"].partition("pytest -q ")
     assert command == "python -m "
     others = r"benchmarks|docs|ext|packaging|scripts|Makefile|README\.md|setup\.py"
-    pattern = rf"[/(] ?[\"'](?:{others})[\"']|^(?:from|import) benchmarks\b"
+    pattern = rf"[/(] ?[\"'](?:{others})[\"']|^(?:from|import) (?:benchmarks|scripts)\b"
     beside = re.compile(pattern, re.MULTILINE)
     for directory in where[-1].split():
         for path in (ROOT / directory).rglob("*.py"):

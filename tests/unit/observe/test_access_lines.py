@@ -226,5 +226,19 @@ def test_the_lines_are_those_of_the_model(records: list[Record]) -> None:
         assert lines_of(*records, json=json_too) == b"".join(map(model, records))
 
 
+@pytest.mark.parametrize(
+    "special", [b'"', b"\\", b"\x1f", b"\x7f", b"\x80", "é".encode(), b" ", b"~"]
+)
+def test_what_is_special_is_found_at_every_place(special: bytes) -> None:
+    records = [
+        sent(target=b"x" * place + special + b"y" * (length - place))
+        for length in range(50)
+        for place in range(length + 1)
+    ]
+    for json_too in (False, True):
+        model = access_lines.json_line if json_too else access_lines.combined_line
+        assert lines_of(*records, json=json_too) == b"".join(map(model, records))
+
+
 def test_no_records_are_no_lines() -> None:
     assert lines_of() == lines_of(json=True) == b""

@@ -14,6 +14,9 @@ from trio_lb.fast.record.buffer cimport (
     REQUEST_ID, SERVER, TARGET, USER_AGENT, VERSION,
 )
 
+cdef extern from "record/plain.h" nogil:
+    size_t copy_plain "tlb_copy_plain"(char *out, const char *text, size_t size) noexcept
+
 cdef enum:
     # Room for a line: a byte of a text becomes six at most (`\u001b`), as many as one of an
     # AttemptEntry may; this is more than all that a line has besides.
@@ -139,25 +142,22 @@ cdef inline char *put_or_dash(char *out, const char *text, uint32_t length) noex
 
 cdef inline char *put_escaped(char *out, const char *text, uint32_t length) noexcept nogil:
     """As nginx does it: no quote within a quoted field, so that the simplest parser is right."""
-    cdef uint32_t place
+    cdef size_t place = 0, count
     cdef uint8_t byte
     if length == ABSENT:
         return put_text(out, b"-")
-    for place in range(length):
+    while True:
+        count = copy_plain(out, text + place, length - place)
+        out += count
+        place += count
+        if place == length:
+            return out
         byte = <uint8_t> text[place]
-        if is_plain(byte):
-            out[0] = text[place]
-            out += 1
-        else:
-            out = put_text(out, b"\\x")
-            out[0] = UPPER_HEX[byte >> 4]
-            out[1] = UPPER_HEX[byte & 15]
-            out += 2
-    return out
-
-
-cdef inline bint is_plain(uint8_t byte) noexcept nogil:
-    return 32 <= byte < 127 and byte != c'"' and byte != c"\\"
+        out = put_text(out, b"\\x")
+        out[0] = UPPER_HEX[byte >> 4]
+        out[1] = UPPER_HEX[byte & 15]
+        out += 2
+        place += 1
 
 
 cdef char *put_json(char *out, const Entry *entry, const Reader *texts) noexcept nogil:
@@ -212,13 +212,14 @@ cdef inline char *put_string(char *out, const char *text, uint32_t length) noexc
     if length == ABSENT:
         return put_text(out, b"null")
     out = put_text(out, b'"')
-    while place < length:
+    while True:
+        count = <uint32_t> copy_plain(out, text + place, length - place)
+        out += count
+        place += count
+        if place == length:
+            return put_text(out, b'"')
         byte = <uint8_t> text[place]
-        if is_plain(byte):
-            out[0] = text[place]
-            out += 1
-            place += 1
-        elif byte < 128:
+        if byte < 128:
             out = put_ascii(out, byte)
             place += 1
         else:
@@ -232,7 +233,6 @@ cdef inline char *put_string(char *out, const char *text, uint32_t length) noexc
                 out[1] = HEX[byte & 15]
                 out += 2
                 place += 1
-    return put_text(out, b'"')
 
 
 cdef char *put_ascii(char *out, uint8_t byte) noexcept nogil:
