@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,9 +36,18 @@ from trio_lb.supervise.messages import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "profile.yaml"
+PROFILE = """
+listen: [http://127.0.0.1:8000, unix:/run/in.sock]
+servers:
+  - {url: "http://10.0.1.1:8000", name: web, weight: 3, max_connections: 7}
+  - http://app.internal:8000/path
+trusted_proxies: [10.0.0.0/8, "fd00::/8"]
+health_check: {path: /health, interval: 2s}
+limits: {body: off, clients: 500}
+access_log: /var/log/access.log
+"""
 START = Start(
-    plan=compile_plan(parse_profile(EXAMPLE.read_text(), str(EXAMPLE), {})),
+    plan=compile_plan(parse_profile(PROFILE)),
     table=7,
     row=3,
     slots={"main": (4, 0)},
