@@ -1,1 +1,1 @@
-"""Connections of clients: what is decided before their first request."""
+"""Clients: their sessions and streams, PROXY headers, and how many may come."""

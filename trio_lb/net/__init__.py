@@ -1,1 +1,1 @@
-"""Bytes in and out under Trio: transports, dialling, listening, pooled upstream connections."""
+"""Bytes in and out under Trio: transports, names, dialling, listening, deadlines."""

@@ -1,6 +1,7 @@
-"""The slow path of a request: from a client's bytes to a server's answer, whatever happens.
+"""The slow path of a request: from a client's stream to a server's, whatever happens.
 
-`connection` serves one client, `forward` finds a server and tries again by rule, `attempt` is
-one try with one server, `tunnel` what an Upgrade may lead to; `client` and `upstream` are the two
-connections, `body` what lies between.
+`connection` serves clients, `request` one request, `forward` finds a server and tries again by
+rule, `attempt` is one try with one server, `tunnel` what an Upgrade may lead to, `body` what lies
+between. The streams are those of `trio_lb.downstream` and `trio_lb.upstream`, of whatever version
+of HTTP.
 """

@@ -7,6 +7,7 @@ client. What fails is raised; whether that is the end is decided in `forward`.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -51,25 +52,10 @@ async def attempt(
 
     Raises:
         ResponseBroken, ResponseTimeout: nothing of the response has reached the client.
-        ResponseCut: some of it has; the client's connection must be cut.
+        ResponseCut: some of it has; the client's stream must be cut.
         ClientError, ClientGone: the client's side failed.
     """
     body = exchange.body
-
-    async def respond() -> ResponseHead | None:
-        head = await _final_head(exchange, upstream)
-        sent = upstream.sent
-        now = trio.current_time()
-        # The time that a client takes to upload a body is not its server's.
-        if not exchange.stream.answering:
-            seconds = now - (started if sent == NEVER else sent)
-            reservation.answered(now, seconds, head.status)
-        if exchange.inquiry is not None:
-            exchange.inquiry.answered(head.status)
-        if head.status == 101:
-            return head
-        await _pass_on(exchange, upstream, reservation, head)
-        return None
 
     async def upload() -> None:
         try:
@@ -90,8 +76,27 @@ async def attempt(
     # What doesn't leave at once leaves beside the answer: a server that has refused the request
     # by its head may read no more of it.
     if sent and body.complete:
-        return await respond()
-    return await duplex(respond, upload)
+        return await _respond(exchange, upstream, reservation, started)
+    return await duplex(partial(_respond, exchange, upstream, reservation, started), upload)
+
+
+async def _respond(
+    exchange: Exchange, upstream: UpstreamStream, reservation: Reservation, started: float
+) -> ResponseHead | None:
+    """Read the response and pass it on; but a 101, which is returned."""
+    head = await _final_head(exchange, upstream)
+    sent = upstream.sent
+    now = trio.current_time()
+    # The time that a client takes to upload a body is not its server's.
+    if not exchange.stream.answering:
+        seconds = now - (started if sent == NEVER else sent)
+        reservation.answered(now, seconds, head.status)
+    if exchange.inquiry is not None:
+        exchange.inquiry.answered(head.status)
+    if head.status == 101:
+        return head
+    await _pass_on(exchange, upstream, reservation, head)
+    return None
 
 
 async def _upload(exchange: Exchange, upstream: UpstreamStream) -> None:

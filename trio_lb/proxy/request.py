@@ -70,6 +70,8 @@ class RequestHandler:
     ) -> None:
         """Have one request answered, in whatever way, to the last byte.
 
+        A stream that is still answering afterwards has broken off, and is to be cut by its session.
+
         Args:
             stream: the request.
             client: whose it is.

@@ -1,1 +1,1 @@
-"""Connections to servers: those that are idle, and names that have moved."""
+"""Servers: streams to them and who opens these, idle connections, and names that have moved."""
