@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.names import Names
 from tests.support.time_limit import pytest_configure, pytest_runtest_protocol
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ settings.load_profile(os.environ.get("TRIO_LB_HYPOTHESIS", "here"))
 
 #: Folders whose files take long begin first, so that none of them is left alone at the end.
 _FIRST = ("chaos", "fuzz", "process", "gateway", "faults")
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """The name servers of this test."""
+    return Names(monkeypatch)
 
 
 @pytest.hookimpl(optionalhook=True)

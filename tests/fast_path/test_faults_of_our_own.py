@@ -11,9 +11,9 @@ from tests.support.client import End, open_client
 from tests.support.leaks import assert_even
 from tests.support.rig import get, post
 from tests.support.waiting import eventually
+from trio_lb.net.dial import Dialler
 from trio_lb.net.transport import SocketTransport
 from trio_lb.observe.access_log import AccessLog
-from trio_lb.proxy import build_fast_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ async def test_of_dialling(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client is cut, and the slot is free."""
-    monkeypatch.setattr(build_fast_path, "dial_at_once", lambda *args: broken)
+    monkeypatch.setattr(Dialler, "beginning", lambda *_: broken)
     async with (
         open_backend(OK) as server,
         open_balancer(server.url, health_check="off") as balancer,

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -20,8 +20,7 @@ from tests.support.client import open_client
 from tests.support.paths import both_paths
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
-from trio_lb.net import dial
-from trio_lb.proxy import build_fast_path
+from trio_lb.net.dial import Dialler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.support.backend import Exchange
     from trio_lb.net.transport import SocketTransport
+    from trio_lb.plan import Address
 
 
 OK = scripts.answer(b"ok")
@@ -76,35 +76,27 @@ async def test_a_connection_that_its_server_closes_is_not_kept_by_either_path(
         assert paths == [["/1"], ["/2", "/3"]]
 
 
-async def test_a_name_is_dialled_by_the_slow_path(on_slow_path: list[bytes]) -> None:
-    async with (
-        open_backend(OK) as backend,
-        open_balancer(f"http://localhost:{backend.port}", health_check="off") as balancer,
-        open_client(balancer.addresses[0]) as client,
-    ):
-        for target in ("/1", "/2", "/3"):
-            await client.send(get(target))
-            assert (await client.read_response()).body == b"ok"
-        assert on_slow_path == [b"/1"]
-        assert len(backend.connections) == 1
-
-
 def dialling(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[SocketTransport, int], int]
 ) -> None:
     """Has what the fast path dials pass through `change`, which says how connect(2) ended."""
 
-    def dial_at_once(*args: Any) -> Callable[[], tuple[SocketTransport, int]] | None:
-        begin = dial.dial_at_once(*args)
-        assert begin is not None
+    beginning = Dialler.beginning
+
+    def changed_beginning(
+        dialler: Dialler, address: Address
+    ) -> Callable[[], tuple[SocketTransport, int]]:
+        begin = beginning(dialler, address)
 
         def changed() -> tuple[SocketTransport, int]:
-            transport, code = begin()
+            begun = begin()
+            assert begun is not None
+            transport, code = begun
             return transport, change(transport, code)
 
         return changed
 
-    monkeypatch.setattr(build_fast_path, "dial_at_once", dial_at_once)
+    monkeypatch.setattr(Dialler, "beginning", changed_beginning)
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENOSPC])

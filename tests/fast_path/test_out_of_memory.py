@@ -19,8 +19,7 @@ from tests.support.client import open_client, request
 from tests.support.leaks import assert_even
 from tests.support.rig import get, post
 from tests.support.waiting import eventually
-from trio_lb.net.dial import dial_at_once
-from trio_lb.proxy import build_fast_path
+from trio_lb.net.dial import Dialler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,12 +70,12 @@ class FullSocket:
 
 
 def at_first(transport: FullSocket, code: int) -> Callable[..., Callable[[], Any]]:
-    """Another `dial_at_once`: it gives this transport first, and allocates nothing for that."""
+    """Another `beginning`: it gives this transport first, and allocates nothing for that."""
     first = iter([(transport, code)])
+    beginning = Dialler.beginning
 
     def begin(*arguments: Any) -> Callable[[], Any]:
-        dial = dial_at_once(*arguments)
-        assert dial is not None
+        dial = beginning(*arguments)
         return lambda: next(first, None) or dial()
 
     return begin
@@ -93,7 +92,7 @@ async def test_of_a_handover(
     """The client is cut, its server's connection is closed, and the slot is free."""
     transport = FullSocket(connected=connected)
     code = 0 if connected else errno.EAGAIN
-    monkeypatch.setattr(build_fast_path, "dial_at_once", at_first(transport, code))
+    monkeypatch.setattr(Dialler, "beginning", at_first(transport, code))
     async with (
         open_backend(scripts.answer(b"ok")) as server,
         open_balancer(

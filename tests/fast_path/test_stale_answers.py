@@ -12,16 +12,18 @@ from trio.testing import wait_all_tasks_blocked
 from tests.support import scripts
 from tests.support.paths import both_paths
 from tests.support.rig import get, open_bed, open_socket_bed, post, post_chunks
-from trio_lb.net.dial import dial_at_once
-from trio_lb.proxy import build_fast_path
+from trio_lb.net.dial import Dialler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.backend import Backend, Exchange, Script
     from tests.support.client import Client
     from tests.support.rig import Bed
     from trio_lb.net.transport import Transport
+    from trio_lb.plan import Address
 
-    Dialled = tuple[Transport, int]
+    Dialled = tuple[Transport, int] | None
 
 OK = scripts.answer(b"ok")
 CLOSE = ("Connection", "close")
@@ -169,9 +171,10 @@ async def test_behind_the_last_look_but_before_the_request_was_sent_on(
     """Two clients' requests come at once; while the first one is dealt with, a server speaks."""
     speaks = [False]
 
-    def watched_dial(*arguments: Any) -> Any:
-        dial = dial_at_once(*arguments)
-        assert dial is not None
+    beginning = Dialler.beginning
+
+    def watched_dial(dialler: Dialler, address: Address) -> Callable[[], Dialled]:
+        dial = beginning(dialler, address)
 
         def dial_meanwhile() -> Dialled:
             if speaks[0]:
@@ -181,7 +184,7 @@ async def test_behind_the_last_look_but_before_the_request_was_sent_on(
 
         return dial_meanwhile
 
-    monkeypatch.setattr(build_fast_path, "dial_at_once", watched_dial)
+    monkeypatch.setattr(Dialler, "beginning", watched_dial)
     async with (
         open_socket_bed(scripts.closing(), OK) as bed,
         bed.client() as client,

@@ -16,7 +16,7 @@ from tests.support.client import open_client
 from tests.support.paths import both_paths
 from tests.support.rig import get, post
 from tests.support.tunnels import enter
-from trio_lb.net.dial import connect_failed, dial
+from trio_lb.net.dial import Dialler, connect_failed
 
 if TYPE_CHECKING:
     import socket
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from trio_lb.config import Address
-    from trio_lb.net.deadlines import Deadlines
-    from trio_lb.net.transport import SocketTransport
+    from trio_lb.net.transport import SocketTransport, Transport
+    from trio_lb.plan import Address
 
 CODES = {
     errno.EMFILE: "out of file descriptors: ",
@@ -43,6 +42,7 @@ def lacking(
 ) -> None:
     """Connecting fails for want of something, from both paths: to one port, or to all."""
     left = times
+    dial = Dialler.dial
 
     def fails(address: Address) -> bool:
         nonlocal left
@@ -52,15 +52,15 @@ def lacking(
         return False
 
     async def dial_short(
-        address: Address, seconds: float, deadlines: Deadlines, vanished_after: float
+        dialler: Dialler, address: Address, seconds: float, under_way: Transport | None = None
     ) -> SocketTransport:
         await trio.lowlevel.checkpoint()
         if fails(address):
             raise connect_failed(OSError(code, os.strerror(code)))
-        return await dial(address, seconds, deadlines, vanished_after)
+        return await dial(dialler, address, seconds, under_way)
 
-    monkeypatch.setattr("trio_lb.runtime.service.dial", dial_short)
-    monkeypatch.setattr("trio_lb.proxy.build_fast_path.dial_at_once", lambda *_: None)
+    monkeypatch.setattr(Dialler, "dial", dial_short)
+    monkeypatch.setattr(Dialler, "beginning", lambda *_: lambda: None)
 
 
 @both_paths

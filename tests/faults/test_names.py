@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,44 +11,24 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks, open_balancer, states
 from tests.support.client import request
+from tests.support.names import again, nobodys
 from tests.support.paths import both_paths
-from trio_lb.net.resolver import Target, resolver
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
+    from tests.support.names import Names
+
 CHECKS = {"path": "/well", "interval": "5s", "timeout": "3s", "jitter": 0}
-
-
-class Names:
-    """The name servers: what they answer for each name; an error, or nothing at all for None."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, str | Exception | None] = {}
-        resolver().look_up = self._look_up
-
-    async def _look_up(self, host: str) -> list[Target]:
-        answer = self.answers[host]
-        if answer is None:
-            await trio.sleep_forever()
-        if isinstance(answer, Exception):
-            raise answer
-        assert answer is not None
-        return [Target(socket.AF_INET, answer)]
-
-
-def again() -> socket.gaierror:
-    return socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
 @both_paths
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_row_29_name_servers_that_fail_take_nobody_out(
-    fast_path: bool, hangs: bool, autojump_clock: MockClock
+    fast_path: bool, hangs: bool, names: Names, autojump_clock: MockClock
 ) -> None:
     """Neither by traffic nor by checks: the last good addresses are used."""
-    names = Names()
-    names.answers = {"a.test": "127.0.0.1", "b.test": "127.0.0.1"}
+    names.answers = {"a.test": ["127.0.0.1"], "b.test": ["127.0.0.1"]}
     upstream = {"idle_connections": 0}  # each request dials
     async with (
         open_backend(besides_checks(scripts.answer(b"a"))) as a,
@@ -76,11 +55,14 @@ async def test_row_29_name_servers_that_fail_take_nobody_out(
 @both_paths
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_a_server_whose_name_was_never_found_is_left_to_itself(
-    fast_path: bool, hangs: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    fast_path: bool,
+    hangs: bool,
+    names: Names,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Requests go to another one, nobody is blamed; it is served from when the name is there."""
-    names = Names()
-    names.answers = {"a.test": None if hangs else again(), "b.test": "127.0.0.1"}
+    names.answers = {"a.test": None if hangs else again(), "b.test": ["127.0.0.1"]}
     async with (
         open_backend(besides_checks(scripts.answer(b"a"))) as a,
         open_backend(besides_checks(scripts.answer(b"b"))) as b,
@@ -100,17 +82,16 @@ async def test_a_server_whose_name_was_never_found_is_left_to_itself(
         assert states(balancer) == ["alive", "alive"]
         assert not asked(a)
         if not hangs:
-            names.answers["a.test"] = "127.0.0.1"
+            names.answers["a.test"] = ["127.0.0.1"]
             await trio.sleep(2)
             assert {(await request(url)).body for _ in range(4)} == {b"a", b"b"}
 
 
 @both_paths
 async def test_a_name_that_nobody_has_is_told_by_its_check(
-    fast_path: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    fast_path: bool, names: Names, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = Names()
-    names.answers = {"a.test": socket.gaierror(socket.EAI_NONAME, "Name or service not known")}
+    names.answers = {"a.test": nobodys()}
     async with open_balancer(
         "http://a.test:1", fast_path=fast_path, health_check=CHECKS
     ) as balancer:
@@ -122,9 +103,8 @@ async def test_a_name_that_nobody_has_is_told_by_its_check(
 
 @both_paths
 async def test_with_no_name_at_all_the_answer_is_503(
-    fast_path: bool, autojump_clock: MockClock
+    fast_path: bool, names: Names, autojump_clock: MockClock
 ) -> None:
-    names = Names()
     names.answers = {"a.test": again()}
     async with open_balancer(
         "http://a.test:1", fast_path=fast_path, health_check="off"
@@ -136,10 +116,9 @@ async def test_with_no_name_at_all_the_answer_is_503(
 
 @both_paths
 async def test_a_name_that_moves_takes_its_idle_connections_along(
-    fast_path: bool, autojump_clock: MockClock
+    fast_path: bool, names: Names, autojump_clock: MockClock
 ) -> None:
-    names = Names()
-    names.answers = {"a.test": "127.0.0.1"}
+    names.answers = {"a.test": ["127.0.0.1"]}
     async with (
         open_backend(scripts.answer(b"old")) as old,
         open_backend(scripts.answer(b"new"), host="127.0.0.2") as new,
@@ -155,7 +134,7 @@ async def test_a_name_that_moves_takes_its_idle_connections_along(
         ) as balancer:
             url = balancer.addresses[0]
             assert (await request(url)).body == b"old"
-            names.answers["a.test"] = "127.0.0.2"
+            names.answers["a.test"] = ["127.0.0.2"]
             await trio.sleep(32)
             await old.wait_until(lambda backend: not backend.open_connections)
             assert (await request(url)).body == b"new"
@@ -165,7 +144,7 @@ async def test_a_name_that_moves_takes_its_idle_connections_along(
 
 @both_paths
 async def test_no_connection_is_kept_for_longer_than_its_age(
-    fast_path: bool, autojump_clock: MockClock
+    fast_path: bool, names: Names, autojump_clock: MockClock
 ) -> None:
     """However busy it is."""
     async with (
@@ -182,7 +161,7 @@ async def test_no_connection_is_kept_for_longer_than_its_age(
 
 @both_paths
 async def test_an_idle_connection_is_not_kept_for_longer_either(
-    fast_path: bool, autojump_clock: MockClock
+    fast_path: bool, names: Names, autojump_clock: MockClock
 ) -> None:
     upstream = {"max_age": "10s", "idle_timeout": "1h"}
     async with (

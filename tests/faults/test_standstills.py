@@ -26,14 +26,17 @@ from tests.support.standstills import LENGTH, STATES, State, stops_after, write
 from tests.support.tunnels import enter
 from trio_lb.config.address import parse_server_address
 from trio_lb.net.deadlines import Deadline, Deadlines, loop_clock
-from trio_lb.net.dial import dial
-from trio_lb.net.resolver import Target, resolver
+from trio_lb.net.dial import Dialler
+from trio_lb.net.resolver import Resolver
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from tests.support.backend import Backend, Exchange
     from tests.support.client import Client
+    from tests.support.names import Names
+    from trio_lb.net.transport import SocketTransport
+    from trio_lb.plan import Address
 
 TIMEOUTS = {"connect": 3, "client_head": 3, "body": 3, "keep_alive": 3, "tunnel": 3, "drain": 3}
 SETTINGS: dict[str, Any] = {"timeout": "3s", "timeouts": TIMEOUTS, "health_check": "off"}
@@ -205,51 +208,51 @@ async def test_a_health_check_is_not_failed_by_us(when: str, autojump_clock: Moc
         assert len(asked) > 3
 
 
-async def test_a_check_that_could_not_be_sent_is_not_failed(autojump_clock: MockClock) -> None:
+async def test_a_check_that_could_not_be_sent_is_not_failed(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
     """We stand still between connecting and asking."""
+    dialled = 0
+    dial = Dialler.dial
 
-    asked = 0
-
-    async def look_up(_: str) -> list[Target]:  # when a check begins
-        nonlocal asked
-        asked += 1
-        if asked == 2:
+    async def dial_late(dialler: Dialler, address: Address, *more: Any) -> SocketTransport:
+        nonlocal dialled
+        dialled += 1
+        transport = await dial(dialler, address, *more)
+        if dialled == 2:
             autojump_clock.jump(STANDSTILL)
-        return [Target(trio.socket.AF_INET, "127.0.0.1")]
+        return transport
 
-    resolver().look_up = look_up
+    monkeypatch.setattr(Dialler, "dial", dial_late)
     checks = {"path": "/well", "interval": "3s", "timeout": "3s", "fall": 1, "jitter": 0}
-    async with open_backend(scripts.answer()) as backend:
-        url = f"http://app.invalid:{backend.port}"
-        async with open_balancer(url, **SETTINGS | {"health_check": checks}) as balancer:
-            await trio.sleep(STANDSTILL + 10)
-            assert asked > 2
-            assert states(balancer) == ["alive"]
+    async with (
+        open_backend(scripts.answer()) as backend,
+        open_balancer(backend.url, **SETTINGS | {"health_check": checks}) as balancer,
+    ):
+        await trio.sleep(STANDSTILL + 10)
+        assert dialled > 2
+        assert states(balancer) == ["alive"]
 
 
-async def test_dialling_goes_on_where_we_stood_still(autojump_clock: MockClock) -> None:
-    looked_up = trio.Event()
-
-    async def look_up(_: str) -> list[Target]:
-        await looked_up.wait()
-        return [Target(trio.socket.AF_INET, "127.0.0.1")]
-
-    resolver().look_up = look_up
-    deadlines = Deadlines()
+async def test_dialling_goes_on_where_we_stood_still(
+    names: Names, autojump_clock: MockClock
+) -> None:
+    names.answers["app.test"] = ["127.0.0.1"]
+    names.seconds = STANDSTILL + 2
+    deadlines, resolver = Deadlines(), Resolver()
     with listen_tcp("127.0.0.1", 0) as listener:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(deadlines.watch_forever)
+            nursery.start_soon(resolver.run)
 
             async def stall() -> None:
                 await trio.sleep(1)
                 autojump_clock.jump(STANDSTILL)
-                await trio.sleep(1)
-                looked_up.set()
 
             nursery.start_soon(stall)
             port = listener.getsockname()[1]
-            url = f"http://app.invalid:{port}"
-            transport = await dial(parse_server_address(url), 3, deadlines)
+            address = parse_server_address(f"http://app.test:{port}")
+            transport = await Dialler(resolver, deadlines).dial(address, 3)
             transport.close()
             nursery.cancel_scope.cancel()
 

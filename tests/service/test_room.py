@@ -16,7 +16,7 @@ from tests.support.leaks import nothing_left
 from tests.support.supervised import GET, until
 from trio_lb.downstream.address_limit import address_number
 from trio_lb.errors import OutOfDescriptors
-from trio_lb.net.dial import dial
+from trio_lb.net.dial import Dialler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     import trio_lb
     from trio_lb.config import Address
-    from trio_lb.net.deadlines import Deadlines
-    from trio_lb.net.transport import SocketTransport
+    from trio_lb.net.transport import SocketTransport, Transport
 
 
 @asynccontextmanager
@@ -256,7 +255,7 @@ def test_addresses_that_count_as_one(one: str, other: str, same: bool) -> None:
 
 def leave_dialling_to_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the fast path does itself where it meets a want of descriptors."""
-    monkeypatch.setattr("trio_lb.proxy.build_fast_path.dial_at_once", lambda *_: None)
+    monkeypatch.setattr(Dialler, "beginning", lambda *_: lambda: None)
 
 
 async def test_idle_connections_to_servers_go_for_descriptors(
@@ -265,13 +264,15 @@ async def test_idle_connections_to_servers_go_for_descriptors(
     """A server can't be reached for want of descriptors, which other connections hold idle."""
     dialled: list[int] = []
 
+    dial = Dialler.dial
+
     async def dial_short(
-        address: Address, seconds: float, deadlines: Deadlines, vanished_after: float
+        dialler: Dialler, address: Address, seconds: float, under_way: Transport | None = None
     ) -> SocketTransport:
         dialled.append(len(balancer._service._upstreams))
         if dialled[-1]:  # an idle connection to the other server
             raise OutOfDescriptors("connect: Too many open files")
-        return await dial(address, seconds, deadlines)
+        return await dial(dialler, address, seconds, under_way)
 
     leave_dialling_to_the_slow_path(monkeypatch)
     async with (
@@ -283,7 +284,7 @@ async def test_idle_connections_to_servers_go_for_descriptors(
     ):
         await client.send(GET)
         assert (await client.read_response()).body == b"one"
-        monkeypatch.setattr("trio_lb.runtime.service.dial", dial_short)
+        monkeypatch.setattr(Dialler, "dial", dial_short)
         await other.send(GET)
         assert (await other.read_response()).body == b"two"
         assert dialled == [1, 0]
@@ -296,7 +297,7 @@ async def test_without_anything_idle_want_of_descriptors_is_a_503(
         raise OutOfDescriptors("connect: Too many open files")
 
     leave_dialling_to_the_slow_path(monkeypatch)
-    monkeypatch.setattr("trio_lb.runtime.service.dial", dial_never)
+    monkeypatch.setattr(Dialler, "dial", dial_never)
     async with (
         open_backend(scripts.answer()) as backend,
         open_balancer(backend.url, health_check="off") as balancer,

@@ -19,6 +19,7 @@ from trio_lb.net.transport import Buffer, End, PeerState, TimedOut, TransportBro
 
 if TYPE_CHECKING:
     from trio_lb.config import Address
+    from trio_lb.net.transport import Transport
 
 CAPACITY = 64 * 1024
 
@@ -316,8 +317,11 @@ class MemoryNetwork:
         """How many of our ends are open."""
         return sum(not each.closed for each in self.ours)
 
-    async def dial(self, address: Address, seconds: float) -> MemoryTransport:
-        """See `trio_lb.net.dial.dial`."""
+    async def dial(
+        self, address: Address, seconds: float, under_way: Transport | None = None
+    ) -> MemoryTransport:
+        """See `trio_lb.net.dial.Dialler`."""
+        assert under_way is None
         self.dialled.append(address.port)
         if address.port in self.black_holes:
             await trio.sleep(seconds)

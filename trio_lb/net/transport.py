@@ -218,6 +218,11 @@ class SocketTransport:
     def __repr__(self) -> str:
         return f"<SocketTransport {self.peer} fd={self._sock.fileno()}>"
 
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for who connects it."""
+        return self._sock
+
     def fileno(self) -> int:
         """The socket's descriptor; -1 when closed."""
         return self._sock.fileno()

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from trio_lb.net.deadlines import loop_clock
-from trio_lb.net.dial import dial_at_once
+from trio_lb.net.dial import HEAD_START
 from trio_lb.upstream.watched_pool import WatchedPool
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trio_lb.fast.loop.epoll import Epoll
     from trio_lb.fast.loop.upstreams import Server
     from trio_lb.fast.record.buffer import RecordBuffer
-    from trio_lb.net.deadlines import Deadlines
+    from trio_lb.net.dial import Dialler
     from trio_lb.plan import ClientPlan, RoutePlan, UpstreamSettings
     from trio_lb.pool import Member, ServerPool
 
@@ -79,7 +79,7 @@ def build_fast_path(
     route: RoutePlan,
     upstream: UpstreamSettings,
     servers: ServerPool,
-    deadlines: Deadlines,
+    dialler: Dialler,
     records: RecordBuffer | None,
 ) -> FastPathParts | None:
     """Make the fast path; None where it is not made for what servers want, or can't be.
@@ -91,7 +91,7 @@ def build_fast_path(
         route: how requests are forwarded.
         upstream: how connections to servers are kept.
         servers: the pool.
-        deadlines: of the slow path's waits on connections made here.
+        dialler: how to connect to servers.
         records: who gets one of every request that is served here, if anybody wants to know.
     """
     if servers.members.send_proxy:
@@ -120,7 +120,8 @@ def build_fast_path(
             prefix=address.path.encode("ascii").rstrip(b"/"),
             limit=upstream.idle_connections,
             max_age=math.inf if upstream.max_age is None else upstream.max_age,
-            dial=dial_at_once(address, deadlines, timeouts.body),
+            dial=dialler.beginning(address),
+            head_start=HEAD_START if address.named else math.inf,
         )
 
     compiled = {member.table_slot: compile_server(member) for member in servers.members}

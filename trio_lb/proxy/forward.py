@@ -48,6 +48,7 @@ from .tunnel import switch
 
 if TYPE_CHECKING:
     from trio_lb.http.identity import ClientIdentity
+    from trio_lb.net.transport import Transport
     from trio_lb.plan import RoutePlan
     from trio_lb.pool import Member, Reservation, ServerPool
     from trio_lb.upstream.connector import Connector
@@ -187,7 +188,8 @@ class Forwarder:
             )
             reused = begun.reused
         else:
-            stream, reused = await self._open(exchange, identity, reservation, fresh=False)
+            under_way = None if resumed is None else resumed.under_way()
+            stream, reused = await self._open(exchange, identity, reservation, under_way)
             if not reused:
                 now = trio.current_time()
         try:
@@ -206,8 +208,9 @@ class Forwarder:
         exchange: Exchange,
         identity: ClientIdentity,
         reservation: Reservation,
+        under_way: Transport | None = None,
         *,
-        fresh: bool,
+        fresh: bool = False,
     ) -> tuple[UpstreamStream, bool]:
         """A stream to a server, and whether it is on a connection that was kept."""
         own = None if fresh else exchange.client.take_personal()
@@ -223,6 +226,7 @@ class Forwarder:
                 # A tunnel would use the connection up; a stale one would fail it without a retry.
                 fresh=fresh or bool(exchange.request.upgrade),
                 max_idle=None if exchange.repeatable else _FRESH_ENOUGH,
+                under_way=under_way,
             )
         except ConnectFailed as exc:
             seconds = trio.current_time() - started

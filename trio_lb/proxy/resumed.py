@@ -7,6 +7,7 @@ becomes a stream like any other (`trio_lb.upstream.resumed_stream`).
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +18,7 @@ from trio_lb.net.dial import connect_failed, connect_too_slow
 if TYPE_CHECKING:
     from trio_lb.errors import ConnectFailed
     from trio_lb.fast.exchange.fast_path import Handover
+    from trio_lb.net.transport import Transport
     from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import Reservation
 
@@ -47,8 +49,8 @@ class ResumedRequest:
     ) -> None:
         self.reservation = reservation
         self.failure = _connect_failure(handover.connect_error, timeouts.connect)
-        if self.failure is not None and self.failure.local:
-            self.failure = None  # the slow path has ways to find room
+        if self.failure is not None and (self.failure.local or reservation.server.address.named):
+            self.failure = None  # the slow path has ways to find room, or another address
         self.request_id = handover.request_id
         self.status = handover.status
         self.passed = handover.passed
@@ -60,8 +62,15 @@ class ResumedRequest:
 
     def take(self) -> Handover | None:
         """What was begun on a connection, from now on its taker's to close; None without one."""
+        if self._handover.connect_error:
+            return None
         transport, self._transport = self._transport, None
         return None if transport is None else self._handover
+
+    def under_way(self) -> Transport | None:
+        """What is not connected yet, from now on its taker's to close."""
+        transport, self._transport = self._transport, None
+        return transport
 
     def note(self, exchange: Exchange, outcome: str) -> None:
         """Remember how the attempt ended, if nobody takes it up."""
@@ -80,7 +89,7 @@ class ResumedRequest:
 
 
 def _connect_failure(code: int, seconds: float) -> ConnectFailed | None:
-    if not code:
+    if code in (0, errno.EINPROGRESS):
         return None
     if code < 0:
         return connect_too_slow(seconds)

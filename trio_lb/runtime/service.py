@@ -18,10 +18,11 @@ import trio
 from trio_lb.downstream.limiter import ConnectionLimiter
 from trio_lb.errors import HostLimit
 from trio_lb.net.deadlines import Deadlines
-from trio_lb.net.dial import dial
+from trio_lb.net.dial import Dialler
 from trio_lb.net.host_limits import tell
 from trio_lb.net.listen import BACKLOG
 from trio_lb.net.nurseries import open_bare_nursery
+from trio_lb.net.resolver import Resolver
 from trio_lb.observe.access_log import AccessLog, open_access_log
 from trio_lb.pool import Counters, Members, Permits, ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from trio_lb.fast.table.table import Table
     from trio_lb.net.listen import Listener
-    from trio_lb.net.transport import SocketTransport
+    from trio_lb.net.transport import SocketTransport, Transport
     from trio_lb.plan import AccessLogPlan, Address, Algorithm, Plan
     from trio_lb.upstream.idle_pool import IdleConnections
 
@@ -94,11 +95,13 @@ class Service:
         for listener in (*listeners, *spare):
             listener.tune(plan.clients.timeouts.body)
         self.dial = self._dial
+        self._resolver = Resolver()
+        self._dialler = Dialler(self._resolver, self.deadlines, plan.clients.timeouts.body)
         settings = pool.upstream
         on_ended = None if access_log is None else access_log.record
         records = None if access_log is None else access_log.buffer
         self._plain = (
-            build_fast_path(plan.clients, route, pool.upstream, servers, self.deadlines, records)
+            build_fast_path(plan.clients, route, pool.upstream, servers, self._dialler, records)
             if plan.fast_path
             else None
         )
@@ -125,7 +128,7 @@ class Service:
         self._limiter = ConnectionLimiter(
             plan.clients.connections, permits, self.counters, self._upstreams, self._proxy
         )
-        self._moved = MovedServers(servers.members)
+        self._moved = MovedServers(self._resolver, servers.members)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
@@ -191,10 +194,11 @@ class Service:
         return False
 
     async def maintain(self) -> None:
-        """Keep deadlines, and close idle upstream connections, until cancelled."""
+        """Keep deadlines, look names up, and close idle upstream connections, until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.deadlines.watch_forever)
+                nursery.start_soon(self._resolver.run)
                 nursery.start_soon(self._proxy.departures.watch_forever)
                 nursery.start_soon(self._proxy.outage.watch_forever)
                 if self._plain is not None:
@@ -243,16 +247,18 @@ class Service:
     def _welcome(self, listener: Listener, transport: SocketTransport) -> None:
         self._clients.start_soon(self._limiter.serve, transport, listener.proxy_protocol)
 
-    async def _dial(self, address: Address, seconds: float) -> SocketTransport:
+    async def _dial(
+        self, address: Address, seconds: float, under_way: Transport | None = None
+    ) -> SocketTransport:
         """Connect to a server; for want of what idle connections have, once more without these."""
         try:
-            return await dial(address, seconds, self.deadlines, self.plan.clients.timeouts.body)
+            return await self._dialler.dial(address, seconds, under_way)
         except HostLimit as exc:
             tell(exc)
             if not (exc.closing_helps and self._limiter.free_descriptors()):
                 raise
         await trio.sleep(_BREATH)
-        return await dial(address, seconds, self.deadlines, self.plan.clients.timeouts.body)
+        return await self._dialler.dial(address, seconds)
 
     def _take_queue(self, listener: Listener) -> None:
         """Accept those who are in the queue already, as far as there are permits."""

@@ -23,7 +23,8 @@ from trio_lb.config import ProfileError, compile_listeners, compile_plan
 from trio_lb.errors import ListenError, TrioLBError
 from trio_lb.health import HealthChecker
 from trio_lb.net.deadlines import Deadlines
-from trio_lb.net.dial import dial
+from trio_lb.net.dial import Dialler
+from trio_lb.net.resolver import Resolver
 from trio_lb.observe.statistics import Statistics, statistics_of
 from trio_lb.observe.units import several
 from trio_lb.pool import Counters, Members, NoRoom, ServerPool, SharedTable
@@ -107,8 +108,8 @@ class Supervisor:
             log.debug("no memfd_create (%s): the table is in a temporary file", self._table.problem)
         self._reaper = OrphanReaper()
         self._deadlines = Deadlines()
-        self._dial = partial(dial, deadlines=self._deadlines)
-        self._checker = HealthChecker(self._dial)
+        self._resolver = Resolver()
+        self._checker = HealthChecker(Dialler(self._resolver, self._deadlines).dial)
         self._nursery: trio.Nursery
         self._pool: ServerPool
         #: All that have processes: those that drain, the present one, one that is being started.
@@ -169,6 +170,7 @@ class Supervisor:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._deadlines.watch_forever)
+                self._nursery.start_soon(self._resolver.run)
                 self._nursery.start_soon(self._watchdog)
                 await self._nursery.start(self._checker.run)
                 try:
@@ -344,6 +346,7 @@ class Supervisor:
                     each.drain()
             self._present = generation
             self._checker.watch(pool.health_check, servers)
+            self._resolver.use(server.address for server in pool.servers)
             self.profile, self._pool = profile, servers
         finally:
             self._coming = None

@@ -49,6 +49,7 @@ class Connector:
         own: Transport | None = None,
         fresh: bool = False,
         max_idle: float | None = None,
+        under_way: Transport | None = None,
     ) -> tuple[UpstreamStream, bool]:
         """A stream to a server, to be ended by its `release` or `close`.
 
@@ -61,12 +62,13 @@ class Connector:
             own: a connection that is the client's own already, to be used.
             fresh: on a new connection.
             max_idle: seconds, where the caller must not risk an older connection.
+            under_way: what the fast path has begun to connect; it is closed if it is not used.
 
         Returns:
             The stream, and whether its connection has served another request before.
 
         Raises:
-            ConnectFailed: as `trio_lb.net.dial.dial` says; nothing is left open.
+            ConnectFailed: as `trio_lb.net.dial.Dialler` says; nothing is left open.
         """
         header = write_header(ends, server.send_proxy)
         transport = own
@@ -74,7 +76,9 @@ class Connector:
             transport = self._idle.take(number, trio.current_time(), max_idle, header)
         reused = transport is not None
         if transport is None:
-            transport = await self._dial(server.address, timeouts.connect)
+            transport = await self._dial(server.address, timeouts.connect, under_way)
+        elif under_way is not None:
+            under_way.close()
         stream = Http1UpstreamStream(
             transport,
             progress,

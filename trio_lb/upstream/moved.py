@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-import trio
-
-from trio_lb.net.resolver import resolver
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trio_lb.net.resolver import Resolver
     from trio_lb.pool import Member
 
     from .idle_pool import IdleConnections
-
-#: How often names are looked up, beside the look-ups of new connections; seconds.
-_REFRESH: Final = 30.0
 
 
 class MovedServers:
@@ -25,30 +19,23 @@ class MovedServers:
     A connection in use is closed when it is idle, or at the end of its time (`upstream.max_age`).
 
     Args:
+        resolver: told whose names are in use.
         members: all servers.
     """
 
-    def __init__(self, members: Iterable[Member]) -> None:
+    def __init__(self, resolver: Resolver, members: Iterable[Member]) -> None:
+        self._resolver = resolver
         self.set_members(members)
-        self._due = trio.current_time() + _REFRESH
 
     def set_members(self, members: Iterable[Member]) -> None:
         """Look after these servers from now on."""
-        self._named = [
-            (member.table_slot, member.server.address)
-            for member in members
-            if member.server.address.named
-        ]
+        named = [member for member in members if member.server.address.named]
+        self._resolver.use(member.server.address for member in named)
+        self._named = [(member.table_slot, member.server.address.host) for member in named]
 
     def close_idle(self, upstreams: IdleConnections) -> None:
         """Close what leads to addresses that are gone, as far as that is known by now."""
-        names = resolver()
-        now = trio.current_time()
-        if now >= self._due:
-            self._due = now + _REFRESH
-            for _, address in self._named if len(upstreams) else ():
-                names.refresh(address.host, str(address))
-        for slot, address in self._named:
-            hosts = names.current(address.host)
-            if hosts is not None:
-                upstreams.keep_only(slot, hosts)
+        for slot, host in self._named:
+            addresses = self._resolver.current(host)
+            if addresses is not None:
+                upstreams.keep_only(slot, addresses)

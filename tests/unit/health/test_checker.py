@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +13,14 @@ import trio
 from tests.support import scripts
 from tests.support.backend import End, open_backend
 from tests.support.balancer import pool_of
+from tests.support.names import nobodys
 from tests.support.net import black_hole, free_port, http_url
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
 from trio_lb.http.proxy_protocol import LOCAL
 from trio_lb.net.deadlines import Deadlines
-from trio_lb.net.dial import dial
-from trio_lb.net.resolver import Target, resolver
+from trio_lb.net.dial import Dialler
+from trio_lb.net.resolver import Resolver
 from trio_lb.pool import Member, ServerPool, State, StateChange
 
 if TYPE_CHECKING:
@@ -30,13 +29,14 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from tests.support.backend import Exchange, Script
+    from tests.support.names import Names
     from trio_lb.net.dial import Dial
     from trio_lb.net.transport import Transport
     from trio_lb.plan import Address, PoolPlan
 
 ALIVE, DEAD = State.ALIVE, State.DEAD
 
-NOBODYS = "Name or service not known"
+NOBODYS = nobodys().strerror
 HINT = "set health_check.path, or health_check.statuses if that is healthy"
 
 
@@ -75,9 +75,11 @@ async def checking(
         checked.changes.append((trio.current_time() - start, change))
 
     checked = Checked(plan, ServerPool.private(plan.servers, plan.algorithm, notify=notify))
-    checker = HealthChecker(partial(dial, deadlines=deadlines), jitter)
+    resolver = Resolver()
+    checker = HealthChecker(Dialler(resolver, deadlines).dial, jitter)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.watch_forever)
+        nursery.start_soon(resolver.run)
         await checker.first_round(plan.health_check, checked.pool)
         await nursery.start(checker.run)
         checker.watch(plan.health_check, checked.pool)
@@ -123,7 +125,7 @@ async def test_servers_are_not_checked_in_step(autojump_clock: MockClock) -> Non
     plan = pool_of("http://127.0.0.1:1", "http://127.0.0.1:2", health_check={"jitter": 0.2})
     times: dict[int, list[float]] = {1: [], 2: []}
 
-    async def unresolvable(address: Address, seconds: float) -> Transport:
+    async def unresolvable(address: Address, seconds: float, *_: object) -> Transport:
         times[address.port].append(trio.current_time())
         raise ConnectFailed("out of descriptors", local=True)
 
@@ -420,7 +422,7 @@ async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock
     plan = pool_of(*(f"http://127.0.0.1:{port}" for port in ports))
     running, most, asked = 0, 0, []
 
-    async def time_out(address: Address, seconds: float) -> Transport:
+    async def time_out(address: Address, seconds: float, *_: object) -> Transport:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -439,7 +441,7 @@ async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock
 async def test_off_means_no_first_round_and_no_checks(autojump_clock: MockClock) -> None:
     plan = pool_of("http://127.0.0.1:1", health_check="off")
 
-    async def never(address: Address, seconds: float) -> Transport:
+    async def never(address: Address, seconds: float, *_: object) -> Transport:
         raise AssertionError
 
     pool = ServerPool.private(plan.servers, plan.algorithm)
@@ -467,7 +469,7 @@ async def test_being_out_of_descriptors_is_no_servers_fault(
     plan = pool_of("http://127.0.0.1:1")
     pool = ServerPool.private(plan.servers, plan.algorithm)
 
-    async def fail(address: Address, seconds: float) -> Transport:
+    async def fail(address: Address, seconds: float, *_: object) -> Transport:
         raise ConnectFailed("connect: Too many open files", 503, local=True)
 
     await check_for(25, plan, pool, fail)
@@ -492,11 +494,8 @@ async def test_a_check_from_before_the_failure_brings_nobody_back(
         assert checked.pool.state(checked.server) is ALIVE
 
 
-async def test_a_server_that_cannot_be_reached_at_all() -> None:
-    async def look_up(_: str) -> list[Target]:
-        raise socket.gaierror(socket.EAI_NONAME, NOBODYS)
-
-    resolver().look_up = look_up
+async def test_a_server_that_cannot_be_reached_at_all(names: Names) -> None:
+    names.answers["no-such-host.invalid"] = nobodys()
     urls = ["http://no-such-host.invalid", f"unix:/nowhere/{free_port()}", "http://[::1]:1"]
     async with checking(*urls, http_url("127.0.0.1", free_port())) as checked:
         assert checked.pool.alive_count == 0

@@ -30,7 +30,7 @@ async def times_of_checks(duration: float, *plans: PoolPlan, every: float = 3.0)
     times: list[float] = []
     start = trio.current_time()
 
-    async def refuse(address: Address, seconds: float) -> Transport:
+    async def refuse(address: Address, seconds: float, *_: object) -> Transport:
         times.append(round(trio.current_time() - start, 2))
         raise ConnectFailed("refused")
 

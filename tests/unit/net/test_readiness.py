@@ -67,7 +67,13 @@ class Watching:
         self.deadlines = Deadlines()
         self.readiness = Epoll(clock)
         self._server = Server(
-            self.readiness, slot=0, member=None, name=b"a", prefix=b"", limit=EVENTS, dial=None
+            self.readiness,
+            slot=0,
+            member=None,
+            name=b"a",
+            prefix=b"",
+            limit=EVENTS,
+            dial=lambda: None,
         )
         self.far_ends: list[socket.socket] = []
         for _ in range(EVENTS):

@@ -103,7 +103,7 @@ class Steps:
 
     def health_checks(self) -> None:
         async def watch() -> None:
-            async def dial(address: Address, seconds: float) -> Any:
+            async def dial(address: Address, seconds: float, *_: object) -> Any:
                 await trio.sleep_forever()
 
             checker = HealthChecker(dial)

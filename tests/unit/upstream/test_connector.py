@@ -38,9 +38,13 @@ class Dialled:
     def __init__(self) -> None:
         self.ours: list[MemoryTransport] = []
         self.theirs: list[MemoryTransport] = []
+        self.under_way: list[object] = []
         self.refuses = False
 
-    async def __call__(self, address: Address, seconds: float) -> MemoryTransport:
+    async def __call__(
+        self, address: Address, seconds: float, under_way: object = None, /
+    ) -> MemoryTransport:
+        self.under_way.append(under_way)
         assert (address.port, seconds) == (3001, TIMEOUTS.connect)
         if self.refuses:
             raise ConnectFailed("connect: refused", refused=True)
@@ -118,6 +122,25 @@ async def test_what_is_kept_for_nobody(
     assert stream.release() is None
     assert len(pool) == 0
     assert dialled.ours[0].closed
+
+
+async def test_what_the_fast_path_has_begun_to_connect_is_used_or_closed(
+    autojump_clock: MockClock,
+) -> None:
+    dialled = Dialled()
+    connector, _ = connector_of(dialled)
+    deadlines = Deadlines()
+    stream, _ = await connector.open(server(), 0, TIMEOUTS, Progress(5, None))
+    await ask(stream)
+    await answered(stream, dialled.theirs[0])
+    stream.release()
+    for reuses in (True, False):  # meanwhile a connection has become idle; and none has
+        under_way, _ = memory_pair(deadlines, deadlines)
+        opened = connector.open(server(), 0, TIMEOUTS, Progress(5, None), under_way=under_way)
+        stream, reused = await opened
+        assert (reused, under_way.closed) == (reuses, reuses)
+        assert dialled.under_way == [None] + [under_way] * (not reuses)
+        stream.close()
 
 
 async def test_without_a_pool_nothing_is_kept(autojump_clock: MockClock) -> None:

@@ -34,7 +34,13 @@ class Idle:
         self.deadlines = Deadlines()
         self.readiness = Epoll()
         self.server = Server(
-            self.readiness, slot=0, member=None, name=b"a", prefix=b"", limit=count, dial=None
+            self.readiness,
+            slot=0,
+            member=None,
+            name=b"a",
+            prefix=b"",
+            limit=count,
+            dial=lambda: None,
         )
         self.near: list[SocketTransport] = []
         self.far: list[socket.socket] = []

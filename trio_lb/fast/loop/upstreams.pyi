@@ -25,8 +25,9 @@ class Server:
         name: bytes,
         prefix: bytes,
         limit: int,
-        dial: Callable[[], tuple[SocketTransport, int]] | None,
+        dial: Callable[[], tuple[SocketTransport, int] | None],
         max_age: float = ...,
+        head_start: float = ...,
     ) -> None: ...
     @property
     def slot(self) -> int: ...

@@ -18,6 +18,7 @@ late there by no more than usual.)
 
 
 cimport cython
+from libc.errno cimport EINPROGRESS
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -181,9 +182,12 @@ cdef class ClientSide(Exchange):
         elif self.state == COLLECTING:
             self.end("odd")
         elif self.state == CONNECTING:
-            self.connect_error = -1
-            discard(self.upstream)
-            self.upstream = None
+            if self.server.head_start < path.patience.connect:
+                self.connect_error = EINPROGRESS    # and the slow path waits for it
+            else:
+                self.connect_error = -1
+                discard(self.upstream)
+                self.upstream = None
             self.end("odd")
         elif self.state == UPLOADING:
             if not server_took_some(self):

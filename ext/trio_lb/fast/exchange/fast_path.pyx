@@ -151,7 +151,8 @@ cdef class Handover:
         transport: with `odd`, the server's connection if there is one; it has to be closed.
         reused: it was used before.
         stale: what has come on it had come before the request was sent; none of it was received.
-        connect_error: number of the error that connecting has met, -1 for too late, else 0.
+        connect_error: number of the error that connecting has met, -1 for too late, else 0;
+            EINPROGRESS: `transport` is not connected yet.
         unsent: bytes of the request that are to be sent on `transport` first.
         whole: all of the request was sent, or is in `unsent`.
         begun_body: bytes in `unread` of the request's body that were sent, or are in `unsent`.

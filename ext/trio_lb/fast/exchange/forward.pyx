@@ -77,15 +77,16 @@ cdef void connect(Exchange exchange) noexcept:
 
 cdef int dial(Exchange exchange) except -1:
     cdef FastPath path = exchange.path
-    if exchange.server.dial is None:
-        exchange.end("odd")
-        return 0
     try:
-        transport, code = exchange.server.dial()
+        begun = exchange.server.dial()
     except OSError as exc:
         exchange.connect_error = exc.errno
         exchange.end("odd")
         return 0
+    if begun is None:
+        exchange.end("odd")
+        return 0
+    transport, code = begun
     try:
         if code == 0 or code == EINPROGRESS:
             exchange.upstream = attend(path.readiness, exchange.server, transport)
@@ -103,7 +104,8 @@ cdef int dial(Exchange exchange) except -1:
     exchange.upstream.user = exchange
     if code:
         exchange.state = CONNECTING
-        set_deadline(path.readiness, exchange, path.readiness.now + path.patience.connect)
+        set_deadline(path.readiness, exchange, path.readiness.now + min(
+            path.patience.connect, exchange.server.head_start))
     else:
         send_request(exchange)
     return 0

@@ -45,6 +45,7 @@ cdef class Server:
     cdef const char *prefix_data
     cdef size_t prefix_length
     cdef object dial
+    cdef double head_start              # of what that begins: the slow path goes on with it then
     cdef Upstream top
     cdef readonly uint32_t idle
     cdef uint32_t limit

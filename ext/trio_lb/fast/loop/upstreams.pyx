@@ -88,13 +88,15 @@ cdef class Server:
         limit: idle connections kept.
         max_age: seconds after which a connection is not kept any longer, however busy it is.
         dial: called without arguments, begins to connect: a Transport, and the error number of
-            connect(2). Raises OSError where there can be no socket. None: the server's address
-            is not one that can be connected to at once.
+            connect(2); or None, if no address of the server is known. Raises OSError where
+            there can be no socket.
+        head_start: seconds after which the slow path goes on with what `dial` has begun.
     """
 
     def __init__(
         self, Readiness readiness not None, slot, member, bytes name not None,
         bytes prefix not None, limit, dial, double max_age=INFINITY,
+        double head_start=INFINITY,
     ):
         self.readiness = readiness
         self.slot = slot
@@ -106,6 +108,7 @@ cdef class Server:
         self.limit = limit
         self.max_age = max_age
         self.dial = dial
+        self.head_start = head_start
 
     def take_transport(self, double oldest):
         """The connection used last that is still good, if it became idle at `oldest` or later."""
