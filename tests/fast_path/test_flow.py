@@ -177,6 +177,7 @@ async def test_a_body_that_pauses_holds_no_buffer(side: str, on_slow_path: list[
         assert not on_slow_path
 
 
+@pytest.mark.no_cover  # thousands of requests, which reach no other lines
 async def test_who_asks_for_much_does_not_keep_others_waiting() -> None:
     """One has sent 5000 requests at once; another asks between them and is served in its turn."""
     served = 0
