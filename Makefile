@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Tools that start other tools (cython-lint does) find those of the environment.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-SOURCES := setup.py pyproject.toml $(shell find ext -name "*.pyx" -o -name "*.pxd" -o -name "*.h")
+SOURCES := setup.py pyproject.toml $(shell find ext -name "*.pyx" -o -name "*.pxd" -o -name "*.pxi" -o -name "*.h")
 
 .PHONY: help demo test check lint types unit coverage sanitize slow-path fuzz bench bench-rates bench-micro bench-instructions \
 	soak chaos idle wheel clean
@@ -75,7 +75,7 @@ wheel: $(BUILT) $(TOOLS)  ## build sdist and wheel into dist/
 	$(BIN)/python -m build
 
 clean:  ## remove what was built, the environment included
-	rm -rf $(VENV) build dist *.egg-info trio_lb/fast/*/*.so benchmarks/micro/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) build dist *.egg-info trio_lb/fast/*.so benchmarks/micro/*.so .mypy_cache .ruff_cache .pytest_cache .coverage*
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"trio-lb needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'

@@ -28,21 +28,13 @@ sanitize = os.environ.get("TRIO_LB_SANITIZE") == "1"
 sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if sanitize else []
 macros = [("CYTHON_TRACE_NOGIL", "1")] if trace else []
 
-ROOMS = {
-    "table": "block table recovery selection permits failures outages",
-    "http1": "fields parser writer framing heads",
-    "record": "buffer lines",
-    "loop": "clock sockets",
-}
+#: Each is one extension, so that calls within it are direct: NAME.pyx and NAME.pxd put together
+#: what is in the folder NAME.
+ROOMS = ["table", "http1", "record", "clock", "sockets"]
 if fast_path:
-    ROOMS["loop"] += " buffers epoll pipes readiness trio_loop upstreams"
-    ROOMS["exchange"] = "flow fast_path exchange request forward upload record response client_side"
+    ROOMS += ["loop", "exchange"]
 
-sources = {
-    f"trio_lb.fast.{room}.{name}": f"ext/trio_lb/fast/{room}/{name}.pyx"
-    for room, names in ROOMS.items()
-    for name in names.split()
-}
+sources = {f"trio_lb.fast.{room}": f"ext/trio_lb/fast/{room}.pyx" for room in ROOMS}
 if os.environ.get("TRIO_LB_LOOPS") == "1":
     sources["benchmarks.micro.codec_loops"] = "benchmarks/micro/codec_loops.pyx"
 

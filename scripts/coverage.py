@@ -40,7 +40,7 @@ def measure_compiled(copy: Path) -> None:
     run(copy, *build, environment=SWITCHES)
     # The plugin learns from the C code which lines there are, and looks for it beside its source.
     traced = copy / "build" / "cython-trace"
-    for generated in traced.glob("ext/trio_lb/fast/*/*.c"):
+    for generated in traced.glob("ext/trio_lb/fast/*.c"):
         shutil.copy2(generated, copy / generated.relative_to(traced))
     measure(copy, *COMPILED, f"--ignore={REPEATED}", examples="traced")
 

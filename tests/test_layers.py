@@ -48,6 +48,7 @@ OUR_PYTHON = (
     "runtime supervise cli"
 )
 TABLE_AND_CODEC = "fast.table fast.http1"
+CLOCK_AND_SOCKETS = "fast.clock fast.sockets"
 
 TABLE = [
     Row(0, "errors accounts logs"),
@@ -59,8 +60,17 @@ TABLE = [
     Row(2, "http", never=f"config fast.table {SANS_IO}"),
     Row(2, "pool", never=f"config fast.http1 {SANS_IO}"),
     Row(3, "http1", never=f"config fast.table pool {SANS_IO}", outside="h11"),
-    Row(3, "fast.loop", never=f"{OUR_PYTHON} {TABLE_AND_CODEC}", outside="trio"),
-    Row(3, "net", beside="fast.loop", never=f"config pool http {TABLE_AND_CODEC}", outside="trio"),
+    Row(3, CLOCK_AND_SOCKETS, never=f"{OUR_PYTHON} {TABLE_AND_CODEC}", outside="trio"),
+    Row(
+        3, "fast.loop", beside="fast.clock", never=f"{OUR_PYTHON} {TABLE_AND_CODEC}", outside="trio"
+    ),
+    Row(
+        3,
+        "net",
+        beside=CLOCK_AND_SOCKETS,
+        never=f"config pool http {TABLE_AND_CODEC}",
+        outside="trio",
+    ),
     Row(4, "upstream downstream", never="config", outside="trio"),
     Row(4, "observe", never="config", outside="trio rich msgspec"),
     Row(4, "fast.exchange", never=OUR_PYTHON, outside="trio"),
@@ -76,7 +86,7 @@ ROWS = {part: row for row in TABLE for part in row.parts.split()}
 SOURCES = sorted(
     [
         *(ROOT / PACKAGE).rglob("*.py"),
-        *(path for path in (ROOT / "ext" / PACKAGE).rglob("[!_]*.p[yx][xd]")),
+        *(path for path in (ROOT / "ext" / PACKAGE).rglob("[!_]*.p[yx][xdi]")),
     ]
 )
 
@@ -177,6 +187,30 @@ def test_no_circles() -> None:
     TopologicalSorter(graph).prepare()
 
 
+def names_of(room: Path) -> dict[str, set[str]]:
+    """Where a room's files have names of other rooms from."""
+    homes: dict[str, set[str]] = {}
+    pattern = re.compile(r"^from (trio_lb\S+) cimport (\([^)]*\)|.*)$", re.MULTILINE)
+    for path in sorted(room.glob("*.p??")):
+        for home, names in pattern.findall(path.read_text()):
+            for name in re.findall(r"\w+", names):
+                homes.setdefault(name, set()).add(home)
+    return homes
+
+
+@pytest.mark.parametrize("room", ["table", "http1", "record", "loop", "exchange"])
+def test_a_name_means_one_thing_in_a_room(room: str) -> None:
+    """All of a room is one module: of two names alike, Cython takes one, and says nothing."""
+    folder = ROOT / "ext" / PACKAGE / "fast" / room
+    homes = names_of(folder)
+    assert [name for name, where in homes.items() if len(where) > 1] == []
+    source = "".join(path.read_text() for path in sorted(folder.glob("*.p??")))
+    made = re.findall(
+        r"^cdef (?:inline )?[\w *]*?\b(\w+)\(|^cdef (?:class|struct) (\w+)", source, re.MULTILINE
+    )
+    assert {one or other for one, other in made} & homes.keys() == set()
+
+
 @pytest.mark.parametrize(
     ("part", "name"),
     [
@@ -185,7 +219,7 @@ def test_no_circles() -> None:
         ("pool", "trio_lb.http.heads"),
         ("pool", "trio_lb.net"),
         ("pool", "h11"),
-        ("http", "trio_lb.fast.table.table"),
+        ("http", "trio_lb.fast.table"),
         ("http", "trio_lb.pool"),
         ("http", "trio_lb.http1.strict"),
         ("config", "msgspec_extra"),
@@ -193,7 +227,7 @@ def test_no_circles() -> None:
         ("plan", "trio_lb.config"),
         ("proxy", "trio_lb.config.model"),
         ("fast.table", "trio_lb.errors"),
-        ("fast.loop", "trio_lb.fast.table.table"),
+        ("fast.loop", "trio_lb.fast.table"),
         ("net", "trio_lb.http"),
         ("upstream", "trio_lb.downstream.proxy_header"),
         ("observe", "trio_lb.proxy.forward"),

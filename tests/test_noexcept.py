@@ -23,33 +23,33 @@ UNRAISABLE = re.compile(r'__Pyx_WriteUnraisable\("trio_lb\.fast\.([\w.]+)"')
 
 #: All that they call of Python is in a `try`.
 WRAPPED = {
-    "exchange.exchange.Exchange.end",
-    "exchange.forward.connect",
-    "exchange.record.keep_record",
-    "loop.upstreams.discard",
-    "loop.upstreams.log_fault",
+    "exchange.Exchange.end",
+    "exchange.connect",
+    "exchange.keep_record",
+    "loop.discard",
+    "loop.log_fault",
 }
 
 #: Divisions, whose divisors are not zero, and lengths.
 ARITHMETIC = {
-    "table.block.decay",
-    "table.block.penalty_of",
-    "table.block.sightings_step",
-    "table.failures.answers_of",
-    "exchange.minimum_rate.earn",
-    "table.selection.LeastResponseTime.score_all",
-    "table.selection.WeightedRoundRobin.choose",
-    "table.table.count_answer",
-    "table.times.charge",
-    "table.times.usual_micros",
-    "http1.writer.slice_of",
+    "table.decay",
+    "table.penalty_of",
+    "table.sightings_step",
+    "table.answers_of",
+    "exchange.earn",
+    "table.LeastResponseTime.score_all",
+    "table.WeightedRoundRobin.choose",
+    "table.count_answer",
+    "table.charge",
+    "table.usual_micros",
+    "http1.slice_of",
 }
 
 #: What they call is compiled, and raises only for a time before the table's or for no server.
 COMPILED = {
-    "exchange.forward.pick",
-    "exchange.response.begin_response",
-    "loop.upstreams.Server.remove",
+    "exchange.pick",
+    "exchange.begin_response",
+    "loop.Server.remove",
 }
 
 

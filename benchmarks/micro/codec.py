@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_lb.fast.http1.writer import ClientLines
+from trio_lb.fast.http1 import ClientLines
 from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import ServerPool
 
@@ -113,7 +113,7 @@ def pick(algorithm: str) -> Callable[[int], None]:
 def wake(times: int) -> None:
     """A descriptor becomes ready, and its watcher is called (Linux)."""
     from benchmarks.micro import codec_loops as loops
-    from trio_lb.fast.loop.epoll import Epoll
+    from trio_lb.fast.loop import Epoll
 
     readiness, fd = Epoll(perf_counter), os.eventfd(0, os.EFD_NONBLOCK)
     try:

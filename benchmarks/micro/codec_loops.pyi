@@ -1,8 +1,6 @@
-from trio_lb.fast.http1.writer import ClientLines
-from trio_lb.fast.loop.epoll import Epoll
-from trio_lb.fast.loop.readiness import Watched
-from trio_lb.fast.table.selection import Selection
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.http1 import ClientLines
+from trio_lb.fast.loop import Epoll, Watched
+from trio_lb.fast.table import Selection, Table
 
 def parse_requests(name: bytes, data: bytes, times: int) -> None: ...
 def write_requests(

@@ -5,14 +5,12 @@ Under callgrind each loop's instructions are dumped by themselves, under its nam
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
-from trio_lb.fast.loop.epoll cimport Epoll
-from trio_lb.fast.http1.framing cimport begin_body, Body, BODY_END, feed_body
-from trio_lb.fast.http1.parser cimport HEAD, HeadLimits, parse_request, parse_response
-from trio_lb.fast.loop.readiness cimport READABLE, Watched
-from trio_lb.fast.table.selection cimport NOBODY, Selection
-from trio_lb.fast.table.table cimport Table
-from trio_lb.fast.http1.parsed cimport ParsedRequest, ParsedResponse
-from trio_lb.fast.http1.writer cimport ClientLines, RequestAdditions, write_request, write_response
+from trio_lb.fast.http1 cimport (
+    begin_body, Body, BODY_END, ClientLines, feed_body, HEAD, HeadLimits, parse_request,
+    parse_response, ParsedRequest, ParsedResponse, RequestAdditions, write_request, write_response,
+)
+from trio_lb.fast.loop cimport Epoll, READABLE, Watched
+from trio_lb.fast.table cimport NOBODY, Selection, Table
 
 cdef extern from *:
     """

@@ -15,8 +15,7 @@ from itertools import cycle, repeat
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from trio_lb.fast.table.block import format_table, table_size
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.table import Table, format_table, table_size
 from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import Members, ServerPool, SharedTable, attach
 from trio_lb.pool.algorithms import ALGORITHMS

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.micro import codec
-from trio_lb.fast.http1.framing import END, BodyFraming
-from trio_lb.fast.http1.heads import read_request, read_response
+from trio_lb.fast.http1 import FRAMED_END, BodyFraming, read_request, read_response
 
 DUMP = """# callgrind format
 version: 1
@@ -30,7 +29,7 @@ def test_the_response_and_the_body_are_plain() -> None:
     assert read_response(codec.RESPONSE)
     framing = BodyFraming(chunked=True)
     framing.feed(codec.CHUNKS)
-    assert framing.state == END
+    assert framing.state == FRAMED_END
 
 
 def test_a_dump_says_which_loop_took_how_many_instructions() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.support.backend import Exchange
 
 
-MUCH = 128 * 1024  # bytes to come; see ext/trio_lb/fast/exchange/flow.pyx
+MUCH = 128 * 1024  # bytes to come; see ext/trio_lb/fast/exchange/flow.pxi
 PIPE_SIZE = 1024 * 1024  # see ext/trio_lb/fast/loop/pipes.pxd
 MOST_PIPES = 16
 SMALL = 32 * 1024

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.http_bytes import chunked_bodies, cut, odd_chunked_bodies
-from trio_lb.fast.http1.framing import BROKEN, END, MORE, ODD, BodyFraming
+from trio_lb.fast.http1 import FRAMED_BROKEN as BROKEN
+from trio_lb.fast.http1 import FRAMED_END as END
+from trio_lb.fast.http1 import FRAMED_MORE as MORE
+from trio_lb.fast.http1 import FRAMED_ODD as ODD
+from trio_lb.fast.http1 import BodyFraming
 from trio_lb.http.heads import RequestHead
 from trio_lb.http1.h11_codec import ClientCodec, Signal
 

@@ -19,7 +19,7 @@ from tests.support import selection_models as models
 from tests.support.effort import effort
 from tests.support.tables import table_of
 from trio_lb.config import Algorithm
-from trio_lb.fast.table.table import ALIVE, DEAD, DRAINING
+from trio_lb.fast.table import ALIVE, DEAD, DRAINING
 from trio_lb.pool.algorithms import ALGORITHMS
 
 MODELS: dict[Algorithm, type[models.RoundRobinModel]] = {

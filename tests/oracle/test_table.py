@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from tests.support.effort import effort
 from tests.support.table_model import LARGEST, LINE, SteppedRow, run
-from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.fast.table import ALIVE, DEAD, Table
 from trio_lb.plan import Address, ServerPlan
 from trio_lb.pool import NoRoom, SharedTable, attach
 

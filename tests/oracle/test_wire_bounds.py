@@ -20,22 +20,25 @@ from tests.support.http_bytes import (
     ordinary_requests,
     ordinary_responses,
 )
-from trio_lb.fast.http1 import framing as _framing
-from trio_lb.fast.http1 import parser as _parser
-from trio_lb.fast.http1 import writer as _writer
-from trio_lb.fast.http1.framing import BodyFraming
-from trio_lb.fast.http1.heads import Request, Response, read_request, read_response
-from trio_lb.fast.http1.writer import ClientLines
+from trio_lb.fast import http1
+from trio_lb.fast.http1 import (
+    BodyFraming,
+    ClientLines,
+    Request,
+    Response,
+    read_request,
+    read_response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 POINTER, SIZE, INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-NEED_MORE, HEAD, FALLBACK = range(3)  # Verdict in _parser.pxd
+NEED_MORE, HEAD, FALLBACK = range(3)  # Verdict in parser.pxd
 
 
 class Limits(ctypes.Structure):
-    """HeadLimits in _parser.pxd."""
+    """HeadLimits in parser.pxd."""
 
     _fields_ = (
         ("head", ctypes.c_uint32),
@@ -48,13 +51,13 @@ class Limits(ctypes.Structure):
 
 
 class Slice(ctypes.Structure):
-    """Slice in _writer.pxd."""
+    """Slice in writer.pxd."""
 
     _fields_ = (("data", ctypes.c_char_p), ("length", SIZE))
 
 
 class Additions(ctypes.Structure):
-    """RequestAdditions in _writer.pxd."""
+    """RequestAdditions in writer.pxd."""
 
     _fields_ = (
         ("prefix", Slice),
@@ -94,18 +97,16 @@ def last_bytes_of_a_page() -> int:
 KEPT: list[mmap.mmap] = []
 END = last_bytes_of_a_page()
 PARSE_REQUEST = c_function(
-    _parser.__pyx_capi__, "parse_request", POINTER, SIZE, SIZE, POINTER, POINTER
+    http1.__pyx_capi__, "parse_request", POINTER, SIZE, SIZE, POINTER, POINTER
 )
-PARSE_RESPONSE = c_function(
-    _parser.__pyx_capi__, "parse_response", POINTER, SIZE, SIZE, INT, POINTER
-)
-REQUEST_ROOM = c_function(_writer.__pyx_capi__, "request_room", POINTER, POINTER)
+PARSE_RESPONSE = c_function(http1.__pyx_capi__, "parse_response", POINTER, SIZE, SIZE, INT, POINTER)
+REQUEST_ROOM = c_function(http1.__pyx_capi__, "request_room", POINTER, POINTER)
 WRITE_REQUEST = c_function(
-    _writer.__pyx_capi__, "write_request", POINTER, SIZE, ctypes.c_char_p, POINTER, POINTER
+    http1.__pyx_capi__, "write_request", POINTER, SIZE, ctypes.c_char_p, POINTER, POINTER
 )
-RESPONSE_ROOM = c_function(_writer.__pyx_capi__, "response_room", POINTER)
+RESPONSE_ROOM = c_function(http1.__pyx_capi__, "response_room", POINTER)
 WRITE_RESPONSE = c_function(
-    _writer.__pyx_capi__,
+    http1.__pyx_capi__,
     "write_response",
     POINTER,
     SIZE,
@@ -114,8 +115,8 @@ WRITE_RESPONSE = c_function(
     ctypes.c_char_p,
     INT,
 )
-BEGIN_BODY = c_function(_framing.__pyx_capi__, "begin_body", POINTER, ctypes.c_int64, INT)
-FEED_BODY = c_function(_framing.__pyx_capi__, "feed_body", POINTER, POINTER, SIZE, POINTER)
+BEGIN_BODY = c_function(http1.__pyx_capi__, "begin_body", POINTER, ctypes.c_int64, INT)
+FEED_BODY = c_function(http1.__pyx_capi__, "feed_body", POINTER, POINTER, SIZE, POINTER)
 
 
 def at_the_end(data: bytes) -> int:

@@ -24,8 +24,7 @@ from tests.support.http_bytes import (
 )
 from trio_lb.config import ForwardedField
 from trio_lb.errors import ClientError
-from trio_lb.fast.http1.heads import Request, read_request
-from trio_lb.fast.http1.writer import ClientLines
+from trio_lb.fast.http1 import ClientLines, Request, read_request
 from trio_lb.http.admission import AdmittedRequest, admit
 from trio_lb.http.client_lines import client_lines
 from trio_lb.http.forwarding import request_lines, request_target

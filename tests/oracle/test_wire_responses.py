@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from tests.support.http_bytes import cut, mutated, ordinary_responses
 from trio_lb.errors import ResponseBroken
-from trio_lb.fast.http1.heads import Response, read_response
+from trio_lb.fast.http1 import Response, read_response
 from trio_lb.http.dates import http_date
 from trio_lb.http.forwarding import response_lines
 from trio_lb.http.framing import CHUNKED, NO_BODY, Framing, of_length

@@ -142,8 +142,7 @@ async def test_what_no_longer_works_loses_nothing_that_is_in_a_pipe(code: str) -
 
 def test_a_system_that_does_not_tell_what_watches_what(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc our epoll is waited for in Trio's loop each time."""
-    from trio_lb.fast.loop import trio_loop as _loop
-    from trio_lb.fast.loop.epoll import Epoll
+    from trio_lb.fast import loop
 
     class Nowhere:
         def __init__(self, _: str) -> None: ...
@@ -151,10 +150,10 @@ def test_a_system_that_does_not_tell_what_watches_what(monkeypatch: pytest.Monke
         def glob(self, _: str) -> list[object]:
             return []
 
-    monkeypatch.setattr(_loop, "Path", Nowhere)
+    monkeypatch.setattr(loop, "Path", Nowhere)
 
     async def watch() -> int:
-        epoll = Epoll()
+        epoll = loop.Epoll()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(epoll.watch_forever)
             await trio.testing.wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""The model of `trio_lb.fast.record.lines`: lines of an access log, in plain Python."""
+"""The model of `trio_lb.fast.record`: lines of an access log, in plain Python."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-FAST_PATH = find_spec("trio_lb.fast.exchange.fast_path") is not None
+FAST_PATH = find_spec("trio_lb.fast.exchange") is not None
 
 WITHOUT = "this build has no fast path: see setup.py"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
-from trio_lb.fast.table.block import format_table, table_size
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.table import Table, format_table, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.fast.table.selection import Selection
-    from trio_lb.fast.table.table import Table
+    from trio_lb.fast.table import Selection, Table
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.fast.http1.writer import ClientLines
+from trio_lb.fast.http1 import ClientLines
 
 from .identity import Peer
 from .proxy_protocol import ProxyHeader

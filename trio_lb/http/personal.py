@@ -5,7 +5,7 @@ NTLM and Negotiate (RFC 4559) authenticate a connection and not a request, again
 `Authorization` says so; of responses, `WWW-Authenticate`, and `Persistent-Auth` of some servers.
 `Proxy-Authorization` and `Proxy-Authenticate` end at this hop, and so make no connection personal.
 
-The compiled parser knows the same by `ext/trio_lb/fast/http1/fields.pyx`.
+The compiled parser knows the same by `ext/trio_lb/fast/http1/fields.pxi`.
 """
 
 from __future__ import annotations

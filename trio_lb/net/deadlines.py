@@ -5,7 +5,7 @@ time, so each only notes when it has to, and one task looks every so often for t
 and wakes them. That makes deadlines late by up to `TICK`, which is far below the shortest one that
 a profile would sensibly have.
 
-They are judged by the rules of `trio_lb.fast.loop.clock`: after what had come before them, and
+They are judged by the rules of `trio_lb.fast.clock`: after what had come before them, and
 without the time in which the loop stood still.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Never, Protocol
 
 import trio
 
-from trio_lb.fast.loop.clock import TICK_SECONDS, LoopClock
+from trio_lb.fast.clock import TICK_SECONDS, LoopClock
 
 if TYPE_CHECKING:
     from types import TracebackType

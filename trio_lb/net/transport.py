@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-from trio_lb.fast.loop.sockets import departed, unsent
+from trio_lb.fast.sockets import departed, unsent
 
 from .deadlines import NEVER, Deadlines, loop_clock
 from .host_limits import watch_failed

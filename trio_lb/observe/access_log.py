@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import trio
 
 from trio_lb.errors import End
-from trio_lb.fast.record import lines
-from trio_lb.fast.record.buffer import RecordBuffer
+from trio_lb.fast.record import RecordBuffer, combined, json
 from trio_lb.http.heads import find
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.observe.log_file import AppendFailed, Condition, LogFile
@@ -25,12 +24,12 @@ from trio_lb.observe.log_file import AppendFailed, Condition, LogFile
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from trio_lb.fast.record.buffer import RecordBatch
+    from trio_lb.fast.record import RecordBatch
     from trio_lb.observe.record import Record
 
 _logger = logging.getLogger(__name__)
 
-_FORMATS = {"combined": lines.combined, "json": lines.json}
+_FORMATS = {"combined": combined, "json": json}
 
 _GATHERING = 0.5
 """Seconds for which records gather into a batch."""

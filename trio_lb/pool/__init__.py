@@ -4,7 +4,7 @@ The work is done by the compiled table and algorithms (`trio_lb.fast.table`); th
 them with the profile and makes their use hard to get wrong.
 """
 
-from trio_lb.fast.table.permits import Permits
+from trio_lb.fast.table import Permits
 from trio_lb.pool.counters import ClientCounters, Counters
 from trio_lb.pool.evidence import Evidence
 from trio_lb.pool.health import HealthTracker

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trio_lb.fast.table import selection as _select
+from trio_lb.fast import table
 from trio_lb.plan import Algorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ALGORITHMS: Final[Mapping[Algorithm, type[_select.Selection]]] = {
-    Algorithm.ROUND_ROBIN: _select.RoundRobin,
-    Algorithm.WEIGHTED_ROUND_ROBIN: _select.WeightedRoundRobin,
-    Algorithm.LEAST_CONNECTIONS: _select.LeastConnections,
-    Algorithm.WEIGHTED_LEAST_CONNECTIONS: _select.WeightedLeastConnections,
-    Algorithm.LEAST_RESPONSE_TIME: _select.LeastResponseTime,
-    Algorithm.WEIGHTED_LEAST_RESPONSE_TIME: _select.WeightedLeastResponseTime,
+ALGORITHMS: Final[Mapping[Algorithm, type[table.Selection]]] = {
+    Algorithm.ROUND_ROBIN: table.RoundRobin,
+    Algorithm.WEIGHTED_ROUND_ROBIN: table.WeightedRoundRobin,
+    Algorithm.LEAST_CONNECTIONS: table.LeastConnections,
+    Algorithm.WEIGHTED_LEAST_CONNECTIONS: table.WeightedLeastConnections,
+    Algorithm.LEAST_RESPONSE_TIME: table.LeastResponseTime,
+    Algorithm.WEIGHTED_LEAST_RESPONSE_TIME: table.WeightedLeastResponseTime,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_lb.fast.table.table import Table
+    from trio_lb.fast.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

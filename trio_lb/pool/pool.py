@@ -5,10 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Self
 
-from trio_lb.fast.table.block import format_table, table_size
-from trio_lb.fast.table.failures import Failures
-from trio_lb.fast.table.outages import Outages
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.table import Failures, Outages, Table, format_table, table_size
 from trio_lb.pool.algorithms import ALGORITHMS
 from trio_lb.pool.evidence import Evidence
 from trio_lb.pool.members import Member, Members
@@ -18,7 +15,7 @@ from trio_lb.pool.state import ServerCounters, State, StateChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_lb.fast.table.selection import Selection
+    from trio_lb.fast.table import Selection
     from trio_lb.plan import Algorithm, ServerPlan
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from trio_lb.fast.table.table import Table
+    from trio_lb.fast.table import Table
     from trio_lb.pool.members import Member
 
 

@@ -8,8 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING, Final
 
 from trio_lb.errors import TrioLBError
-from trio_lb.fast.table.block import format_table, table_size
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.table import Table, format_table, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

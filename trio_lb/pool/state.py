@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from trio_lb.fast.table import table as _table
+from trio_lb.fast import table
 
 if TYPE_CHECKING:
     from trio_lb.pool.members import Member
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class State(IntEnum):
     """A server that is full is alive: its maximum is no state, it ends with the next release."""
 
-    ALIVE = _table.ALIVE
-    DEAD = _table.DEAD
-    DRAINING = _table.DRAINING
+    ALIVE = table.ALIVE
+    DEAD = table.DEAD
+    DRAINING = table.DRAINING
     """Gets no new requests; those it has are finished."""
 
 

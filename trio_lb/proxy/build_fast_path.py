@@ -15,10 +15,10 @@ from trio_lb.upstream.watched_pool import WatchedPool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.fast.exchange.fast_path import FastPath
-    from trio_lb.fast.loop.epoll import Epoll
-    from trio_lb.fast.loop.upstreams import Server
-    from trio_lb.fast.record.buffer import RecordBuffer
+    from trio_lb.fast.exchange import FastPath
+    from trio_lb.fast.loop import Epoll
+    from trio_lb.fast.loop import Server
+    from trio_lb.fast.record import RecordBuffer
     from trio_lb.net.dial import Dialler
     from trio_lb.plan import ClientPlan, RoutePlan, UpstreamSettings
     from trio_lb.pool import Member, ServerPool
@@ -96,12 +96,12 @@ def build_fast_path(
     """
     if servers.members.send_proxy:
         return None  # connections that are for one client each
-    if find_spec("trio_lb.fast.exchange.fast_path") is None:
+    if find_spec("trio_lb.fast.exchange") is None:
         log.debug("no fast path in this build: the slow path serves everything")
         return None
-    from trio_lb.fast.exchange.fast_path import FastPath
-    from trio_lb.fast.loop.epoll import Epoll
-    from trio_lb.fast.loop.upstreams import Server
+    from trio_lb.fast.exchange import FastPath
+    from trio_lb.fast.loop import Epoll
+    from trio_lb.fast.loop import Server
 
     try:
         readiness = Epoll(loop_clock())

@@ -25,8 +25,7 @@ from .request import RequestHandler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.fast.exchange.client_side import ClientSide
-    from trio_lb.fast.exchange.fast_path import FastPath
+    from trio_lb.fast.exchange import ClientSide, FastPath
     from trio_lb.observe.record import Record
     from trio_lb.plan import ClientPlan, RoutePlan
     from trio_lb.pool import Counters, Permits, ServerPool

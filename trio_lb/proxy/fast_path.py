@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import End
-from trio_lb.fast.exchange.client_side import ClientSide
+from trio_lb.fast.exchange import ClientSide
 from trio_lb.http.client_lines import client_lines, from_here
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_lb.downstream.http1_session import Http1Session
-    from trio_lb.fast.exchange.fast_path import FastPath, Handover
+    from trio_lb.fast.exchange import FastPath, Handover
     from trio_lb.http.identity import Identification, Peer
     from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import ServerPool

@@ -17,7 +17,7 @@ from trio_lb.net.dial import connect_failed, connect_too_slow
 
 if TYPE_CHECKING:
     from trio_lb.errors import ConnectFailed
-    from trio_lb.fast.exchange.fast_path import Handover
+    from trio_lb.fast.exchange import Handover
     from trio_lb.net.transport import Transport
     from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import Reservation

@@ -34,7 +34,7 @@ from trio_lb.upstream.moved import MovedServers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-    from trio_lb.fast.table.table import Table
+    from trio_lb.fast.table import Table
     from trio_lb.net.listen import Listener
     from trio_lb.net.transport import SocketTransport, Transport
     from trio_lb.plan import AccessLogPlan, Address, Algorithm, Plan

@@ -26,7 +26,7 @@ from trio_lb.runtime.service import open_service
 from .messages import Accept, BadMessage, CoverFor, Drain, Ready, Start, control_of_supervisor
 
 if TYPE_CHECKING:
-    from trio_lb.fast.table.table import Table
+    from trio_lb.fast.table import Table
     from trio_lb.runtime.service import Service
 
     from .messages import Control, InheritedSocket, ToSupervisor, ToWorker

@@ -14,7 +14,7 @@ from trio_lb.net.transport import SocketTransport
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trio_lb.fast.loop.upstreams import Server
+    from trio_lb.fast.loop import Server
     from trio_lb.net.transport import Transport
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_lb.config import ForwardedField
-from trio_lb.fast.http1.heads import read_request
+from trio_lb.fast.http1 import read_request
 from trio_lb.http.client_lines import client_lines, from_here
 from trio_lb.http.identity import Identification, Peer
 

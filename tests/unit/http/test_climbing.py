@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_lb.errors import ClientError
-from trio_lb.fast.http1.heads import read_request
+from trio_lb.fast.http1 import read_request
 from trio_lb.http.admission import admit
 from trio_lb.http.climbing import climbs
 from trio_lb.http.forwarding import request_target

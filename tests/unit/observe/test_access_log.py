@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from trio_lb.fast.record.buffer import RecordBatch
+    from trio_lb.fast.record import RecordBatch
 
 LINE = combined_line(RECORD)
 

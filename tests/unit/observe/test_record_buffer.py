@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from trio_lb.fast.record.buffer import RecordBuffer
-from trio_lb.fast.record.lines import json
+from trio_lb.fast.record import RecordBuffer, json
 
 RECORD: dict[str, Any] = {
     "time": 1782907200.0,

@@ -17,8 +17,7 @@ import pytest
 from tests.support.stepping import can_step, contents_during
 from tests.support.table_model import SteppedRow
 from tests.support.tables import table_memory
-from trio_lb.fast.table.selection import RoundRobin
-from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.fast.table import ALIVE, DEAD, RoundRobin, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

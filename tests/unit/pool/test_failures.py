@@ -7,8 +7,7 @@ import itertools
 import pytest
 
 from tests.support.tables import table_memory, table_of
-from trio_lb.fast.table.failures import Failures
-from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.fast.table import ALIVE, DEAD, Failures, Table
 from trio_lb.pool.evidence import Evidence
 
 WINDOW = 8.192

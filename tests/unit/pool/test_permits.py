@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.forks import in_children
 from tests.support.tables import table_memory
-from trio_lb.fast.table.permits import Permits
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.table import Permits, Table
 
 ROWS = 4
 ROUNDS = 1_000_000  # without the barriers, this fails now and then

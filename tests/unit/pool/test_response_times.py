@@ -11,14 +11,15 @@ import pytest
 
 from tests.support.tables import table_of
 from tests.support.traffic import Traffic
-from trio_lb.fast.table.selection import (
+from trio_lb.fast.table import (
+    ALIVE,
+    DEAD,
     LeastConnections,
     LeastResponseTime,
     Selection,
     WeightedLeastConnections,
     WeightedLeastResponseTime,
 )
-from trio_lb.fast.table.table import ALIVE, DEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.fast.table import ALIVE, DEAD, Table
 from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import Counters, Members, NoRoom, ServerPool, SharedTable, State, attach
 

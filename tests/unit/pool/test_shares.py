@@ -13,16 +13,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.tables import table_memory, table_of
-from trio_lb.fast.table.selection import (
+from trio_lb.fast.table import (
+    ALIVE,
+    DEAD,
+    DRAINING,
     LeastConnections,
     LeastResponseTime,
     RoundRobin,
     Selection,
+    Table,
     WeightedLeastConnections,
     WeightedLeastResponseTime,
     WeightedRoundRobin,
 )
-from trio_lb.fast.table.table import ALIVE, DEAD, DRAINING, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

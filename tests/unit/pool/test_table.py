@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tables import table_memory, table_of
-from trio_lb.fast.table.block import format_table, table_size
-from trio_lb.fast.table.failures import Failures
-from trio_lb.fast.table.table import ALIVE, DEAD, DRAINING, Table
+from trio_lb.fast.table import ALIVE, DEAD, DRAINING, Failures, Table, format_table, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

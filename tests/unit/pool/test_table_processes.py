@@ -16,9 +16,15 @@ import pytest
 from tests.support.forks import fork, in_children
 from tests.support.stepping import can_step, contents_during
 from tests.support.tables import table_memory
-from trio_lb.fast.table.block import table_size
-from trio_lb.fast.table.selection import LeastConnections, RoundRobin, WeightedRoundRobin
-from trio_lb.fast.table.table import ALIVE, DEAD, Table
+from trio_lb.fast.table import (
+    ALIVE,
+    DEAD,
+    LeastConnections,
+    RoundRobin,
+    Table,
+    WeightedRoundRobin,
+    table_size,
+)
 from trio_lb.plan import Address, Algorithm, ServerPlan
 from trio_lb.pool import SharedTable, attach
 from trio_lb.pool.algorithms import ALGORITHMS

@@ -15,10 +15,7 @@ from tests.support.balancer import CHECK_PATH, besides_checks, open_balancer, st
 from tests.support.client import open_client, request
 from tests.support.rig import get
 from tests.support.tables import table_memory, table_of
-from trio_lb.fast.table.failures import Failures
-from trio_lb.fast.table.permits import Permits
-from trio_lb.fast.table.selection import LeastResponseTime
-from trio_lb.fast.table.table import Table
+from trio_lb.fast.table import Failures, LeastResponseTime, Permits, Table
 
 if TYPE_CHECKING:
     from trio.testing import MockClock

@@ -15,8 +15,7 @@ import pytest
 import trio
 
 from tests.support.waiting import eventually
-from trio_lb.fast.loop.epoll import Epoll
-from trio_lb.fast.loop.upstreams import Server
+from trio_lb.fast.loop import Epoll, Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import SocketTransport
 from trio_lb.upstream.watched_pool import WatchedPool

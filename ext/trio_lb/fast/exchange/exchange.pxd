@@ -5,15 +5,8 @@ The stages of a request are functions over it: `_request`, `_forward`, `_upload`
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb.fast.loop.buffers cimport Buffer
-from trio_lb.fast.exchange.flow cimport Flow
-from trio_lb.fast.exchange.minimum_rate cimport MinimumRate
-from trio_lb.fast.http1.parser cimport HeadLimits
-from trio_lb.fast.loop.readiness cimport Watched
-from trio_lb.fast.exchange.fast_path cimport Handover, MAX_ID, FastPath
-from trio_lb.fast.loop.upstreams cimport Server, Upstream
-from trio_lb.fast.http1.parsed cimport ParsedRequest
-from trio_lb.fast.http1.writer cimport ClientLines
+from trio_lb.fast.http1 cimport ClientLines, HeadLimits, ParsedRequest
+from trio_lb.fast.loop cimport Buffer, Server, Upstream, Watched
 
 #: A body that takes longer than this to come is the slow path's, which knows how slow it may
 #: be. And every so often it is looked whether a client that waits is still there. Seconds.

@@ -2,14 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from trio_lb.fast.loop.buffers cimport Buffers
-from trio_lb.fast.http1.parser cimport HeadLimits
-from trio_lb.fast.loop.readiness cimport Readiness
-from trio_lb.fast.record.buffer cimport RecordBuffer
-from trio_lb.fast.table.selection cimport Selection
-from trio_lb.fast.table.table cimport Table
-from trio_lb.fast.loop.upstreams cimport Server
-from trio_lb.fast.http1.writer cimport DATE_LINE
+from trio_lb.fast.http1 cimport DATE_LINE, HeadLimits
+from trio_lb.fast.loop cimport Buffers, Readiness, Server
+from trio_lb.fast.record cimport RecordBuffer
+from trio_lb.fast.table cimport Selection, Table
 
 cdef enum:
     MAX_ID = 32                 # bytes of a request id that we make

@@ -2,9 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
-from trio_lb.fast.loop.buffers cimport Buffer, Buffers
-from trio_lb.fast.http1.framing cimport Body
-from trio_lb.fast.loop.pipes cimport Pipe
+from trio_lb.fast.http1 cimport Body
+from trio_lb.fast.loop cimport Buffer, Buffers, Pipe
 
 cdef struct Flow:
     Buffer head

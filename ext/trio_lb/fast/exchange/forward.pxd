@@ -1,7 +1,5 @@
 """The second stage of a plain request: it goes to a server: C-level interface."""
 
-from trio_lb.fast.exchange.exchange cimport Exchange
-
 
 # Choose a server, take a connection to it or make one, and send the request.
 cdef void pick(Exchange exchange) noexcept

@@ -4,8 +4,7 @@ It lives on credit, in seconds. Waiting for it uses the credit up, and bytes tha
 that reach it (not those that the system keeps for it), earn some back.
 """
 
-from trio_lb.fast.loop.readiness cimport NEVER
-from trio_lb.fast.loop.sockets cimport in_queue
+from trio_lb.fast.loop cimport in_queue, NEVER
 
 cdef struct MinimumRate:
     double left                 # credit

@@ -1,7 +1,5 @@
 """The first stage of a plain request: it comes: C-level interface."""
 
-from trio_lb.fast.exchange.exchange cimport Exchange
-
 
 # Receive some of it; when all that is needed is there, a server is picked.
 cdef void read_request(Exchange exchange) noexcept

@@ -1,7 +1,5 @@
 """The last stage of a plain request: its response: C-level interface."""
 
-from trio_lb.fast.exchange.exchange cimport Exchange
-
 
 # The request is sent.
 cdef void await_response(Exchange exchange) noexcept

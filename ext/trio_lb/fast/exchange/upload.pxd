@@ -2,8 +2,6 @@
 
 from libc.stdint cimport uint64_t
 
-from trio_lb.fast.exchange.exchange cimport Exchange
-
 
 # Send the head and what has come of the body; from then on it comes and goes.
 cdef void begin_upload(Exchange exchange) noexcept

@@ -4,7 +4,6 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 
-from trio_lb.fast.http1.parsed cimport Field, FieldKind, Span, SLOW_ONLY
 
 cdef enum Progress:             # of a parser through a head
     RAN_OUT                     # of bytes, in the middle of what it was at

@@ -11,7 +11,6 @@ Nothing here allocates, keeps a pointer, or touches a Python object, unless its 
 
 from libc.stdint cimport int64_t, uint32_t
 
-from trio_lb.fast.http1.parsed cimport ParsedRequest, ParsedResponse
 
 cdef enum Verdict:
     NEED_MORE                   # what has come is the beginning of a plain head

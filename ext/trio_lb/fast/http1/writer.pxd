@@ -9,7 +9,6 @@ Nothing here allocates, keeps a pointer, or touches a Python object, except Clie
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint32_t
 
-from trio_lb.fast.http1.parsed cimport ParsedRequest, ParsedResponse
 
 cdef enum:
     MAX_PIECES = 4              # of ClientLines

@@ -1,7 +1,5 @@
 """Memory for bytes on their way: borrowed while they flow, so that idle connections have none."""
 
-from trio_lb.fast.loop.pipes cimport Pipes
-
 cdef enum:
     SMALL = 32 * 1024           # a head, and what comes with it; most whole messages
     LARGE = 512 * 1024          # for relaying bodies that are larger

@@ -1,9 +1,5 @@
 """Readiness by an epoll of our own: C-level interface."""
 
-from trio_lb.fast.loop.trio_loop cimport TrioLoop
-from trio_lb.fast.loop.readiness cimport Readiness
-
-
 cdef class Epoll(Readiness):
     cdef readonly int fd        # of the epoll; -1 when closed
     cdef int alarm              # an eventfd, to have `turn` called

@@ -11,7 +11,7 @@ kernel says EAGAIN or gives less than was asked for. Whoever stops earlier has t
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb.fast.loop.clock cimport LoopClock, TICK
+from trio_lb.fast.clock cimport LoopClock, TICK
 
 cdef enum:
     READABLE = 0x001            # as poll(2) and epoll(7) have them

@@ -2,9 +2,8 @@
 
 from libc.errno cimport EAGAIN, EINTR, errno
 
-from trio_lb.fast.loop.buffers cimport Buffer
 
-cdef extern from "loop/system.h" nogil:
+cdef extern from "system.h" nogil:
     """
     static inline ssize_t tlb_send_two(
             int fd, char *first, size_t first_size, char *second, size_t second_size) {

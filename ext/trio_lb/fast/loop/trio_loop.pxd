@@ -1,6 +1,5 @@
 """Trio's loop, as seen by a task that would rather not go back to it: C-level interface (Linux)."""
 
-
 cdef class TrioLoop:
     cdef readonly int fd        # of its epoll; -1: not known
     cdef object clock

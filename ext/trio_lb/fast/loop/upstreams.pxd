@@ -6,7 +6,6 @@ does, it is watched; the slow path gets the Transport alone.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb.fast.loop.readiness cimport Readiness, Watched
 
 #: Seconds for which a server has hardly anything to say on its own behind an answer.
 cdef double MOMENT

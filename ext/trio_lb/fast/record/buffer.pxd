@@ -27,7 +27,7 @@ cdef enum:                      # the texts of a record
     REFERER
     USER_AGENT
     SERVER
-    ENDED
+    OUTCOME
     REASON
     PARTS                       # how many there are
 

@@ -2,7 +2,6 @@
 
 from libc.stdint cimport uint32_t
 
-from trio_lb.fast.table.block cimport Block
 
 # Give back the connection slots that the process of row `dead` held, and move what it served and
 # counted to row 0. Returns how many slots that were. Only for the owner, and once the process was

@@ -2,7 +2,6 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
-from trio_lb.fast.table.table cimport Table
 
 cdef enum:
     NOBODY = -1

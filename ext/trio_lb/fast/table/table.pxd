@@ -2,8 +2,6 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb.fast.table.block cimport Block, Counters, Histogram, RowHeader
-
 
 cdef class Table(Block):
     """The block as the process that has row number `row` writes it.

@@ -8,11 +8,6 @@ one. See docs/algorithms.md.
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb.fast.table.block cimport (
-    Block, decay, float_bits, float_from, load64, PENALTY_MS, penalty_of, penalty_time, Server,
-    STATE_ALIVE, state_of, swap64,
-)
-
 
 cdef inline bint failing(uint32_t status) noexcept nogil:
     """A server that answers so has failed: not if the request wants what it does not implement."""

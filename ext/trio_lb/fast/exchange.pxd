@@ -1,0 +1,11 @@
+"""The fast path: a client connection, one exchange after another, and what is handed over."""
+
+include "exchange/minimum_rate.pxd"
+include "exchange/flow.pxd"
+include "exchange/fast_path.pxd"
+include "exchange/exchange.pxd"
+include "exchange/request.pxd"
+include "exchange/forward.pxd"
+include "exchange/upload.pxd"
+include "exchange/record.pxd"
+include "exchange/response.pxd"

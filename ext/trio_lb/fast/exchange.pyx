@@ -1,0 +1,11 @@
+"""The fast path: a client connection, one exchange after another, and what is handed over."""
+
+include "exchange/flow.pxi"
+include "exchange/fast_path.pxi"
+include "exchange/exchange.pxi"
+include "exchange/request.pxi"
+include "exchange/forward.pxi"
+include "exchange/upload.pxi"
+include "exchange/record.pxi"
+include "exchange/response.pxi"
+include "exchange/client_side.pxi"

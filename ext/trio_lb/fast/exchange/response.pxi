@@ -1,0 +1,221 @@
+"""The last stage of a plain request: its response; see response.pxd."""
+
+from trio_lb.fast.http1 cimport (
+    begin_body, BODY_BROKEN, BODY_END, BODY_MORE, HEAD, NEED_MORE, parse_response, ParsedResponse,
+    Verdict, write_response,
+)
+from trio_lb.fast.loop cimport (
+    Buffer, came_after, discard, FAILED, held, LARGE, NEVER, NOTHING, set_deadline,
+    silent, SMALL, TICK, Upstream,
+)
+
+#: For a body behind a head that came alone. Many servers send it right behind, in a piece of its
+#: own; then it is there when events are looked for next, and goes on with the head. The first of
+#: these looks is still before that.
+cdef enum:
+    LOOKS = 2
+    REQUEST_TIMEOUT = 408
+
+
+cdef void await_response(Exchange exchange) noexcept:
+    cdef FastPath path = exchange.path
+    exchange.sent = path.readiness.now
+    path.readiness.under_way += 1
+    exchange.looks = 0
+    exchange.state = WAITING
+    set_deadline(
+        path.readiness, exchange, exchange.sent + min(PATIENCE, path.patience.response - TICK))
+
+
+cdef void read_response(Exchange exchange) noexcept:
+    cdef Buffer *buffer = &exchange.flow.body
+    cdef ParsedResponse head
+    if exchange.upstream.readable:
+        read_head(exchange)
+    elif exchange.looks > 1:
+        exchange.looks -= 1
+        exchange.path.readiness.again(exchange)
+    elif exchange.looks == 1:           # without the body, then
+        parse_response(buffer.data, buffer.end, 0, exchange.head.head_only, &head)
+        begin_response(exchange, &head)
+
+
+cdef void read_head(Exchange exchange) noexcept:
+    cdef FastPath path = exchange.path
+    cdef Buffer *buffer = &exchange.flow.body
+    cdef ParsedResponse head
+    cdef Verdict verdict
+    cdef size_t looked_at = 0 if exchange.looks else held(buffer)
+    # What broke the connection is left for the slow path to hear.
+    cdef bint deaf = exchange.upstream.broken or exchange.upstream.stale
+    cdef ssize_t count = FAILED if deaf else receive_response(exchange)
+    if count == NOTHING:
+        return
+    if count <= 0:
+        exchange.end("odd")
+        return
+    verdict = parse_response(
+        buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
+    if verdict == HEAD and gives_up(exchange, &head):
+        exchange.end("odd")
+    elif verdict == HEAD and came_alone(exchange, &head):
+        exchange.looks = LOOKS
+        path.readiness.again(exchange)
+    elif verdict == HEAD:
+        begin_response(exchange, &head)
+    elif verdict == NEED_MORE:
+        if exchange.upstream.readable:
+            path.readiness.again(exchange)
+    else:
+        exchange.end("odd")
+
+
+cdef inline bint gives_up(Exchange exchange, const ParsedResponse *head) noexcept:
+    """It may be about the time before the request: see trio_lb.upstream.http1_stream."""
+    return head.status == REQUEST_TIMEOUT and head.close and exchange.upstream.reused
+
+
+cdef inline bint came_alone(Exchange exchange, const ParsedResponse *head) noexcept:
+    """There is a body, and nothing of it has come."""
+    return (
+        held(&exchange.flow.body) == head.length and not exchange.upstream.readable
+        and not head.bodiless and (head.chunked or head.content_length > 0))
+
+
+cdef ssize_t receive_response(Exchange exchange) noexcept:
+    cdef ssize_t count = fill(&exchange.flow, exchange.path.buffers, exchange.upstream.fd, LARGE)
+    if count == NOTHING:
+        exchange.upstream.readable = False
+    else:
+        exchange.upstream.readable = exchange.flow.flooding or exchange.upstream.ended
+    return count
+
+
+cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
+    cdef FastPath path = exchange.path
+    cdef double now = path.readiness.now
+    cdef Buffer *out = &exchange.flow.head
+    cdef const char *date = NULL
+    if not head.dated:
+        date = path.date_line()
+    exchange.last = (
+        exchange.head.close or exchange.draining or path.patience.keep_alive == 0.0
+        or exchange.served + 1 >= path.most_requests)
+    if path.buffers.borrow(out, SMALL):
+        out.end = write_response(
+            out.data, out.size, exchange.flow.body.data, head, date, exchange.last)
+    if not out.end:
+        exchange.end("odd")
+        return
+    begin_body(
+        &exchange.flow.framing, 0 if head.bodiless else head.content_length,
+        head.chunked and not head.bodiless)
+    commit(&exchange.flow, head.length)
+    if exchange.flow.framing.state > BODY_END:
+        exchange.flow.good = 0          # the slow path reads all of it
+        exchange.end("odd")
+        return
+    path.table.record_answer(
+        exchange.server.slot, path.table.now_ms(now), (now - exchange.sent) * 1e6, head.status)
+    came_after(path.readiness, now - exchange.sent)
+    exchange.status = head.status
+    exchange.reusable = not head.close
+    exchange.flow.by_pipe = True
+    exchange.state = RELAYING
+    # Where others are under way too, it goes when theirs has been received as well: clients get
+    # their answers close together then, and wake up less often.
+    if path.readiness.under_way > 1:
+        await_more(exchange)
+        path.readiness.again(exchange)
+    else:
+        send_on(exchange)
+
+
+cdef inline void await_more(Exchange exchange) noexcept:
+    cdef FastPath path = exchange.path
+    exchange.moved = path.readiness.now
+    set_deadline(
+        path.readiness, exchange, exchange.moved + min(PATIENCE, path.patience.body))
+
+
+cdef void relay(Exchange exchange) noexcept:
+    """Send what is there to be sent; if that was all, receive more, and send that."""
+    cdef ssize_t count
+    if exchange.blocked:
+        return
+    if not waiting(&exchange.flow):
+        if not exchange.upstream.readable:
+            return
+        count = receive_response(exchange)
+        if count == NOTHING:
+            return
+        if count <= 0:
+            exchange.end("cut", "the server closed the connection during its response")
+            return
+        commit(&exchange.flow, exchange.flow.body.start)
+    send_on(exchange)
+
+
+cdef void send_on(Exchange exchange) noexcept:
+    """Send the client all that may go, and see what comes next."""
+    cdef FastPath path = exchange.path
+    cdef ssize_t left = flush(&exchange.flow, path.buffers, exchange.fd)
+    if left == FAILED:
+        exchange.end("gone", "the client closed the connection before its response")
+    elif left:
+        exchange.blocked = True
+        begin_waiting(&exchange.pace, path.readiness.now, exchange.fd)
+        set_deadline(path.readiness, exchange, path.readiness.now + exchange.pace.left)
+    elif exchange.flow.framing.state == BODY_END:
+        complete(exchange)
+    elif exchange.flow.framing.state == BODY_MORE:
+        await_more(exchange)
+        if exchange.upstream.readable:
+            path.readiness.again(exchange)
+        else:
+            park(&exchange.flow, path.buffers)
+    elif exchange.flow.framing.state == BODY_BROKEN:
+        exchange.end("cut", "the server closed the connection during its response")
+    else:
+        exchange.end("odd")
+
+
+cdef void complete(Exchange exchange) noexcept:
+    """Everything is sent: count it, and make ready for the next request."""
+    cdef FastPath path = exchange.path
+    cdef Flow *flow = &exchange.flow
+    cdef Upstream upstream = exchange.upstream
+    path.table.record_completion(
+        exchange.server.slot, flow.framing.payload, exchange.body_length())
+    if exchange.reusable and not upstream.ended and flow.body.end == flow.good and (
+            not upstream.readable or silent(upstream.fd)):
+        upstream.readable = False
+        exchange.server.keep(upstream)
+    else:
+        discard(upstream)
+    path.table.release_slot(exchange.server.slot)
+    path.table.record_request(exchange.status)
+    if path.records is not None:
+        keep_record(exchange)
+    path.readiness.under_way -= 1
+    exchange.state = READING            # so that `end` does not count it a second time
+    exchange.upstream = None
+    exchange.server = None
+    exchange.uploading = False
+    exchange.upload.framing.payload = 0
+    exchange.forget()
+    exchange.served += 1
+    release(flow, path.buffers)
+    exchange.request.start += exchange.request_length
+    exchange.status = 0
+    exchange.began = exchange.started = NEVER
+    exchange.seen = 0
+    exchange.pace.left = exchange.pace.patience
+    if exchange.last:
+        exchange.end("served")
+        return
+    exchange.await_request()
+    if not held(&exchange.request):
+        path.buffers.give_back(&exchange.request)
+    else:
+        path.readiness.again(exchange)

@@ -1,0 +1,141 @@
+"""A stage of plain requests whose body goes on as it comes, large or chunked; see upload.pxd."""
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from trio_lb.fast.http1 cimport begin_body, Body, BODY_END, BODY_MORE
+from trio_lb.fast.loop cimport Buffer, FAILED, held, in_queue, LARGE, NOTHING, set_deadline, TICK
+
+cdef enum:
+    ROOM_BEHIND = 4096          # bytes: for what comes behind a body whose end isn't known
+
+
+cdef void begin_upload(Exchange exchange) noexcept:
+    """Send the head and what has come of the body; from then on it comes and goes."""
+    cdef FastPath path = exchange.path
+    cdef Buffer *request = &exchange.request
+    cdef Flow *upload = &exchange.upload
+    cdef size_t here = held(request) - exchange.head.length
+    exchange.state = UPLOADING
+    upload.head = exchange.flow.head
+    exchange.flow.head.data = NULL
+    exchange.flow.head.start = exchange.flow.head.end = 0
+    exchange.request_length = exchange.head.length
+    begin_body(&upload.framing, exchange.head.content_length, exchange.head.chunked)
+    exchange.pace_of_body.left = exchange.pace_of_body.patience
+    exchange.pace_of_body.since = path.readiness.now
+    set_deadline(path.readiness, exchange, path.readiness.now + exchange.pace_of_body.left - TICK)
+    if not path.buffers.borrow(&upload.body, here):
+        exchange.end("odd")
+        return
+    request.end = request.start + exchange.head.length
+    memcpy(upload.body.data, request.data + request.end, here)
+    upload.body.end = here
+    if exchange.head.chunked and not path.buffers.reserve(
+            request, exchange.head.length + ROOM_BEHIND):
+        exchange.end("odd")
+        return
+    # What can't be sent twice goes to no other server, whatever is known of it.
+    exchange.keeping = exchange.head.chunked and exchange.head.idempotent
+    look_at(exchange, 0)
+    send_body_on(exchange)
+
+
+cdef void pass_body_on(Exchange exchange) noexcept:
+    """Send what is there of the body; if that was all, receive more, and send that."""
+    cdef FastPath path = exchange.path
+    cdef Flow *upload = &exchange.upload
+    cdef ssize_t count
+    if exchange.upstream.readable or exchange.upstream.ended:
+        exchange.end("odd")             # an answer before its time
+        return
+    if exchange.choked:
+        if not exchange.upstream.writable:
+            return
+        exchange.choked = False
+        exchange.pace_of_body.since = path.readiness.now
+    if not waiting(upload):
+        if not exchange.readable:
+            return
+        count = fill(upload, path.buffers, exchange.fd, most_to_fill(exchange))
+        exchange.readable = upload.flooding or exchange.hung_up and count > 0
+        if count == NOTHING:
+            return
+        if count <= 0 or may_be_too_large(exchange, held(&upload.body)):
+            exchange.end("odd")
+            return
+        earn(&exchange.pace_of_body, path.readiness.now, count)
+        look_at(exchange, upload.body.start)
+    send_body_on(exchange)
+
+
+cdef bint server_took_some(Exchange exchange) noexcept:
+    """Of what waits for it, though there is no room for more yet; then it has more time."""
+    cdef FastPath path = exchange.path
+    if not exchange.choked or in_queue(exchange.upstream.fd) >= exchange.choke.queue:
+        return False
+    begin_waiting(&exchange.choke, path.readiness.now, exchange.upstream.fd)
+    set_deadline(path.readiness, exchange, path.readiness.now + path.patience.body - TICK)
+    return True
+
+
+cdef uint64_t most_to_fill(Exchange exchange) noexcept:
+    """Nothing that is behind the body, unless the request's buffer has room for it."""
+    cdef Body *framing = &exchange.upload.framing
+    if not framing.chunked:
+        return framing.remaining
+    return min(framing.remaining, <uint64_t> LARGE) + exchange.request.size - exchange.request.end
+
+
+cdef void look_at(Exchange exchange, size_t start) noexcept:
+    """Let go on what is good of the body; what is behind its end is the next request."""
+    cdef Buffer *body = &exchange.upload.body
+    cdef Buffer *request = &exchange.request
+    cdef size_t behind
+    commit(&exchange.upload, start)
+    if exchange.keeping:
+        keep(exchange, start)
+    if exchange.upload.framing.state == BODY_END:
+        behind = body.end - exchange.upload.good
+        memcpy(request.data + request.end, body.data + exchange.upload.good, behind)
+        request.end += behind
+        body.end = exchange.upload.good
+
+
+cdef void keep(Exchange exchange, size_t start) noexcept:
+    """Remember what goes on from `start`, as long as it is little; see trio_lb.proxy.body."""
+    cdef Buffer *kept = &exchange.kept
+    cdef Flow *upload = &exchange.upload
+    cdef size_t size = upload.good - start
+    if upload.framing.payload > exchange.path.replay_body \
+            or not exchange.path.buffers.reserve(kept, held(kept) + size):
+        exchange.forget()
+        return
+    memcpy(kept.data + kept.end, upload.body.data + start, size)
+    kept.end += size
+
+
+cdef void send_body_on(Exchange exchange) noexcept:
+    """Send the server all that may go, and see what comes next."""
+    cdef FastPath path = exchange.path
+    cdef Flow *upload = &exchange.upload
+    cdef double now = path.readiness.now
+    cdef ssize_t left = flush(upload, path.buffers, exchange.upstream.fd)
+    if left == FAILED:
+        exchange.end("odd")
+    elif left:
+        exchange.choked = True
+        begin_waiting(&exchange.choke, now, exchange.upstream.fd)
+        exchange.upstream.writable = False
+        set_deadline(path.readiness, exchange, now + path.patience.body - TICK)
+    elif upload.framing.state == BODY_END:
+        release(upload, path.buffers)
+        await_response(exchange)
+    elif upload.framing.state != BODY_MORE:
+        exchange.end("odd")
+    else:
+        set_deadline(path.readiness, exchange, now + exchange.pace_of_body.left - TICK)
+        if exchange.readable:
+            path.readiness.again(exchange)
+        else:
+            park(upload, path.buffers)

@@ -1,0 +1,10 @@
+"""HTTP/1.1 without sockets: heads parsed into offsets, heads written, bodies framed."""
+
+include "http1/dates.pxd"
+include "http1/text.pxd"
+include "http1/parsed.pxd"
+include "http1/scan.pxd"
+include "http1/fields.pxd"
+include "http1/parser.pxd"
+include "http1/framing.pxd"
+include "http1/writer.pxd"

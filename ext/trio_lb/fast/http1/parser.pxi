@@ -1,0 +1,325 @@
+"""Reading heads on the fast path: from bytes to spans of them.
+
+The verdicts and the C-level interface are in `_parser.pxd`, what a parsed head is in `_wire.pxd`.
+Field lines are `_fields.pyx`'s.
+What is plain is less than what RFC 9112 allows: everything that servers, proxies or attackers might
+read in more than one way is left to the slow path, and so is what is rare.
+
+1. Of both                  a head that grows, framing, Connection
+2. Requests                 parse_request
+3. Responses                parse_response
+4. For Python               request_parts, response_parts
+"""
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memchr, memcmp
+
+
+cdef enum:
+    LENGTH_DIGITS = 18          # of Content-Length at most: any such number fits
+    HOST_LENGTH = 255           # bytes of a name at most, as in DNS
+    PORT_DIGITS = 5
+    MAX_PORT = 65535
+    REQUEST_ID_LENGTH = 128     # bytes at most
+    OUR_NAME = 7                # bytes of it, in Via
+    MOST_PASSES = 10            # of requests that don't go round, of all of us together
+
+
+# 1. Of both
+
+cdef inline bint nothing_new(const char *data, size_t length, size_t seen) noexcept nogil:
+    """Since the first `seen` bytes were looked at, no line was completed, and no CR led to none."""
+    return seen > 0 and (
+        seen >= length or (
+            memchr(data + seen, c"\n", length - seen) is NULL
+            and memchr(data + seen - 1, c"\r", length - seen) is NULL))
+
+
+cdef inline bint is_text(
+    const char *data, Span value, const char *text, size_t length
+) noexcept nogil:
+    return value.length == length and same(data + value.start, text, length)
+
+
+cdef inline int64_t declared_length(const char *data, const Found *found) noexcept nogil:
+    """What Content-Length says; -1 if there is none, -2 if it isn't a number's plain spelling."""
+    cdef int64_t length = 0
+    cdef uint16_t place
+    cdef char digit
+    cdef Span value = said(found, CONTENT_LENGTH)
+    cdef const char *digits = data + value.start
+    if not has(found, CONTENT_LENGTH):
+        return -1
+    if not 1 <= value.length <= LENGTH_DIGITS or (digits[0] == c"0" and value.length > 1):
+        return -2
+    for place in range(value.length):
+        digit = digits[place]
+        if not c"0" <= digit <= c"9":
+            return -2
+        length = length * 10 + (digit - c"0")
+    return length
+
+
+cdef inline bint judge_framing(
+    const char *data, const Found *found, int64_t *content_length, uint8_t *chunked
+) noexcept nogil:
+    """Content-Length and Transfer-Encoding: one of them or none; false if they are not plain."""
+    cdef Span coding = said(found, TRANSFER_ENCODING)
+    content_length[0] = declared_length(data, found)
+    chunked[0] = has(found, TRANSFER_ENCODING)
+    if not chunked[0]:
+        return content_length[0] >= -1
+    # h11 makes lower case of it; so that nobody has to, no other spelling is plain.
+    return (content_length[0] == -1 and coding.length == 7
+            and memcmp(data + coding.start, b"chunked", 7) == 0)
+
+
+cdef inline bint judge_connection(
+    const char *data, const Found *found, uint8_t *close
+) noexcept nogil:
+    """Connection: `close`, `keep-alive`, or absent; anything else is not plain."""
+    cdef Span value = said(found, CONNECTION)
+    close[0] = False
+    if not has(found, CONNECTION) or is_text(data, value, b"keep-alive", 10):
+        return True
+    close[0] = is_text(data, value, b"close", 5)
+    return close[0]
+
+
+# 2. Requests
+
+cdef Verdict parse_request(
+    const char *data, size_t length, size_t seen, const HeadLimits *limits,
+    ParsedRequest *head
+) noexcept nogil:
+    cdef size_t most = min(limits.head, <uint32_t> MAX_HEAD)
+    cdef Verdict verdict = NEED_MORE if length < most else FALLBACK
+    cdef const char *at = data
+    cdef const char *end = data + min(length, most)
+    cdef Found found
+    if nothing_new(data, length, seen):
+        return verdict
+    cdef Progress progress = parse_request_line(data, &at, end, limits, head)
+    if progress == WELL:
+        progress = parse_fields(
+            data, &at, end, min(limits.fields, <uint32_t> MAX_FIELDS),
+            head.fields, &head.count, &found)
+    if progress == RAN_OUT:
+        return verdict
+    if progress == ODD or not judge_request(data, &found, limits, head):
+        return FALLBACK
+    head.length = <uint32_t> (at - data)
+    # Within the limit as it came, and as it will be written, which may add a space to each field.
+    return HEAD if head.length + head.count <= limits.head else FALLBACK
+
+
+cdef inline Progress parse_request_line(
+    const char *data, const char **at, const char *end, const HeadLimits *limits,
+    ParsedRequest *head
+) noexcept nogil:
+    cdef const char *p = data
+    cdef const char *target
+    while p < end and c"A" <= p[0] <= c"Z":
+        p += 1
+    if p == end:
+        return RAN_OUT
+    if p[0] != c" " or not judge_method(data, <size_t> (p - data), head):
+        return ODD
+    head.method = span(data, data, p)
+    target = p + 1
+    if target == end:
+        return RAN_OUT
+    if target[0] != c"/":
+        return ODD
+    p = end_of_target(target, end)
+    if p - target > <ptrdiff_t> limits.target or limits.confined and may_climb(target, p):
+        return ODD
+    head.target = span(data, target, p)
+    at[0] = p
+    return pass_over(at, end, b" HTTP/1.1\r\n", 11)
+
+
+cdef bint may_climb(const char *p, const char *end) noexcept nogil:
+    """Two dots in a row, or an escape that may come to be a dot: see trio_lb.http.climbing."""
+    while p < end and p[0] != c"?":
+        if p[0] == c"." and p + 1 < end and p[1] == c".":
+            return True
+        if p[0] == c"%" and (end - p < 3 or not is_hex(p[1]) or not is_hex(p[2]) or (
+                p[1] == c"2" and (p[2] | 0x20 == c"e" or p[2] == c"5"))):
+            return True
+        p += 1
+    return False
+
+
+cdef inline bint is_hex(char byte) noexcept nogil:
+    return c"0" <= byte <= c"9" or c"a" <= byte | 0x20 <= c"f"
+
+
+cdef inline bint judge_method(
+    const char *method, size_t length, ParsedRequest *head,
+) noexcept nogil:
+    """Those that are ordinary; TRACE and CONNECT are not, and unknown ones are rare."""
+    head.head_only = False
+    head.idempotent = True      # RFC 9110 section 9.2.2
+    if length == 3:
+        return memcmp(method, b"GET", 3) == 0 or memcmp(method, b"PUT", 3) == 0
+    if length == 4:
+        head.head_only = head.idempotent = memcmp(method, b"HEAD", 4) == 0
+        return head.head_only or memcmp(method, b"POST", 4) == 0
+    if length == 6:
+        return memcmp(method, b"DELETE", 6) == 0
+    if length == 7:
+        return memcmp(method, b"OPTIONS", 7) == 0
+    head.idempotent = False
+    return length == 5 and memcmp(method, b"PATCH", 5) == 0
+
+
+cdef inline bint judge_request(
+    const char *data, const Found *found, const HeadLimits *limits, ParsedRequest *head
+) noexcept nogil:
+    """What the fields say, taken together; false if it is not plain."""
+    head.host = said(found, HOST)
+    head.via = said(found, VIA)
+    head.request_id = said(found, REQUEST_ID)
+    return (
+        is_host(data + head.host.start, head.host.length)
+        and judge_framing(data, found, &head.content_length, &head.chunked)
+        and judge_connection(data, found, &head.close)
+        and (limits.body < 0 or head.content_length <= limits.body)
+        and not (limits.trusted and has(found, IDENTITY))
+        and not goes_round(data + head.via.start, head.via.length)
+        and (not has(found, REQUEST_ID)
+             or is_request_id(data + head.request_id.start, head.request_id.length))
+    )
+
+
+cdef inline bint goes_round(const char *via, size_t length) noexcept nogil:
+    """Our name is in it so often that it may be a loop: see trio_lb.http.via."""
+    cdef const char *end = via + length
+    cdef int passes = 0
+    if length < MOST_PASSES * OUR_NAME:
+        return False
+    while end - via >= OUR_NAME:
+        if same(via, b"trio-lb", OUR_NAME):
+            passes += 1
+        via += 1
+    return passes >= MOST_PASSES
+
+
+cdef inline bint is_host(const char *host, size_t length) noexcept nogil:
+    """A name or an IPv4 address, and perhaps a port: no literal in brackets, nothing escaped."""
+    cdef const char *end = host + length
+    cdef const char *colon = end_of(host, end, HOST_BYTES)
+    cdef const char *p = colon + 1
+    cdef uint32_t port = 0
+    if not 1 <= colon - host <= HOST_LENGTH:
+        return False
+    if colon == end:
+        return True
+    if colon[0] != c":" or not 1 <= end - p <= PORT_DIGITS or p[0] == c"0":
+        return False
+    while p < end:
+        if not c"0" <= p[0] <= c"9":
+            return False
+        port = port * 10 + <uint32_t> (p[0] - c"0")
+        p += 1
+    return port <= MAX_PORT
+
+
+cdef inline bint is_request_id(const char *value, size_t length) noexcept nogil:
+    return (1 <= length <= REQUEST_ID_LENGTH
+            and end_of(value, value + length, REQUEST_ID_BYTES) == value + length)
+
+
+# 3. Responses
+
+cdef Verdict parse_response(
+    const char *data, size_t length, size_t seen, bint to_head, ParsedResponse *head
+) noexcept nogil:
+    cdef Verdict verdict = NEED_MORE if length < MAX_HEAD else FALLBACK
+    cdef const char *at = data
+    cdef const char *end = data + min(length, <size_t> MAX_HEAD)
+    cdef Found found
+    if nothing_new(data, length, seen):
+        return verdict
+    cdef Progress progress = parse_status_line(data, &at, end, head)
+    if progress == WELL:
+        progress = parse_fields(data, &at, end, MAX_FIELDS, head.fields, &head.count, &found)
+    if progress == RAN_OUT:
+        return verdict
+    if progress == ODD or not judge_response(data, &found, to_head, head):
+        return FALLBACK
+    head.length = <uint32_t> (at - data)
+    return HEAD
+
+
+cdef inline Progress parse_status_line(
+    const char *data, const char **at, const char *end, ParsedResponse *head
+) noexcept nogil:
+    cdef const char *p
+    cdef Progress progress = pass_over(at, end, b"HTTP/1.1 ", 9)
+    if progress != WELL:
+        return progress
+    p = at[0]
+    head.status = 0
+    while p < end and p - at[0] < 3:
+        if not c"0" <= p[0] <= c"9":
+            return ODD
+        head.status = <uint16_t> (head.status * 10 + (p[0] - c"0"))
+        p += 1
+    if p == end:
+        return RAN_OUT
+    if not 200 <= head.status <= 599:
+        return ODD
+    # A space belongs behind the status also where there is no phrase; some servers forget it.
+    if p[0] == c" ":
+        p += 1
+    elif p[0] != c"\r":
+        return ODD
+    at[0] = end_of_value(p, end)
+    head.reason = span(data, p, at[0])
+    return pass_over(at, end, b"\r\n", 2)
+
+
+cdef inline bint judge_response(
+    const char *data, const Found *found, bint to_head, ParsedResponse *head
+) noexcept nogil:
+    """What the fields say, taken together; false if it is not plain."""
+    cdef bint framed
+    head.via = said(found, VIA)
+    head.dated = has(found, DATE)
+    if not (judge_framing(data, found, &head.content_length, &head.chunked)
+            and judge_connection(data, found, &head.close)):
+        return False
+    framed = head.chunked or head.content_length >= 0
+    head.bodiless = to_head or head.status == 204 or head.status == 304
+    if not head.bodiless:
+        return framed
+    # In answer to HEAD the fields tell of the body that GET would get. RFC 9110 wants none of them
+    # in a 204 (section 8.6) and RFC 9112 no coding in either status (section 6.1).
+    if (head.status == 204 and framed) or (head.status == 304 and head.chunked):
+        return False
+    head.chunked = False
+    return True
+
+
+# 4. For Python
+
+cdef list field_list(const char *data, const Field *fields, uint16_t count):
+    cdef uint16_t place
+    cdef list result = []
+    for place in range(count):
+        name = span_bytes(data, fields[place].name)
+        result.append((name, name.lower(), span_bytes(data, fields[place].value)))
+    return result
+
+
+cdef tuple request_parts(const char *data, const ParsedRequest *head):
+    return (span_bytes(data, head.method), span_bytes(data, head.target), b"1.1",
+            field_list(data, head.fields, head.count))
+
+
+cdef tuple response_parts(const char *data, const ParsedResponse *head):
+    return (head.status, span_bytes(data, head.reason), b"1.1",
+            field_list(data, head.fields, head.count))

@@ -1,0 +1,228 @@
+"""Readiness by an epoll of our own, under one Trio task.
+
+Trio's own wait costs an `epoll_ctl` and a task switch. Here sockets are registered once, for both
+directions and edge-triggered, and one task waits for that epoll's descriptor. It takes events in
+batches, and lets other tasks have their turn between them.
+
+While events come all the time, `watch_forever` goes on, and waits for the next one by itself, as
+long as nobody else has anything to do; see `_loop`. What happens to others ends that.
+"""
+
+cimport cython
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport uint32_t, uint64_t
+
+
+import os
+
+import trio
+
+cdef extern from "<sys/epoll.h>" nogil:
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL
+    unsigned int EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLET
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+
+cdef extern from "<poll.h>" nogil:
+    """
+    #include <sys/prctl.h>
+    #include <time.h>
+    /* Wait until one of two is readable; true if only the first one is. */
+    static inline int tlb_only_first(int first, int second, int milliseconds) {
+        struct pollfd both[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
+        return poll(both, 2, milliseconds) == 1 && both[0].revents;
+    }
+    /* Wait until it is readable, at most for so long; true if it is, or that can't be told. */
+    static inline int tlb_readable_within(int fd, double seconds) {
+        struct pollfd one = {.fd = fd, .events = POLLIN};
+        struct timespec time = {0, seconds * 1e9};
+        return ppoll(&one, 1, &time, NULL) != 0;
+    }
+    /* The system may let a thread sleep 50 microseconds longer than it asks; this one by 1 ns. */
+    static inline void tlb_sleep_exactly(void) {
+        prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+    }
+    """
+    bint only_first "tlb_only_first"(int first, int second, int milliseconds)
+    bint readable_within "tlb_readable_within"(int fd, double seconds)
+    void sleep_exactly "tlb_sleep_exactly"()
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int EFD_CLOEXEC, EFD_NONBLOCK
+    int eventfd(unsigned int initval, int flags)
+    int eventfd_write(int fd, uint64_t value)
+
+
+cdef enum:
+    BATCH = 64                  # events between two looks at the clock
+
+#: Seconds of calls after which other tasks get their turn if they want one; and if not.
+cdef double SLICE = 0.001
+cdef double LONGEST_TURN = 0.05
+
+#: Events that come as often as this, in the mean, are waited for without Trio's loop. Seconds.
+cdef double OFTEN = 0.001
+cdef double QUIET = 0.016       # and longer gaps say no more than this
+
+#: And at most for so long. Milliseconds; for less than its tick the kernel has to set a timer.
+cdef double LONGEST_WAIT = 5
+
+#: With so many requests under way, and events coming as often as this (seconds), the next ones are
+#: let gather for a while: for a part of the time that servers take at present, which grows by a
+#: third then, but at most for so long (seconds).
+cdef enum:
+    MANY = 8
+cdef double DENSE = 0.00002
+cdef double GATHERED = 1.0 / 4
+cdef double LONGEST_GATHERING = 0.002
+
+cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Epoll(Readiness):
+    """All watched sockets of a process."""
+
+    def __cinit__(self, clock=None):
+        cdef epoll_event event
+        self.fd = self.alarm = -1
+        self.mean_gap = QUIET
+        self.loop = TrioLoop(self.clock)
+        self.fd = epoll_create1(EPOLL_CLOEXEC)
+        self.alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        event.events = EPOLLIN | EPOLLET        # so it need not be emptied
+        event.data.u64 = NOBODY
+        if self.fd < 0 or self.alarm < 0 or epoll_ctl(
+                self.fd, EPOLL_CTL_ADD, self.alarm, &event) < 0:
+            code = errno
+            self.close()
+            raise OSError(code, os.strerror(code))
+
+    def close(self):
+        """Close its own descriptors; the tasks must have ended."""
+        for fd in (self.fd, self.alarm):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self.alarm = -1
+
+    cdef int register(self, int fd, uint64_t key) except -1:
+        cdef epoll_event event
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.data.u64 = key
+        if epoll_ctl(self.fd, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    cdef void unregister(self, int fd) noexcept:
+        cdef epoll_event unused
+        epoll_ctl(self.fd, EPOLL_CTL_DEL, fd, &unused)
+
+    cdef void ring(self) noexcept:
+        eventfd_write(self.alarm, 1)
+
+    cdef int take_batch(self) except -1:
+        cdef epoll_event[BATCH] events
+        cdef int number, count = epoll_wait(self.fd, events, BATCH, 0)
+        if count < 0 and errno != EINTR:
+            raise OSError(errno, os.strerror(errno))
+        if count > 0 or self.first is not None:
+            self.begin_batch(max(count, 1))
+            for number in range(count):
+                if events[number].data.u64 != NOBODY:
+                    pass_on(self, events[number].data.u64, events[number].events)
+            if self.first is not None:
+                self.call_queue()
+        return max(count, 0)
+
+    cdef bint catch_up(self) except -1:
+        cdef bint all_of_them
+        self.turning = True
+        try:
+            all_of_them = self.take_batch() < BATCH
+            if self.first is not None:
+                self.ring()
+            return all_of_them
+        finally:
+            self.turning = False
+
+    cdef int turn(self) except -1:
+        cdef int count
+        cdef uint64_t batch
+        cdef double until = NEVER, latest = NEVER
+        self.turning = True
+        try:
+            while True:
+                batch = self.batch
+                count = self.take_batch()
+                if self.batch != batch:
+                    if until == NEVER:
+                        until = self.now + SLICE
+                        latest = self.now + LONGEST_TURN
+                    elif self.now > until:
+                        if self.now > latest or self.others_come_first():
+                            break
+                        until = self.now + SLICE
+                        self.loop.stay_away()
+                # Fewer than there is room for were all there were; but where they are many, more
+                # have come meanwhile, and those are taken before others are let gather.
+                if count > 0 and (count == BATCH or self.crowded()) or self.first is not None:
+                    continue
+                if not self.linger():
+                    break
+            if self.first is not None:
+                self.ring()
+            return 0
+        finally:
+            self.loop.let_go()
+            self.turning = False
+
+    cdef bint others_come_first(self) noexcept:
+        """Other tasks have something to do, or Trio's loop will find something for them."""
+        return not self.loop.leisure(self.now) or readable_within(self.loop.fd, 0.0)
+
+    cdef int begin_batch(self, int count) except -1:
+        """A number of events has come, or some have waited for their turn."""
+        cdef double before = self.now
+        self.look_at_clock()
+        self.batch += 1
+        self.mean_gap += (min((self.now - before) / count, QUIET) - self.mean_gap) / 16
+        return 0
+
+    cdef bint crowded(self) noexcept nogil:
+        """Letting events gather is worth the time."""
+        return self.under_way >= MANY and self.mean_gap < DENSE
+
+    cdef bint linger(self) except -1:
+        """Wait for the next event right here, as long as nothing else wakes Trio's loop.
+
+        That loop costs more than handling an event does. And where events are many, having
+        several at a time saves everybody's waking up, that of clients and servers too.
+        """
+        cdef double left = self.loop.leisure(self.now)
+        if not left or self.mean_gap > OFTEN:
+            return False
+        with nogil:
+            if self.crowded() and readable_within(
+                    self.loop.fd, min(GATHERED * self.usual_wait, LONGEST_GATHERING)):
+                return False
+            return only_first(self.fd, self.loop.fd, <int> min(LONGEST_WAIT, 1000 * left))
+
+    async def watch_forever(self):
+        """Call whoever is ready, until cancelled."""
+        eventfd_write(self.alarm, 1)            # a first wait that ends at once
+        await trio.lowlevel.wait_readable(self.fd)
+        sleep_exactly()
+        self.loop.enter(self.fd)
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self.fd)
+                self.turn()
+        finally:
+            self.loop.leave()

@@ -1,0 +1,3 @@
+"""Records of requests that are over, kept as bytes, and written as lines."""
+
+include "record/buffer.pxd"

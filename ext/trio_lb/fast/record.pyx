@@ -1,0 +1,4 @@
+"""Records of requests that are over, kept as bytes, and written as lines."""
+
+include "record/buffer.pxi"
+include "record/lines.pxi"

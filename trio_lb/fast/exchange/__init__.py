@@ -1,1 +1,0 @@
-"""The fast path of a request (compiled)."""

@@ -1,1 +1,0 @@
-"""The head codec and body framing of the fast path (compiled)."""

@@ -1,1 +1,0 @@
-"""Waiting for many sockets, and bytes on their way (compiled)."""

@@ -1,6 +1,0 @@
-from typing import final
-
-@final
-class Buffers:
-    @property
-    def borrowed(self) -> int: ...

@@ -1,1 +1,0 @@
-"""The shared table, and the selections over it (compiled)."""
