@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_lb.fast.exchange import FastPath
-    from trio_lb.fast.loop import Epoll
-    from trio_lb.fast.loop import Server
+    from trio_lb.fast.loop import Epoll, Server
     from trio_lb.fast.record import RecordBuffer
     from trio_lb.net.dial import Dialler
     from trio_lb.plan import ClientPlan, RoutePlan, UpstreamSettings
@@ -100,8 +99,7 @@ def build_fast_path(
         log.debug("no fast path in this build: the slow path serves everything")
         return None
     from trio_lb.fast.exchange import FastPath
-    from trio_lb.fast.loop import Epoll
-    from trio_lb.fast.loop import Server
+    from trio_lb.fast.loop import Epoll, Server
 
     try:
         readiness = Epoll(loop_clock())
