@@ -108,11 +108,17 @@ class Supervised:
         """Totals over all workers."""
         return self.supervisor.statistics()
 
+    @property
+    def reloads_ended(self) -> int:
+        """How many have, well or not."""
+        return self.supervisor.reloads._status.ended
+
     async def reload(self, *servers: object, **settings: object) -> None:
         """Reload with another profile, and wait until that serves."""
         self.profile = profile = supervised_profile(*servers, **settings)
+        before = self.reloads_ended
         self.supervisor.reload()
-        await until(lambda: self.supervisor.profile is profile)
+        await until(lambda: self.supervisor.profile is profile and self.reloads_ended > before)
 
     async def end(self) -> bool:
         """Drain it; whether nothing was cut."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Steps = Generator[None, None, bool]
 
 LINE = 64
-HEADER, ROW_HEADER, HISTOGRAM, REASON = 2 * LINE, 2 * LINE, 16 * LINE, 4 * LINE
+HEADER, ROW_HEADER, HISTOGRAM, REASON = 2 * LINE, 3 * LINE, 16 * LINE, 4 * LINE
 ROW, NUMBER = 24, 36  # first bits of the parts of `connections`
 LARGEST = 2**28 - 1
 

@@ -123,7 +123,7 @@ class HealthChecker:
         """From now on check these servers, in this way, and no others; `run` must be running.
 
         What was found out about those that were watched before, and when they are due, stays. Who
-        is out, is checked in another way now, or was never checked is checked at once.
+        is checked in another way now, or was never checked, is checked at once.
         """
         self._settings, self._servers = check, servers
         self._probe = Probe(check, self._dial)
@@ -138,8 +138,6 @@ class HealthChecker:
                 watched = self._begin(
                     watched, index, member, settings, known=url in self._just_checked
                 )
-            elif state is State.DEAD and not watched.busy:
-                watched.bring_forward(self._soon(index))
             watched.member, watched.state = member, state
             self._watched[url] = watched
         self._just_checked.clear()

@@ -6,7 +6,7 @@ from trio_lb.pool.state import State
 
 
 class HealthTracker:
-    """YieldBudget the results of health checks into the state that a server should have.
+    """Turns the results of health checks into the state that a server should have.
 
     Only results in a row that speak against the present state count: `fall` failures while it is
     alive, `rise` passes while it is dead. One that agrees starts the count anew, and so does a

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .messages import InheritedSocket, Start
+from .messages import InheritedSocket, SetMembers, Start
 from .monitor import WorkerMonitor, WorkersKeepDying
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class Generation:
     Args:
         plan: what they do.
         workers: how many they are.
-        table: where they count, by `slots` for the servers of each pool.
+        table: where they count.
+        members: of its pool, and where they are in the table.
         sockets: where their clients come from.
         log_levels: what the command line says about logging.
         reaper: of the supervisor.
@@ -40,13 +41,14 @@ class Generation:
         plan: Plan,
         workers: int,
         table: SharedTable,
-        slots: dict[str, tuple[int, ...]],
+        members: SetMembers,
         sockets: ListeningSockets,
         log_levels: list[tuple[str | None, str]],
         reaper: OrphanReaper,
     ) -> None:
         self.plan = plan
-        self.slots = slots
+        self._members = members
+        self._someone_took = trio.lowlevel.ParkingLot()
         self.clean = True
         self._table = table
         self._sockets = sockets
@@ -58,9 +60,11 @@ class Generation:
                 table,
                 sockets,
                 self._start_of(number),
+                members,
                 plan.drain_timeout,
                 reaper,
                 self._share,
+                self._taken,
             )
             for number in range(workers)
         ]
@@ -96,6 +100,20 @@ class Generation:
         for monitor in self.monitors:
             monitor.accept()
 
+    def set_members(self, plan: Plan, members: SetMembers) -> None:
+        """Have all workers serve from other members, and do what the plan says otherwise."""
+        self.plan, self._members = plan, members
+        for monitor in self.monitors:
+            monitor.set_members(members)
+
+    async def members_taken(self) -> None:
+        """Wait until no worker sends requests to who is not among the newest members."""
+        while not all(monitor.up_to_date for monitor in self.monitors):
+            await self._someone_took.park()
+
+    def _taken(self) -> None:
+        self._someone_took.unpark_all()
+
     def drain(self) -> None:
         """Have all workers finish what they have in hand and end."""
         for monitor in self.monitors:
@@ -103,6 +121,7 @@ class Generation:
 
     def _share(self) -> None:
         """Have those that serve stand in for those that do not: nobody waits in a dead queue."""
+        self._taken()
         serving = [monitor for monitor in self.monitors if monitor.serving]
         absent = [monitor.number for monitor in self.monitors if not monitor.serving]
         for place, monitor in enumerate(serving):
@@ -116,7 +135,7 @@ class Generation:
                 plan=self.plan,
                 table=table,
                 row=row,
-                slots=self.slots,
+                slots={self._members.pool: self._members.slots},
                 number=number,
                 listen=listen,
                 log_levels=self._log_levels,

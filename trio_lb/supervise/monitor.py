@@ -24,7 +24,16 @@ from trio_lb.observe.statistics import WorkerStatistics
 from trio_lb.pool import Counters, NoRoom
 
 from . import interpreter
-from .messages import Accept, BadMessage, CoverFor, Drain, Ready, control_of_worker
+from .messages import (
+    Accept,
+    BadMessage,
+    CoverFor,
+    Drain,
+    MembersSet,
+    Ready,
+    SetMembers,
+    control_of_worker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +80,11 @@ class WorkerMonitor:
         table: whose rows the processes get.
         sockets: some of which they inherit.
         start: makes a process's first message from its row, and says what it inherits.
+        members: of the pool, as that message has them.
         drain: seconds that a drain may take.
         reaper: must know which processes are not its business.
         share: called when `serving` changes.
+        taken: called when it has taken members that it was sent.
 
     Attributes:
         ready: set once a process of it could accept clients, for good.
@@ -88,9 +99,11 @@ class WorkerMonitor:
         table: SharedTable,
         sockets: ListeningSockets,
         start: Callable[[int], tuple[Start, list[int]]],
+        members: SetMembers,
         drain: float,
         reaper: OrphanReaper,
         share: Callable[[], None],
+        taken: Callable[[], None],
     ) -> None:
         self.number = number
         self.ready = trio.Event()
@@ -103,6 +116,11 @@ class WorkerMonitor:
         self._drain = drain
         self._reaper = reaper
         self._share = share
+        self._taken = taken
+        self._members = members
+        #: Those from which the present process may be picking: what it has said that it has taken,
+        #: and what it was sent since.
+        self._picked_from: list[SetMembers] = []
         self._accepting = False
         self._draining = trio.Event()
         #: Of the present process, or the last one: whether it could accept clients, whether it was
@@ -136,6 +154,20 @@ class WorkerMonitor:
         """Have the worker accept for these others as well, until it is sent otherwise."""
         self._absent = absent
         self._changed.set()
+
+    def set_members(self, members: SetMembers) -> None:
+        """Have the worker serve from these members, and those processes that replace it."""
+        self._members = members
+        self._changed.set()
+
+    @property
+    def up_to_date(self) -> bool:
+        """No process of it sends requests to who is not among the newest members."""
+        return not self.serving or self._picked_from == [self._members]
+
+    def may_pick(self, table_slot: int) -> bool:
+        """Whether its process may send requests to the server with a slot."""
+        return any(table_slot in members.slots for members in self._picked_from)
 
     def statistics(self) -> WorkerStatistics:
         """What its present process has done so far."""
@@ -233,6 +265,7 @@ class WorkerMonitor:
                     nursery.cancel_scope.cancel()
             finally:
                 self.pid = None
+                self._picked_from = []
                 self._serves(False)
                 self._reaper.own.discard(process.pid)
             assert process.returncode is not None
@@ -247,6 +280,7 @@ class WorkerMonitor:
             ours, theirs = map(stack.enter_context, socket.socketpair())
             with self._reaper.starting(), self._sockets.being_inherited():
                 start, descriptors = self._start_of(row)
+                self._picked_from = [self._members]
                 process = await trio.lowlevel.open_process(
                     interpreter.command("trio_lb.supervise.worker", str(theirs.fileno())),
                     env=interpreter.environment(),
@@ -280,6 +314,10 @@ class WorkerMonitor:
 
     def _next_message(self) -> ToWorker | None:
         """What it has to be sent next, if anything; counts as sent."""
+        taken_all = len(self._picked_from) == 1  # that it was sent
+        if self._was_ready and taken_all and self._picked_from != [self._members]:
+            self._picked_from.append(self._members)
+            return self._members
         if self._was_ready and self._accepting and not self._was_let_in:
             self._was_let_in = True
             return Accept()
@@ -297,9 +335,16 @@ class WorkerMonitor:
                         self._was_ready = True
                         self.ready.set()
                         self._changed.set()
+                    case MembersSet():
+                        self._took(message.version)
             self._is_through = True
         except BadMessage as exc:
             self._kill(process, f"sent what is no message ({exc})")
+
+    def _took(self, version: int) -> None:
+        self._picked_from = [each for each in self._picked_from if each.version >= version]
+        self._changed.set()
+        self._taken()
 
     async def _end_in_time(self, process: trio.Process) -> None:
         """Kill it if it drains for too long, or at once if nobody can be in its hands."""

@@ -27,20 +27,24 @@ from trio_lb.net.dial import Dialler
 from trio_lb.net.resolver import Resolver
 from trio_lb.observe.statistics import Statistics, statistics_of
 from trio_lb.observe.units import several
-from trio_lb.pool import Counters, Members, NoRoom, ServerPool, SharedTable
+from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable
 from trio_lb.runtime.service import log_change
 
+from .changes import only_members_change
 from .generation import Generation
 from .limits import worker_count
+from .messages import SetMembers
 from .monitor import MARGIN, WorkersKeepDying
 from .orphans import OrphanReaper
 from .reload_status import ReloadStatus
+from .slots import ServerSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trio_lb.config import Profile
-    from trio_lb.plan import Plan
+    from trio_lb.plan import Plan, PoolPlan
+    from trio_lb.pool import Members
 
     from .notify import Notifier
     from .sockets import ListeningSockets
@@ -60,6 +64,10 @@ READING = 10.0
 _SLOTS_PER_SERVER, _LEAST_SLOTS, _MOST_SLOTS = 4, 1024, 65536
 _ROWS_PER_WORKER, _LEAST_ROWS = 4, 64
 
+
+#: Seconds for which workers are waited for that take other servers. One that stands still is
+#: replaced before that.
+_TAKING = 10.0
 
 _T = TypeVar("_T")
 
@@ -111,6 +119,8 @@ class Supervisor:
         self._resolver = Resolver()
         self._checker = HealthChecker(Dialler(self._resolver, self._deadlines).dial)
         self._nursery: trio.Nursery
+        self._slots = ServerSlots(self._table)
+        self._plan: Plan
         self._pool: ServerPool
         #: All that have processes: those that drain, the present one, one that is being started.
         self._generations: list[Generation] = []
@@ -230,10 +240,6 @@ class Supervisor:
     async def _reload_when_wanted(self) -> None:
         while True:
             await self._wanted.wait()
-            if len(self._generations) > _MOST_DRAINING:
-                log.warning("old workers are still draining: the reload waits for them")
-            while len(self._generations) > _MOST_DRAINING:
-                await self._someone_ended.park()
             if self._stopping:
                 return
             self._wanted = trio.Event()
@@ -243,15 +249,23 @@ class Supervisor:
             if not self._stopping:
                 self._notifier.ready(self._status())
 
+    async def _room_for_generation(self) -> None:
+        """Wait until not too many old workers are draining."""
+        if len(self._generations) > _MOST_DRAINING:
+            log.warning("old workers are still draining: the reload waits for them")
+        while len(self._generations) > _MOST_DRAINING:
+            await self._someone_ended.park()
+
     def _status(self) -> str:
         return f"{several(len(self._pool), 'server')} at {', '.join(self.addresses)}"
 
     async def _watchdog(self) -> None:
-        """Tell the service manager that this loop turns, if it wants to know; reap orphans."""
+        """Tell the service manager that this loop turns, if it wants to know; tidy up."""
         while True:
             if os.getpid() == 1:  # in a container, whoever loses its parent becomes our child
                 self._reaper.reap()
             self._notifier.watchdog()
+            self._free_slots()
             await trio.sleep(min(1.0, self._notifier.watchdog_interval or 1.0))
 
     async def _reload(self) -> list[str]:
@@ -275,8 +289,13 @@ class Supervisor:
         except TrioLBError as exc:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
+        in_place = only_members_change(self._plan, plan) and worker_count(profile) == self.workers
         try:
-            await self._bring_up(profile, plan)
+            if in_place:
+                await self._change_members(profile, plan)
+            else:
+                await self._room_for_generation()
+                await self._bring_up(profile, plan)
         except (ListenError, NoRoom, WorkersKeepDying) as exc:
             log.error("%s: nothing was changed", exc)
             return [str(exc)]
@@ -303,6 +322,28 @@ class Supervisor:
             f"the profile, or a file that it names, could not be read within {READING:g} s"
         )
 
+    async def _change_members(self, profile: Profile, plan: Plan) -> None:
+        """Have the workers that run serve from other servers, or by another algorithm.
+
+        Raises:
+            NoRoom: nothing is changed.
+        """
+        (pool,) = plan.pools
+        members, new = self._slots.assign(pool.servers)
+        servers = self._pool_of(pool, members)
+        try:
+            await self._checker.first_round(pool.health_check, servers, new)
+        except BaseException:
+            self._slots.undo(members)
+            raise
+        self._present.set_members(plan, _message(pool, members))
+        self._take_effect(profile, plan, servers)
+        with trio.move_on_after(_TAKING) as waiting:
+            await self._present.members_taken()
+        if waiting.cancelled_caught:
+            log.warning("a worker has not taken the new servers within %g s", _TAKING)
+        self._free_slots()
+
     async def _bring_up(self, profile: Profile, plan: Plan) -> None:
         """Open, check and start what a profile needs; then those before it drain.
 
@@ -313,47 +354,54 @@ class Supervisor:
             ListenError, NoRoom, WorkersKeepDying: nothing of it is left.
         """
         workers = worker_count(profile)
-        before = set(self._table.servers)
         (pool,) = plan.pools
-        slots = self._table.assign(pool.servers)
-        members = Members(pool.servers, slots)
-        servers = ServerPool(members, pool.algorithm, self._table.table)
-        servers.notify = partial(log_change, servers)
+        members, new = self._slots.assign(pool.servers)
+        servers = self._pool_of(pool, members)
         generation = self._coming = Generation(
             plan,
             workers,
             self._table,
-            {pool.name: slots},
+            _message(pool, members),
             self._sockets,
             self._log_levels,
             self._reaper,
         )
         try:
             await self._sockets.open(plan.listeners, workers)
-            new = [member for member in members if member.table_slot not in before]
             await self._checker.first_round(pool.health_check, servers, new)
             await self._nursery.start(self._run_generation, generation)
             self._sockets.commit({each.address for each in plan.listeners})
         except BaseException:
             generation.drain()
             self._sockets.undo()
+            self._slots.undo(members)
             raise
         else:
-            self._table.adjust(pool.servers, slots)
             generation.accept()
             for each in self._generations:
                 if each is not generation:
                     each.drain()
             self._present = generation
-            self._checker.watch(pool.health_check, servers)
-            self._resolver.use(server.address for server in pool.servers)
-            self.profile, self._pool = profile, servers
+            self._take_effect(profile, plan, servers)
         finally:
             self._coming = None
             if self._stopping:
                 self._give_way()
-            self._tidy()
+            self._free_slots()
             self._someone_ended.unpark_all()
+
+    def _pool_of(self, pool: PoolPlan, members: Members) -> ServerPool:
+        servers = ServerPool(members, pool.algorithm, self._table.table)
+        servers.notify = partial(log_change, servers)
+        return servers
+
+    def _take_effect(self, profile: Profile, plan: Plan, servers: ServerPool) -> None:
+        """From now on this is what everybody goes by."""
+        (pool,) = plan.pools
+        self._slots.commit(servers.members)
+        self._checker.watch(pool.health_check, servers)
+        self._resolver.use(server.address for server in pool.servers)
+        self.profile, self._plan, self._pool = profile, plan, servers
 
     async def _run_generation(
         self, generation: Generation, *, task_status: trio.TaskStatus[None]
@@ -368,15 +416,12 @@ class Supervisor:
             self._generations.remove(generation)
             if self._stopping:
                 self.clean = self.clean and generation.clean
-            self._tidy()
+            self._free_slots()
             self._someone_ended.unpark_all()
 
-    def _tidy(self) -> None:
-        """Free the slots that no living generation uses."""
-        living = [*self._generations, *filter(None, [self._coming])]
-        used = {
-            slot for generation in living for slots in generation.slots.values() for slot in slots
-        }
-        for slot in self._table.servers:
-            if slot not in used:
-                self._table.free(slot)
+    def _free_slots(self) -> None:
+        self._slots.free([monitor for each in self._generations for monitor in each.monitors])
+
+
+def _message(pool: PoolPlan, members: Members) -> SetMembers:
+    return SetMembers(pool.name, members.version, pool.algorithm, pool.servers, members.table_slots)

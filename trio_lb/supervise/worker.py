@@ -23,7 +23,17 @@ from trio_lb.pool import Members, ServerPool, attach
 from trio_lb.runtime.garbage import freeze_gc
 from trio_lb.runtime.service import open_service
 
-from .messages import Accept, BadMessage, CoverFor, Drain, Ready, Start, control_of_supervisor
+from .messages import (
+    Accept,
+    BadMessage,
+    CoverFor,
+    Drain,
+    MembersSet,
+    Ready,
+    SetMembers,
+    Start,
+    control_of_supervisor,
+)
 
 if TYPE_CHECKING:
     from trio_lb.fast.table import Table
@@ -96,13 +106,26 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
         with suppress(trio.BrokenResourceError):  # it has ended, as the next message will show
             await control.send(Ready())
         drained = True
-        if isinstance(message := await control.receive(), Accept):
+        message = await control.receive()
+        while isinstance(message, SetMembers):
+            await _set_members(control, service, message)
+            message = await control.receive()
+        if isinstance(message, Accept):
             await nursery.start(service.accept)
             drained = await _serve_as_told(control, service, listeners)
         elif message is not None and not isinstance(message, Drain):
             raise BadMessage(f"expected Accept, got {type(message).__name__}")
         nursery.cancel_scope.cancel()
     return 0 if drained else 1
+
+
+async def _set_members(
+    control: Control[ToSupervisor, ToWorker], service: Service, message: SetMembers
+) -> None:
+    members = Members(message.servers, message.slots, message.version)
+    service.set_members(members, message.algorithm)
+    with suppress(trio.BrokenResourceError):  # it has ended, as the next message will show
+        await control.send(MembersSet(message.pool, message.version))
 
 
 def _listener(sock: InheritedSocket) -> Listener:
@@ -143,6 +166,8 @@ async def _serve_as_told(
                     case CoverFor(absent):
                         others = {each for number in absent for each in listeners[number]}
                         service.accept_also(others)
+                    case SetMembers():
+                        await _set_members(control, service, message)
                     case Drain():
                         nursery.start_soon(drain, None)
                     case _:

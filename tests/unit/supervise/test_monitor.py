@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from trio_lb.plan import Algorithm
 from trio_lb.pool import NoRoom, SharedTable
+from trio_lb.supervise.messages import SetMembers
 from trio_lb.supervise.monitor import WorkerMonitor, WorkersKeepDying
 from trio_lb.supervise.orphans import OrphanReaper
 from trio_lb.supervise.sockets import ListeningSockets
@@ -29,7 +31,10 @@ class Scripted(WorkerMonitor):
 
     def __init__(self, table: SharedTable, *lives: float | Exception) -> None:
         sockets = ListeningSockets()
-        super().__init__(0, table, sockets, self._no_start, 1.0, OrphanReaper(), lambda: None)
+        members = SetMembers("servers", 1, Algorithm.ROUND_ROBIN, (), ())
+        super().__init__(
+            0, table, sockets, self._no_start, members, 1.0, OrphanReaper(), _nothing, _nothing
+        )
         self.lives = list(lives)
         self.began: list[float] = []
 
@@ -46,6 +51,10 @@ class Scripted(WorkerMonitor):
         self._was_let_in = self._was_ready and self._accepting
         await trio.sleep(life)
         return 9
+
+
+def _nothing() -> None:
+    pass
 
 
 @pytest.fixture

@@ -198,6 +198,9 @@ cdef struct RowHeader:          # one writer
     uint64_t refused            # clients closed at once, since their address had too many
     uint64_t let_go             # idle clients closed early, to make room for others
     uint64_t pauses             # of accepting, for want of a place or of descriptors
+    # written by the owner
+    uint64_t served_before      # exchanges completed of servers that were removed since
+    uint8_t spare[56]
 
 cdef struct Counters:           # of one server in one row; one writer
     uint64_t held               # number of the last operation completed << 32 | slots held

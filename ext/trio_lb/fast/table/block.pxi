@@ -284,6 +284,7 @@ cdef class Block:
         cdef uint32_t slot
         for number in self.rows_named(row):
             counters = self.counters_of(number)
+            served += self.header_of(number).served_before
             for slot in range(self.capacity):
                 active += <uint32_t> load64(&counters[slot].held)
                 served += counters[slot].served

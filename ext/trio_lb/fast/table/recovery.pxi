@@ -18,6 +18,8 @@ cdef uint32_t settle_row(Block block, uint32_t dead) noexcept nogil:
         given_back += give_back(block, dead, slot)
         take_over(block, dead, slot)
     own.clients_total += left.clients_total
+    own.served_before += left.served_before
+    left.served_before = 0
     for status in range(CLASSES):
         own.ended[status] += left.ended[status]
         left.ended[status] = 0

@@ -93,23 +93,27 @@ cdef class Table(Block):
         store32(&server.limit, max_connections if max_connections else UNLIMITED)
 
     def free(self, slot):
-        """Empty a slot and forget its figures. To be called when no worker knows of it any more.
+        """Empty a slot and forget its figures, in all rows.
+
+        To be called when no process picks its server any more. Then nobody writes there: who has
+        given its last connection back has nothing more to say of it.
 
         Raises:
-            RuntimeError: there is still something of it in a worker's row; nothing is changed.
+            RuntimeError: a connection slot of it is held; nothing is changed.
         """
         cdef uint32_t at = self.slot_of(slot)
         cdef Counters *counters
         cdef uint32_t row
         if taken(load64(&self.servers[at].connections)):
             raise RuntimeError(f"slot {at} still has connections")
-        for row in range(1, self.rows):
+        for row in range(self.rows):
             counters = &self.counters_of(row)[at]
-            if counters.served or counters.failed:
-                raise RuntimeError(f"slot {at} is still known to the worker in row {row}")
-        counters = &self.counters_of(0)[at]
-        counters.served = counters.failed = counters.bytes_received = counters.bytes_sent = 0
-        memset(&self.histograms_of(0)[at], 0, sizeof(Histogram))
+            if not row or counters.begun:   # else neither they nor the histogram were ever touched
+                self.header_of(row).served_before += counters.served
+                counters.served = counters.failed = 0
+                counters.bytes_received = counters.bytes_sent = 0
+                counters.streak = counters.answers[0] = counters.answers[1] = 0
+                memset(&self.histograms_of(row)[at], 0, sizeof(Histogram))
         store32(&self.servers[at].state, self.servers[at].state & ~<uint32_t> 0xFF)
         self.lowest_free = min(self.lowest_free, at)
 
