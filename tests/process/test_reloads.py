@@ -91,8 +91,8 @@ async def test_row_22_clients_that_pause_meet_no_close_without_an_answer() -> No
         async with trio.open_nursery() as nursery:
             for load in loads:
                 nursery.start_soon(load.run, 60.0)
-            for _ in range(3):
-                await balancer.reload(backend.url)
+            for number in range(3):
+                await balancer.reload(backend.url, retries=number)  # which takes new workers
                 await trio.sleep(0.3)
             for load in loads:
                 load.stop()
@@ -107,7 +107,7 @@ async def test_row_22_a_request_at_that_moment_is_answered_as_the_last_one() -> 
             for client in (idle, quiet):
                 await client.send(GET)
                 assert (await client.read_response()).header("connection") is None
-            await balancer.reload(backend.url)
+            await balancer.reload(backend.url, retries=1)  # which takes new workers
             await idle.send(GET)
             response = await idle.read_response()
             assert (response.body, response.header("connection")) == (b"ok", "close")
@@ -124,7 +124,7 @@ async def test_row_24_a_download_outlives_a_reload() -> None:
         old = balancer.pids
         await client.send(GET)
         await backend.wait_until(lambda backend: bool(asked(backend)))
-        await balancer.reload(backend.url, algorithm="lc")
+        await balancer.reload(backend.url, algorithm="lc", retries=1)
         await until(lambda: len(balancer.pids) == 3)  # two new ones, and one that has the download
         (busy,) = set(old) & set(balancer.pids)
         assert balancer.statistics().total_active == 1
@@ -291,7 +291,9 @@ async def test_row_24_old_generations_are_bounded(caplog: pytest.LogCaptureFixtu
 
         for generation in (1, 2):
             await ask(generation)
-            await balancer.reload(backend.url, workers=1, timeouts={"drain": "60s"})
+            await balancer.reload(
+                backend.url, workers=1, timeouts={"drain": "60s"}, retries=generation
+            )
         await ask(3)
         balancer.profile = wanted = supervised_profile(backend.url, workers=1)
         balancer.supervisor.reload()
