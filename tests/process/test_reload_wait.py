@@ -73,7 +73,9 @@ async def test_it_fails_with_the_reasons_when_the_profile_is_refused(tmp_path: P
         env = {"PYTHONPATH": str(ROOT), "TIMES": "3"}
         async with run_process(line, cwd=tmp_path, env=env) as child:
             assert await child.wait() == 1
-        assert child.lines[0].startswith("config.yaml:3:10: retries: the environment has no TIMES")
+        assert child.lines[0].startswith(
+            "config.yaml:3:10: retries: the environment variable TIMES is not set"
+        )
         assert child.lines[1:] == [
             f"trio-lb: process {pid} refused the new profile: nothing was changed"
         ]
