@@ -67,13 +67,13 @@ class Peer:
     version: tuple[str, ...] = ()
 
 
-def _trio_lb(setting: str, site: Site) -> list[str]:
+def _trio_lb(setting: str, site: Site, *, host: str = "127.0.0.1", idle: int = IDLE) -> list[str]:
     profile = site.directory / "profile.yaml"
-    servers = "".join(f"  - http://127.0.0.1:{port}\n" for port in site.servers)
+    servers = "".join(f"  - http://{host}:{port}\n" for port in site.servers)
     profile.write_text(
         f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
         f"{setting.format(directory=site.directory)}\nhealth_check: {{interval: 10s}}\n"
-        f"upstream: {{idle_connections: {IDLE}}}\nservers:\n{servers}"
+        f"upstream: {{idle_connections: {idle}}}\nservers:\n{servers}"
     )
     return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
 
@@ -175,6 +175,10 @@ PEERS: dict[str, Peer | None] = {
 BESIDES: dict[str, Peer | None] = {
     "haproxy-same": Peer(partial(_haproxy, SAME_FIELDS), ("haproxy", "-v")),
     "trio-lb-combined": Peer(partial(_trio_lb, "access_log: {directory}/access.log")),
+    # A connection for each request: to an address, to a name, and without the fast path.
+    "trio-lb-fresh": Peer(partial(_trio_lb, "fast_path: on", idle=0)),
+    "trio-lb-fresh-named": Peer(partial(_trio_lb, "fast_path: on", idle=0, host="localhost")),
+    "trio-lb-fresh-slow": Peer(partial(_trio_lb, "fast_path: off", idle=0)),
     "trio-lb-json": Peer(
         partial(_trio_lb, "access_log: {directory}/access.log\naccess_log_format: json")
     ),
