@@ -73,7 +73,7 @@ async def test_row_25_moved_and_deleted_logs_lose_no_line(tmp_path: Path) -> Non
     assert not load.failures
     logged = sum(map(request_ids, logs), Counter())
     assert logged == Counter(result.request_id for result in load.results)
-    assert balancer.child.output.count("SIGUSR1: ") == 2
+    assert balancer.child.output.count("SIGUSR1 ignored: ") == 2
 
 
 async def test_row_25_a_full_disk_fails_no_request_and_is_left_behind(tmp_path: Path) -> None:
