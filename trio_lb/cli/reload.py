@@ -25,8 +25,9 @@ def add_to(commands: Commands) -> None:
         commands,
         "reload",
         "make a running load balancer read its profile again",
-        "Make the running load balancer read its profile again. New workers take over without "
-        "a lost request. A profile that is wrong is reported here, and nothing is changed.",
+        "Make the running load balancer read its profile again. Workers take other servers as they "
+        "run; for other changes, new ones take over. No request is lost. A profile that is wrong "
+        "is reported here, and nothing is changed.",
         ("trio-lb reload", f"the one that runs {DEFAULT_PROFILE} of this directory"),
         ("trio-lb reload -p x.yaml --wait", "until x.yaml serves, or is refused"),
         ("trio-lb reload --pid-file /run/x.pid", "the one with this pid file"),

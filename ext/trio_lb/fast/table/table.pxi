@@ -106,7 +106,7 @@ cdef class Table(Block):
         cdef uint32_t row
         if taken(load64(&self.servers[at].connections)):
             raise RuntimeError(f"slot {at} still has connections")
-        for row in range(self.rows):
+        for row in range(min(load32(&self.header.rows_used), self.rows)):
             counters = &self.counters_of(row)[at]
             if not row or counters.begun:   # else neither they nor the histogram were ever touched
                 self.header_of(row).served_before += counters.served
