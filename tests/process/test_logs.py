@@ -151,6 +151,8 @@ async def test_row_25_nobody_waits_for_standard_error(tmp_path: Path) -> None:
                 for _ in range(10):
                     child.signal(signal.SIGUSR1)
                 old = set(workers_of(child.pid))
+                # Which takes new workers:
+                write_profile(tmp_path / "config.yaml", [one.url, two.url], **settings, retries=1)
                 child.signal(signal.SIGHUP)
                 await until(lambda: not old & set(workers_of(child.pid)))
                 load.stop()
