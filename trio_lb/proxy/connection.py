@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trio_lb.pool import Counters, Permits, ServerPool
     from trio_lb.upstream.connector import Connector
 
-    from .fast_path import Plain
+    from .fast_path import FastPathEntry
     from .resumed import ResumedRequest
 
 log = logging.getLogger("trio_lb.proxy")
@@ -94,11 +94,11 @@ class Proxy:
             self.departures,
             on_ended,
         )
-        self._plain: Plain | None = None
+        self._fast_path: FastPathEntry | None = None
         if fast_path is not None:
-            from .fast_path import Plain  # there are builds without it
+            from .fast_path import FastPathEntry  # there are builds without it
 
-            self._plain = Plain(
+            self._fast_path = FastPathEntry(
                 fast_path,
                 route.timeouts,
                 servers,
@@ -175,23 +175,23 @@ class Proxy:
 
     async def _serve_client(self, session: Http1Session, client: Client) -> None:
         turns = YieldBudget()
-        fast_side = None if self._plain is None else self._plain.attach(session, client.peer)
+        fast_side = (
+            None if self._fast_path is None else self._fast_path.attach(session, client.peer)
+        )
         while await self._serve_some(session, client, fast_side):
             await turns.step()
 
     async def _serve_some(
         self, session: Http1Session, client: Client, fast_side: ClientSide | None
     ) -> bool:
-        """Serve all that is plain, and then one request on the slow path; False at the end."""
+        """Serve all that is ordinary, then one request on the slow path; False at the end."""
         resumed: ResumedRequest | None = None
         # The fast path knows nothing of connections to servers that are for one client.
-        if self._plain is not None and fast_side is not None and client.personal is None:
-            handover = await self._plain.serve(session, fast_side, client.peer)
-            if handover.why == "served":
-                await session.end(complete=True)
-            if handover.why != "odd":
+        if self._fast_path is not None and fast_side is not None and client.personal is None:
+            handover = await self._fast_path.serve(session, fast_side, client.peer)
+            if handover is None:
                 return False
-            resumed = self._plain.resumed(session, handover)
+            resumed = self._fast_path.resumed(session, handover)
         with resumed or nullcontext():
             stream = await session.next_stream()
             if stream is None:

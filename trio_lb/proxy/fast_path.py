@@ -1,4 +1,4 @@
-"""The fast path, as seen from the general one: taking it, and settling what it leaves.
+"""The fast path, as seen from the slow one: taking it, and settling what it leaves.
 
 The fast path itself is compiled (`trio_lb.fast.exchange`). It serves requests as long as nothing is
 out of the ordinary, and has no policy: what it hands over is served by the slow path, and what
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.errors import End
-from trio_lb.fast.exchange import ClientSide
+from trio_lb.fast.exchange import ClientSide, HandoverReason
 from trio_lb.http.client_lines import client_lines, from_here
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 #: How requests end that nobody goes on with, by `Handover.why`.
 _ENDS = {
-    "gone": End.CLIENT_GONE,
-    "slow": End.CLIENT_SLOW,
-    "cut": End.SERVER_CUT,
-    "cancelled": End.CANCELLED,
-    "failed": End.FAILED,
+    HandoverReason.CLIENT_GONE: End.CLIENT_GONE,
+    HandoverReason.CLIENT_SLOW: End.CLIENT_SLOW,
+    HandoverReason.TRUNCATED: End.SERVER_CUT,
+    HandoverReason.CANCELLED: End.CANCELLED,
+    HandoverReason.INTERNAL_ERROR: End.FAILED,
 }
 
 #: Clients' addresses whose lines are kept: many come again, and often.
 _ADDRESSES = 4096
 
 
-class Plain:
+class FastPathEntry:
     """The fast path of a process, for its proxy.
 
     Args:
@@ -89,19 +89,28 @@ class Plain:
             fast_side.drain()
         return fast_side
 
-    async def serve(self, session: Http1Session, fast_side: ClientSide, peer: Peer) -> Handover:
-        """Serve a client's requests as long as they are plain; what ended that."""
+    async def serve(
+        self, session: Http1Session, fast_side: ClientSide, peer: Peer
+    ) -> Handover | None:
+        """Serve a client's requests as long as they are ordinary.
+
+        Returns:
+            What the slow path goes on with; None if the connection has ended.
+        """
         try:
             await fast_side.run(*session.leave())
         finally:
             handover = fast_side.take_ending()
             unread, chunk = handover.unread, None
-            if handover.why == "odd" and handover.gone is not None:
+            falls_back = handover.why is HandoverReason.FALLBACK
+            if falls_back and handover.gone is not None:
                 unread, chunk = from_here(unread, handover.gone), handover.chunk
             session.come_back(unread, fast_side.served, handover.began, handover.patience, chunk)
             if handover.why in _ENDS:
                 self._settle(session, handover, peer)
-        return handover
+        if handover.why is HandoverReason.SERVED:
+            await session.end(complete=True)
+        return handover if falls_back else None
 
     def resumed(self, session: Http1Session, handover: Handover) -> ResumedRequest | None:
         """What was begun of the request that the slow path goes on with."""
@@ -124,7 +133,7 @@ class Plain:
             bytes_sent=handover.passed,
             bytes_received=handover.collected,
             ended=_ENDS[handover.why],
-            reason=handover.reason or handover.why,
+            reason=handover.reason or _ENDS[handover.why],
         )
         if handover.member is not None:
             with self._servers.adopt(handover.member) as reservation:

@@ -74,7 +74,7 @@ cdef class ClientSide(Exchange):
 
     def abort(self, _):
         self.task = None
-        self.end("cancelled")
+        self.end(CANCELLED)
         return trio.lowlevel.Abort.SUCCEEDED
 
     def take_ending(self):
@@ -100,7 +100,7 @@ cdef class ClientSide(Exchange):
     def let_go(self):
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
         if self.state == READING and self.began == NEVER and silent(self.fd):
-            self.end("left")
+            self.end(CLOSED_IDLE)
 
     def detach(self):
         """The socket will be closed now."""
@@ -116,7 +116,7 @@ cdef class ClientSide(Exchange):
         if not length:
             self.await_request()
         elif not path.buffers.reserve(&self.request, length):
-            self.end("odd")
+            self.end(FALLBACK)
             self.ending.unread = unread
         else:
             memcpy(self.request.data, <char *> unread, length)
@@ -130,7 +130,7 @@ cdef class ClientSide(Exchange):
             if events & ~(READABLE | WRITABLE):
                 self.hung_up = True
         if events & (HUNG_UP | BROKEN) and self.state >= CONNECTING:
-            self.end("gone", "the client reset the connection")
+            self.end(CLIENT_GONE, "the client reset the connection")
         elif events & WRITABLE and self.blocked:
             self.blocked = False
             pay(&self.pace, self.path.readiness.now, self.fd)
@@ -165,9 +165,9 @@ cdef class ClientSide(Exchange):
         cdef FastPath path = self.path
         cdef double now = path.readiness.now
         if self.state == READING:
-            self.end("left" if self.began == NEVER else "odd")
+            self.end(CLOSED_IDLE if self.began == NEVER else FALLBACK)
         elif self.state == COLLECTING:
-            self.end("odd")
+            self.end(FALLBACK)
         elif self.state == CONNECTING:
             if self.server.head_start < path.patience.connect:
                 self.connect_error = EINPROGRESS    # and the slow path waits for it
@@ -175,24 +175,24 @@ cdef class ClientSide(Exchange):
                 self.connect_error = -1
                 discard(self.upstream)
                 self.upstream = None
-            self.end("odd")
+            self.end(FALLBACK)
         elif self.state == UPLOADING:
             if not server_took_some(self):
-                self.end("odd")
+                self.end(FALLBACK)
         elif self.state == WAITING:
             if now >= self.sent + path.patience.response - TICK:
-                self.end("odd")
+                self.end(FALLBACK)
             else:
                 self.wait_until(self.sent + path.patience.response - TICK)
         elif self.state == RELAYING:
             if not self.blocked and now >= self.moved + path.patience.body:
-                self.end("cut", "timed out while reading the response from the server")
+                self.end(TRUNCATED, "timed out while reading the response from the server")
             elif not self.blocked:
                 self.wait_until(self.moved + path.patience.body)
             else:
                 pay(&self.pace, now, self.fd)
                 if self.pace.left <= 0.0:
-                    self.end("slow", "the client was too slow to read the response")
+                    self.end(CLIENT_SLOW, "the client was too slow to read the response")
                 else:
                     set_deadline(path.readiness, self, now + self.pace.left)
 
@@ -213,14 +213,14 @@ cdef class ClientSide(Exchange):
         cdef FastPath path = self.path
         cdef int state = peer_state(self.fd)
         if state == PEER_BROKEN:
-            self.end("gone", "the client reset the connection")
+            self.end(CLIENT_GONE, "the client reset the connection")
         elif state == PEER_ENDED and self.state == WAITING:
-            self.end("odd")
+            self.end(FALLBACK)
         elif state == PEER_ENDED and not self.blocked:
             if self.ended_at == NEVER:
                 self.ended_at = path.readiness.now
             if path.readiness.now >= max(self.ended_at, self.moved) + path.patience.half_closed:
-                self.end("gone", "the client closed the connection before its response")
+                self.end(CLIENT_GONE, "the client closed the connection before its response")
             else:
                 set_deadline(path.readiness, self, min(
                     self.moved + path.patience.body,

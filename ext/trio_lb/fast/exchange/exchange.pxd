@@ -74,8 +74,8 @@ cdef class Exchange(Watched):
     # Wait for a client's next request, or its first.
     cdef void await_request(self) noexcept
     # End the run: what the slow path needs goes into `ending`, and the task wakes up.
-    cdef void end(self, str why, str reason=*) noexcept
-    cdef Handover hand_over(self, str why, str reason)
+    cdef void end(self, HandoverReason why, str reason=*) noexcept
+    cdef Handover hand_over(self, HandoverReason why, str reason)
     # Bytes that came of the request's body.
     cdef uint64_t body_length(self) noexcept
     # The request's id: the client's, or its own.

@@ -50,7 +50,7 @@ cdef class Exchange(Watched):
             return self.own_id[:self.own_id_length]
         return data[:self.head.request_id.length]
 
-    cdef void end(self, str why, str reason="") noexcept:
+    cdef void end(self, HandoverReason why, str reason="") noexcept:
         cdef Handover ending
         cdef object task
         try:
@@ -73,7 +73,7 @@ cdef class Exchange(Watched):
             except BaseException:
                 log_fault("waking a client's task")
 
-    cdef Handover hand_over(self, str why, str reason):
+    cdef Handover hand_over(self, HandoverReason why, str reason):
         cdef Handover ending = Handover.__new__(Handover)
         ending.why = why
         ending.reason = reason
@@ -102,7 +102,7 @@ cdef class Exchange(Watched):
                 ending.whole = True
             ending.received = as_bytes(
                 self.flow.body.data, self.flow.good, self.flow.body.end)
-            if why == "odd":
+            if why == FALLBACK:
                 ending.transport = take_transport(self.upstream)
             else:
                 discard(self.upstream)

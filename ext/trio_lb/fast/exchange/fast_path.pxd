@@ -20,6 +20,18 @@ cdef struct Patience:           # seconds; see `timeouts` in the profile
     double idle                 # of a server's connection
 
 
+# Why a client's run on the fast path has ended.
+cpdef enum HandoverReason:
+    FALLBACK                    # the slow path goes on with what is under way
+    CLOSED_IDLE                 # no request was under way
+    SERVED                      # the last request of the connection has its answer
+    CLIENT_GONE                 # in the middle
+    CLIENT_SLOW                 # to read its response
+    TRUNCATED                   # the server broke its response off
+    CANCELLED
+    INTERNAL_ERROR              # a fault of our own, which was logged
+
+
 cdef class Handover
 
 
@@ -52,7 +64,7 @@ cdef class FastPath:
 
 
 cdef class Handover:
-    cdef readonly str why
+    cdef readonly HandoverReason why
     cdef readonly str reason
     cdef readonly bytes unread
     cdef readonly object began

@@ -42,7 +42,7 @@ cdef class FastPath:
         self.buffers = Buffers()
         self.records = records
         self.failed = Handover.__new__(Handover)
-        self.failed.why = "failed"
+        self.failed.why = INTERNAL_ERROR
         self.failed.reason = ""
         self.failed.unread = self.failed.request_id = b""
         self.failed.unsent = self.failed.received = b""
@@ -138,17 +138,14 @@ cdef class Handover:
     """Why a client's plain run has ended, and all that the slow path needs to go on.
 
     Attributes:
-        why: `left` (no request was under way), `served` (the last one is answered), `odd` (the
-            slow path goes on), `gone` (the client left in the middle), `slow` (it took
-            its answer too slowly), `cut` (the server broke its response off), `cancelled`, or
-            `failed` (a fault of our own, which was logged).
-        reason: for people, with `gone`, `slow` and `cut`.
+        why: a HandoverReason.
+        reason: for people, with CLIENT_GONE, CLIENT_SLOW and TRUNCATED.
         unread: the client's bytes, from the beginning of the request under way.
         began: when the first of them came, or None.
         started: when the request's head was complete, or None.
         request_id: that its server knows the request by; empty before one was picked.
         member: of the pool, the server whose slot is held and has to be given back; or None.
-        transport: with `odd`, the server's connection if there is one; it has to be closed.
+        transport: with FALLBACK, the server's connection if there is one; it has to be closed.
         reused: it was used before.
         stale: what has come on it had come before the request was sent; none of it was received.
         connect_error: number of the error that connecting has met, -1 for too late, else 0;

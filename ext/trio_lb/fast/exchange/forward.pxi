@@ -20,11 +20,11 @@ cdef void pick(Exchange exchange) noexcept:
     cdef double now = path.readiness.now, oldest = path.patience.idle
     cdef int32_t slot = path.selection.pick_slot(path.table.now_ms(now))
     if slot == NOBODY:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     exchange.server = <Server> path.servers[path.index_at[slot]]
     if not write_head(exchange):
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     cdef bint once = not exchange.head.idempotent or exchange.uploading
     if once:
@@ -68,7 +68,7 @@ cdef void connect(Exchange exchange) noexcept:
         dial(exchange)
     except BaseException:       # whatever it is, there is nobody to raise it to
         log_fault("connecting to a server")
-        exchange.end("failed")
+        exchange.end(INTERNAL_ERROR)
 
 
 cdef int dial(Exchange exchange) except -1:
@@ -77,10 +77,10 @@ cdef int dial(Exchange exchange) except -1:
         begun = exchange.server.dial()
     except OSError as exc:
         exchange.connect_error = exc.errno
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return 0
     if begun is None:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return 0
     transport, code = begun
     try:
@@ -95,7 +95,7 @@ cdef int dial(Exchange exchange) except -1:
         transport.close()
         # The queue of a unix socket that is full: the slow path waits for it.
         exchange.connect_error = 0 if code == EAGAIN else code
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return 0
     exchange.upstream.user = exchange
     if code:
@@ -114,7 +114,7 @@ cdef void finish_connecting(Exchange exchange) noexcept:
     if exchange.connect_error:
         discard(exchange.upstream)
         exchange.upstream = None
-        exchange.end("odd")
+        exchange.end(FALLBACK)
     else:
         send_request(exchange)
 
@@ -131,7 +131,7 @@ cdef void send_request(Exchange exchange) noexcept:
         exchange.request_length - exchange.head.length)
     if count != <ssize_t> (exchange.flow.head.end + exchange.request_length - exchange.head.length):
         exchange.flow.head.start = max(count, 0)
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     path.buffers.give_back(&exchange.flow.head)
     await_response(exchange)

@@ -13,7 +13,7 @@ cdef void read_request(Exchange exchange) noexcept:
     cdef size_t room
     cdef ssize_t count
     if not exchange.path.buffers.reserve(buffer, held(buffer) + 1):
-        exchange.end("odd")             # a larger head than a buffer
+        exchange.end(FALLBACK)             # a larger head than a buffer
         return
     room = buffer.size - buffer.end
     count = receive(exchange.fd, buffer, room)
@@ -24,9 +24,9 @@ cdef void read_request(Exchange exchange) noexcept:
         if not held(buffer):
             exchange.path.buffers.give_back(buffer)
     elif count == 0 and held(buffer) or exchange.state == COLLECTING:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
     else:
-        exchange.end("left")
+        exchange.end(CLOSED_IDLE)
 
 
 cdef void parse(Exchange exchange) noexcept:
@@ -42,7 +42,7 @@ cdef void parse(Exchange exchange) noexcept:
     if verdict == NEED_MORE and is_empty_line(buffer):
         # Nothing of a request has come yet, and no time of one begins.
         exchange.began = NEVER
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     if exchange.began == NEVER:
         exchange.began = path.readiness.now
@@ -67,7 +67,7 @@ cdef void parse(Exchange exchange) noexcept:
             exchange.uploading = True
             pick(exchange)
     else:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
 
 
 cdef inline bint is_empty_line(const Buffer *buffer) noexcept:
@@ -84,11 +84,11 @@ cdef void begin_chunks(Exchange exchange) noexcept:
     cdef size_t good, length = held(buffer) - exchange.head.length
     begin_body(framing, -1, True)
     if may_be_too_large(exchange, length):
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     feed_body(framing, buffer.data + buffer.start + exchange.head.length, length, &good)
     if framing.state > BODY_END:
-        exchange.end("odd")             # before a server was picked
+        exchange.end(FALLBACK)             # before a server was picked
         return
     exchange.request_length = exchange.head.length + good
     exchange.uploading = framing.state == BODY_MORE
@@ -101,7 +101,7 @@ cdef void collect(Exchange exchange) noexcept:
     if held(&exchange.request) >= exchange.request_length:
         pick(exchange)
     elif not path.buffers.reserve(&exchange.request, exchange.request_length):
-        exchange.end("odd")
+        exchange.end(FALLBACK)
     elif exchange.state == READING:
         exchange.state = COLLECTING
         set_deadline(path.readiness, exchange, path.readiness.now + min(

@@ -52,12 +52,12 @@ cdef void read_head(Exchange exchange) noexcept:
     if count == NOTHING:
         return
     if count <= 0:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     verdict = parse_response(
         buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
     if verdict == HEAD and gives_up(exchange, &head):
-        exchange.end("odd")
+        exchange.end(FALLBACK)
     elif verdict == HEAD and came_alone(exchange, &head):
         exchange.looks = LOOKS
         path.readiness.again(exchange)
@@ -67,7 +67,7 @@ cdef void read_head(Exchange exchange) noexcept:
         if exchange.upstream.readable:
             path.readiness.again(exchange)
     else:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
 
 
 cdef inline bint gives_up(Exchange exchange, const ParsedResponse *head) noexcept:
@@ -105,7 +105,7 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
         out.end = write_response(
             out.data, out.size, exchange.flow.body.data, head, date, exchange.last)
     if not out.end:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     begin_body(
         &exchange.flow.framing, 0 if head.bodiless else head.content_length,
@@ -113,7 +113,7 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     commit(&exchange.flow, head.length)
     if exchange.flow.framing.state > BODY_END:
         exchange.flow.good = 0          # the slow path reads all of it
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     path.table.record_answer(
         exchange.server.slot, path.table.now_ms(now), (now - exchange.sent) * 1e6, head.status)
@@ -150,7 +150,7 @@ cdef void relay(Exchange exchange) noexcept:
         if count == NOTHING:
             return
         if count <= 0:
-            exchange.end("cut", "the server closed the connection during its response")
+            exchange.end(TRUNCATED, "the server closed the connection during its response")
             return
         commit(&exchange.flow, exchange.flow.body.start)
     send_on(exchange)
@@ -161,7 +161,7 @@ cdef void send_on(Exchange exchange) noexcept:
     cdef FastPath path = exchange.path
     cdef ssize_t left = flush(&exchange.flow, path.buffers, exchange.fd)
     if left == FAILED:
-        exchange.end("gone", "the client closed the connection before its response")
+        exchange.end(CLIENT_GONE, "the client closed the connection before its response")
     elif left:
         exchange.blocked = True
         begin_waiting(&exchange.pace, path.readiness.now, exchange.fd)
@@ -175,9 +175,9 @@ cdef void send_on(Exchange exchange) noexcept:
         else:
             park(&exchange.flow, path.buffers)
     elif exchange.flow.framing.state == BODY_BROKEN:
-        exchange.end("cut", "the server closed the connection during its response")
+        exchange.end(TRUNCATED, "the server closed the connection during its response")
     else:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
 
 
 cdef void complete(Exchange exchange) noexcept:
@@ -212,7 +212,7 @@ cdef void complete(Exchange exchange) noexcept:
     exchange.seen = 0
     exchange.pace.left = exchange.pace.patience
     if exchange.last:
-        exchange.end("served")
+        exchange.end(SERVED)
         return
     exchange.await_request()
     if not held(&exchange.request):

@@ -26,14 +26,14 @@ cdef void begin_upload(Exchange exchange) noexcept:
     exchange.pace_of_body.since = path.readiness.now
     set_deadline(path.readiness, exchange, path.readiness.now + exchange.pace_of_body.left - TICK)
     if not path.buffers.borrow(&upload.body, here):
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     request.end = request.start + exchange.head.length
     memcpy(upload.body.data, request.data + request.end, here)
     upload.body.end = here
     if exchange.head.chunked and not path.buffers.reserve(
             request, exchange.head.length + ROOM_BEHIND):
-        exchange.end("odd")
+        exchange.end(FALLBACK)
         return
     # What can't be sent twice goes to no other server, whatever is known of it.
     exchange.keeping = exchange.head.chunked and exchange.head.idempotent
@@ -47,7 +47,7 @@ cdef void pass_body_on(Exchange exchange) noexcept:
     cdef Flow *upload = &exchange.upload
     cdef ssize_t count
     if exchange.upstream.readable or exchange.upstream.ended:
-        exchange.end("odd")             # an answer before its time
+        exchange.end(FALLBACK)             # an answer before its time
         return
     if exchange.choked:
         if not exchange.upstream.writable:
@@ -62,7 +62,7 @@ cdef void pass_body_on(Exchange exchange) noexcept:
         if count == NOTHING:
             return
         if count <= 0 or may_be_too_large(exchange, held(&upload.body)):
-            exchange.end("odd")
+            exchange.end(FALLBACK)
             return
         earn(&exchange.pace_of_body, path.readiness.now, count)
         look_at(exchange, upload.body.start)
@@ -122,7 +122,7 @@ cdef void send_body_on(Exchange exchange) noexcept:
     cdef double now = path.readiness.now
     cdef ssize_t left = flush(upload, path.buffers, exchange.upstream.fd)
     if left == FAILED:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
     elif left:
         exchange.choked = True
         begin_waiting(&exchange.choke, now, exchange.upstream.fd)
@@ -132,7 +132,7 @@ cdef void send_body_on(Exchange exchange) noexcept:
         release(upload, path.buffers)
         await_response(exchange)
     elif upload.framing.state != BODY_MORE:
-        exchange.end("odd")
+        exchange.end(FALLBACK)
     else:
         set_deadline(path.readiness, exchange, now + exchange.pace_of_body.left - TICK)
         if exchange.readable:
