@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from contextlib import AsyncExitStack
@@ -16,7 +17,9 @@ from tests.support.client import open_client, request
 from tests.support.load import Load
 from tests.support.net import free_port, http_url
 from tests.support.supervised import GET, open_supervisor, supervised_profile, until
+from trio_lb.pool import Members
 from trio_lb.supervise import monitor as monitor
+from trio_lb.supervise.messages import SetMembers
 
 if TYPE_CHECKING:
     import pytest
@@ -133,6 +136,34 @@ async def test_fifty_reloads_under_load_leave_tunnels_and_processes_alone() -> N
                 for pid, before in zip(pids, descriptors, strict=True)
             )
         )
+
+
+async def test_many_changes_in_a_row_leave_nothing_behind() -> None:
+    """Scale: 200 changes, 2 clients (1,000, see docs/operations.md)."""
+    async with AsyncExitStack() as stack:
+        one, two, three = await servers(stack, b"one", b"two", b"three")
+        balancer = await stack.enter_async_context(open_supervisor(one.url, workers=2))
+        pids = balancer.pids
+        load = Load(balancer.url, clients=2)
+        choices = [[one], [one, two], [two, three], [three], [three, two, one], [two]]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run, 120.0)
+            for number in range(200):
+                chosen = [
+                    {"url": backend.url, "weight": 1 + number % 7}
+                    for backend in choices[number % len(choices)]
+                ]
+                algorithm = ("rr", "wrr", "lc", "lrt")[number % 4]
+                await balancer.reload(*chosen, workers=2, algorithm=algorithm)
+            load.stop()
+        assert load.results
+        assert not load.failures
+        assert balancer.pids == pids
+        await until(lambda: len(slots(balancer)) == len(balancer.statistics().servers))
+        gc.collect()
+        kept = [each for each in gc.get_objects() if isinstance(each, Members | SetMembers)]
+        assert len(kept) <= 4
+        assert [max(map(int, os.listdir(f"/proc/{pid}/fd"))) < 64 for pid in pids] == [True, True]
 
 
 def count_descriptors(pid: int) -> int:
