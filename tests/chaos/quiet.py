@@ -30,7 +30,7 @@ _LINE = re.compile(r"[-\d]+[ T][\d:.,]+\S* +(DEBUG|INFO|WARNING|ERROR|CRITICAL)[
 
 #: Warnings and errors that belong to what is done in a run.
 EXPECTED = re.compile(
-    r"worker \d+ was killed by SIGKILL: starting another one"
+    r"worker \d+ was killed by SIGKILL: starting a new one"
     r"|worker \d+ \(pid \d+\) did not respond"
     r"|running as root, and so do the workers"
     r"|old workers are still draining: the reload waits for them"

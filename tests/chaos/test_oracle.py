@@ -341,7 +341,7 @@ def test_what_is_left_is_seen() -> None:
 def test_lines_that_no_run_should_bring_about_are_seen() -> None:
     stamp = "2026-12-01 02:00:10,443"
     ordinary = [f"{stamp} INFO reloaded: 3 servers, round_robin"]
-    ordinary.append(f"{stamp} ERROR worker 1 was killed by SIGKILL: starting another one")
+    ordinary.append(f"{stamp} ERROR worker 1 was killed by SIGKILL: starting a new one")
     assert quiet.unexpected(ordinary, failing=False) == []
     dead = f"{stamp} WARNING server http://127.0.0.1:1: alive -> dead: connect: refused"
     assert quiet.unexpected([dead], failing=True) == []
