@@ -15,14 +15,13 @@ import trio
 import trio.testing
 
 from tests.support.built import FAST_PATH, WITHOUT
-from trio_lb.fast.loop import Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import SocketTransport
 
 if not FAST_PATH:
     pytest.skip(WITHOUT, allow_module_level=True)
 
-from trio_lb.fast.loop import Epoll
+from trio_lb.fast.loop import Epoll, Server
 
 #: Far more than there is room for in one batch.
 EVENTS = 200

@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import trio
 
+from tests.support.built import FAST_PATH, WITHOUT
 from tests.support.waiting import eventually
-from trio_lb.fast.loop import Epoll, Server
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import SocketTransport
 from trio_lb.upstream.watched_pool import WatchedPool
+
+if not FAST_PATH:
+    pytest.skip(WITHOUT, allow_module_level=True)
+
+from trio_lb.fast.loop import Epoll, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
