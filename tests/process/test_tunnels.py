@@ -40,7 +40,7 @@ async def test_a_tunnel_outlives_a_reload(tmp_path: Path) -> None:
         old = balancer.pids
         async with open_websocket_url(websocket_url(balancer)) as websocket:
             await say(websocket, "before")
-            balancer.write([server], **settings)
+            balancer.write([server], **settings, retries=1)  # which takes new workers
             balancer.child.signal(signal.SIGHUP)
             await balancer.child.wait_line("reloaded: 1 server,")
             await until(lambda: len(set(balancer.pids) & set(old)) == 1)
