@@ -195,8 +195,8 @@ NAMED = st.lists(
     ),
     max_size=4,
 )
-#: Names and reasons come from the profile and from us, and may have any character.
-TEXT = st.text(st.characters(), max_size=20)
+#: Names and reasons come from the profile and from us, and may have any character that there is.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 RECORDS = st.builds(
     Record,
     began=st.just(0.0),
