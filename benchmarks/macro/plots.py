@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from benchmarks.macro.rates import Step
-    from benchmarks.macro.results import Cell
+    from benchmarks.macro.results import Cell, Step
 
 try:
     import matplotlib as mpl

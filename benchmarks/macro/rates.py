@@ -12,13 +12,13 @@ their cores, so that nobody gets above what `direct` achieves, and their own lim
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.macro import plots
 from benchmarks.macro.cpu import tree_seconds
 from benchmarks.macro.load import NO_RESULT, LoadError, run_paced
 from benchmarks.macro.options import chosen_peers, parser, positive, positives, run
+from benchmarks.macro.results import Step
 from benchmarks.macro.save import save
 from benchmarks.macro.stage import open_stage
 from benchmarks.macro.table import markdown, number
@@ -32,17 +32,6 @@ if TYPE_CHECKING:
 
 RATES = [2000, 5000, 10000, 15000, 20000, 25000]
 CONNECTIONS = 128
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a peer made of one rate; all rates are in requests per second."""
-
-    peer: str
-    offered: int
-    achieved: float  # answers of any kind
-    errors: int
-    busy: float | None  # share of one core; None when there is no balancer
 
 
 def main() -> int:

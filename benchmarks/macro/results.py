@@ -19,6 +19,17 @@ REFERENCE = "haproxy"
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a peer made of one offered rate; all rates are in requests per second."""
+
+    peer: str
+    offered: int
+    achieved: float  # answers of any kind
+    errors: int
+    busy: float | None  # share of one core; None when there is no balancer
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of a load through one peer."""
 

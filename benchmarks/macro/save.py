@@ -1,4 +1,4 @@
-"""Results in a folder: Markdown for people, JSON for programs."""
+"""Results in a folder: Markdown to read, JSON for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells as Markdown, for people."""
+"""Cells as Markdown, to read."""
 
 from __future__ import annotations
 

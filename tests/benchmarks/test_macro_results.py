@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.macro import goals, peers, plots, rates, table
 from benchmarks.macro.load import Load
-from benchmarks.macro.results import Cell, Run, summarise
+from benchmarks.macro.results import Cell, Run, Step, summarise
 from benchmarks.macro.save import save
 from benchmarks.macro.workloads import KIB, MIB, WORKLOADS, Workload, size
 
@@ -24,7 +24,7 @@ LOAD = Load(
 )
 SMALL = WORKLOADS["32B@64"]
 RUN = Run(peer="haproxy", workload=SMALL, round=1, load=LOAD, cpu_s=0.02, memory=3 * MIB)
-STEP = rates.Step(peer="nginx", offered=2000, achieved=1500.4, errors=0, busy=0.25)
+STEP = Step(peer="nginx", offered=2000, achieved=1500.4, errors=0, busy=0.25)
 
 
 def cell(

@@ -201,7 +201,7 @@ class Visitor:
         self._left = self._left or self._reader.reached
 
     async def _read_end(self) -> None:
-        """No byte comes behind the last answer; and the end does, if it was announced."""
+        """No byte comes behind the last answer; and the end does, if it was to come."""
         reader = self._reader
         if reader.end is End.OPEN and reader.closing:
             with trio.move_on_after(LINGER):

@@ -66,7 +66,7 @@ async def at_three(script: Script, **settings: object) -> AsyncIterator[LoadBala
 
 @pytest.mark.parametrize("harm", [BREAK, RESET, scripts.garbage_head(), CUT])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_row_36_one_client_s_poison_is_its_own_affair(
+async def test_row_36_one_client_s_poison_takes_no_server_down(
     method: str, harm: Script, fast_path: bool, autojump_clock: MockClock
 ) -> None:
     """Thirty in five seconds, some of them at one time, with nobody else there."""

@@ -40,7 +40,7 @@ CODES = {
 def lacking(
     monkeypatch: pytest.MonkeyPatch, code: int, port: int | None = None, times: int = 1 << 30
 ) -> None:
-    """Connecting fails for want of something, from both paths: to one port, or to all."""
+    """Connecting fails because this host lacks something, on both paths: to one port, or to all."""
     left = times
     dial = Dialler.dial
 

@@ -33,7 +33,7 @@ async def test_row_27_nothing_grows_under_mixed_traffic(autojump_clock: MockCloc
             nursery.start_soon(serve, listener)
             urls.append(f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
         upstream = {"idle_timeout": "10ms"}  # the sweep closes them within a second
-        # Three answers missing in a row, which chance brings about now and then, take a server out.
+        # Three answers missing in a row, which happens by chance, mark a server down.
         check = {"interval": "1s", "path": "/small"}
         async with open_balancer(*urls, upstream=upstream, health_check=check) as balancer:
             port = urlsplit(balancer.addresses[0]).port

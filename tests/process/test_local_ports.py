@@ -62,7 +62,7 @@ def listen_beside(pid: int) -> socket.socket:
 @pytest.mark.skipif(not _can_unshare(), reason="no network namespaces here (or no `ip`)")
 @both_paths
 async def test_row_38_more_requests_than_ports(fast_path: bool, tmp_path: Path) -> None:
-    """Who gets no port gets a 503, and the server no blame; with ports, all is well again."""
+    """Who gets no port gets a 503, and the server no blame; with ports, all is served again."""
     go_on = trio.Event()
     statuses: list[int] = []
     served = 0

@@ -196,10 +196,10 @@ async def test_a_server_is_told_of_the_client(version: Literal["v1", "v2"]) -> N
             await asked(client, [for_client("1.2.3.4")])
         first, second, third = rig.backends[0].connections
         here = Endpoint("127.0.0.1", 8000)
-        assert first.announced == ProxyHeader(Endpoint("198.51.100.9", 50000), here)
+        assert first.proxy_header == ProxyHeader(Endpoint("198.51.100.9", 50000), here)
         assert len(first.requests) == 3
-        assert second.announced == OTHER
-        assert third.announced == ProxyHeader(Endpoint("1.2.3.4", 0), Endpoint("0.0.0.0", 0))
+        assert second.proxy_header == OTHER
+        assert third.proxy_header == ProxyHeader(Endpoint("1.2.3.4", 0), Endpoint("0.0.0.0", 0))
         for connection in (first, second, third):
             assert bytes(connection.received).count(b"PROXY ") == (version == "v1")
 
@@ -213,10 +213,10 @@ async def test_a_connection_that_announced_a_client_never_serves_another() -> No
         connections = rig.backends[0].connections
         assert len(connections) == 3
         for connection in connections:
-            assert connection.announced is not None
-            assert connection.announced.source is not None
+            assert connection.proxy_header is not None
+            assert connection.proxy_header.source is not None
             told = {request.header("x-real-ip") for request in connection.requests}
-            assert told == {connection.announced.source.host}
+            assert told == {connection.proxy_header.source.host}
 
 
 async def test_idle_connections_of_clients_that_left_make_room() -> None:
@@ -235,16 +235,16 @@ async def test_a_reused_connection_that_is_stale_is_announced_anew() -> None:
     async with open_rig(script, send_proxy="v1") as rig, rig.client() as client:
         await asked(client, [get(), get()])
         first, second = rig.backends[0].connections
-        assert first.announced == second.announced != LOCAL
+        assert first.proxy_header == second.proxy_header != LOCAL
         assert (len(first.requests), len(second.requests)) == (2, 1)
 
 
 async def test_another_server_is_told_as_well() -> None:
     async with open_rig(scripts.raw(b"", reset=True), scripts.answer(), send_proxy="v2") as rig:
         assert (await rig.ask(get())).status == 200
-        announced = [backend.connections[0].announced for backend in rig.backends]
-        assert announced[0] == announced[1]
-        assert announced[0] is not None
+        headers = [backend.connections[0].proxy_header for backend in rig.backends]
+        assert headers[0] == headers[1]
+        assert headers[0] is not None
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -255,7 +255,7 @@ async def test_a_client_without_an_address_is_announced_as_unknown(
         async with rig.client("unix:") as client:
             await asked(client, [get()])
         [connection] = rig.backends[0].connections
-        assert connection.announced == LOCAL
+        assert connection.proxy_header == LOCAL
         data = bytes(connection.received)
         assert data.startswith(
             b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n!"

@@ -1,4 +1,4 @@
-"""Failures: which request goes to another server, and which server is taken out."""
+"""Failures: which request goes to another server, and which server is marked down."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def leave_dialling_to_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_idle_connections_to_servers_go_for_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A server can't be reached for want of descriptors, which other connections hold idle."""
+    """A server can't be reached without descriptors, which idle connections hold."""
     dialled: list[int] = []
 
     dial = Dialler.dial

@@ -87,7 +87,7 @@ class Connection:
     received: bytearray = field(default_factory=bytearray)  # the first KEPT bytes
     requests: list[Request] = field(default_factory=list)
     end: End = End.OPEN
-    announced: ProxyHeader | None = None  # the PROXY header that it began with
+    proxy_header: ProxyHeader | None = None  # the PROXY header that it began with
 
     async def receive(self) -> bytes:
         """Returns the next bytes as they come.
@@ -373,7 +373,7 @@ async def _read_announcement(connection: Connection) -> bytes:
     data = await connection.receive()
     while (parsed := proxy_protocol.parse(data)) is None:
         data += await connection.receive()
-    connection.announced, length = parsed
+    connection.proxy_header, length = parsed
     return data[length:]
 
 

@@ -36,7 +36,7 @@ class Socket(Protocol):
 
 
 class ByteStream(Protocol):
-    """A `trio.SocketStream`, or what stands in for it."""
+    """A `trio.SocketStream`, or a stand-in."""
 
     @property
     def socket(self) -> Socket: ...

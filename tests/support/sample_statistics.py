@@ -45,7 +45,7 @@ def server_statistics(**values: Any) -> ServerStatistics:
 
 
 def worker_statistics(**values: Any) -> WorkerStatistics:
-    """A worker that is well and has done nothing, but for what is given."""
+    """A healthy worker that has done nothing, but for what is given."""
     return replace(_WORKER, **values)
 
 

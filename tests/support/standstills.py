@@ -69,7 +69,7 @@ LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabcdefghij"
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2000010\r\n\r\n" + bytes(2_000_000) + b"abcdefghij"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nabcdefghij\r\n0\r\n\r\n"
 LISTEN = {"listen": [{"url": "http://127.0.0.1:0", "proxy_protocol": True}]}
-ANNOUNCED = b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\n"
+PROXY_LINE = b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\n"
 
 
 def halved(data: bytes, at: int, **more: Any) -> State:
@@ -95,6 +95,6 @@ STATES = {
     "relaying chunks": answering(CHUNKED, -12),
     "relaying through a pipe": answering(LARGE, -4),
     "proxy header": halved(
-        ANNOUNCED + get(), 20, settings={**LISTEN, "trusted_proxies": ["127.0.0.1"]}
+        PROXY_LINE + get(), 20, settings={**LISTEN, "trusted_proxies": ["127.0.0.1"]}
     ),
 }

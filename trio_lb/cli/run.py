@@ -157,7 +157,7 @@ async def _look_up(name: str) -> User:
 def _held_pid_file(profile: Profile, file: str | None, stack: ExitStack) -> str | None:
     """The pid file, held until the end: the profile's, or one in the runtime directory.
 
-    The latter is a convenience, and nothing fails for want of it.
+    The latter is a convenience: nothing fails without it.
 
     Raises:
         PidFileError: the profile's can't be had.

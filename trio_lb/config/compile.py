@@ -97,7 +97,7 @@ def _route(profile: Profile) -> RoutePlan:
         body_limit=profile.limits.body,
         replay_body=profile.replay_body,
         unavailable_status=profile.unavailable_status,
-        error_pages=read_pages(profile),
+        error_pages=read_pages(profile.error_pages, profile.from_environment),
     )
 
 

@@ -40,7 +40,8 @@ def dump_profile(profile: Profile, *, as_written: bool = False) -> str:
     Args:
         profile: what to write.
         as_written: values that came from the environment are `${NAME}` again, as in the text that
-            was read: for people. Otherwise it reads back as an equal one, whatever the environment.
+            was read, to be shown to users. Otherwise it reads back as an equal one, whatever the
+            environment.
     """
     known = profile.from_environment if as_written else {}
     text = yaml.dump(

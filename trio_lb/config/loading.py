@@ -143,7 +143,7 @@ def compose(text: str, source: str) -> Node | None:
 
 
 class _Composer:
-    """YieldBudget events into nodes, with a stack of its own in place of recursion."""
+    """Turns events into nodes, with a stack of its own in place of recursion."""
 
     def __init__(self, source: str) -> None:
         self.root: Node | None = None

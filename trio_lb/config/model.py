@@ -226,7 +226,7 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How each server is asked whether it is well."""
+    """How servers are health-checked."""
 
     interval: Annotated[Duration, Meta(description="Between two checks of a server.")] = 10.0
     timeout: Annotated[
@@ -260,10 +260,16 @@ class HealthCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         ),
     ] = ()
     rise: Annotated[
-        int, Meta(ge=1, le=1000, description="Good checks in a row that bring a server back.")
+        int,
+        Meta(
+            ge=1, le=1000, description="Passed checks in a row after which a server is marked up."
+        ),
     ] = 1
     fall: Annotated[
-        int, Meta(ge=1, le=1000, description="Failed checks in a row that take a server out.")
+        int,
+        Meta(
+            ge=1, le=1000, description="Failed checks in a row after which a server is marked down."
+        ),
     ] = 1
     jitter: Annotated[
         float,

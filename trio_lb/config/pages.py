@@ -15,7 +15,7 @@ from trio_lb.config.units import Leaf
 from trio_lb.plan.routes import ErrorPage
 
 if TYPE_CHECKING:
-    from trio_lb.config.model import Profile
+    from collections.abc import Mapping
 
 MAX_BYTES: Final = 256 * 1024
 """Largest page: it is kept in the memory of every worker, and sent to whoever causes an error."""
@@ -41,19 +41,23 @@ def parse_page_file(text: str) -> str:
 PAGE_FILE: Final = Leaf(parse_page_file, str, {"type": "string", "minLength": 1})
 
 
-def read_pages(profile: Profile) -> dict[int, ErrorPage]:
-    """Read the error pages of a profile, by status.
+def read_pages(files: Mapping[int, str], written: Mapping[str, str]) -> dict[int, ErrorPage]:
+    """Read the error pages of a profile.
+
+    Args:
+        files: their names, by status.
+        written: `Profile.from_environment`, for error messages.
 
     Raises:
         ProfileError: one of them can't be read any more.
     """
     pages = {}
-    for status, name in profile.error_pages.items():
+    for status, name in files.items():
         try:
             pages[status] = _read(name)
         except ValueError as error:
             key = f"error_pages.{status}"
-            problem = Problem(profile.from_environment.get(key, name), None, key, str(error))
+            problem = Problem(written.get(key, name), None, key, str(error))
             raise ProfileError([problem]) from None
     return pages
 

@@ -1,4 +1,4 @@
-"""What is wrong with a profile, for people: all of it at once, each with its place."""
+"""What is wrong with a profile: all of it at once, each with its place."""
 
 from __future__ import annotations
 

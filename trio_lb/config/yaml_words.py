@@ -1,4 +1,4 @@
-"""YAML's own complaints, in words for people who never read its specification."""
+"""YAML's own error messages, in words for users who never read its specification."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORDS: Final = (
 
 
 def explain(error: yaml.MarkedYAMLError, text: str) -> tuple[Position, str]:
-    """Where a YAML text is wrong, and why, for people."""
+    """Where a YAML text is wrong, and why, in words for users."""
     mark = error.problem_mark or error.context_mark
     problem = error.problem or "not YAML"
     if mark is None:

@@ -75,7 +75,7 @@ class ProxyHeaders:
                 return None  # somebody only looked whether we listen
             data += more
         header, length = parsed
-        return self._identification.announced(header, proxy), data[length:]
+        return self._identification.peer_behind(header, proxy), data[length:]
 
     def _refuse(self, proxy: Peer, reason: str) -> None:
         now = trio.current_time()

@@ -1,7 +1,7 @@
 """When a server is checked next. Pure, one schedule per server.
 
-One that is alive is checked at its interval. One that went out is checked at once and then after
-growing pauses, up to the interval: most were only restarted. Who comes back and goes out again
+One that is alive is checked at its interval. One that went down is checked at once and then after
+growing pauses, up to the interval: most were only restarted. Who comes up and goes down again
 within an interval goes on where its pauses were, so that a server that passes its checks and fails
 its requests is not back for more of them five times a second.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Seconds from one check to the next, from the moment when the server went out.
+#: Seconds from one check to the next, from the moment when the server went down.
 PAUSES: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 
@@ -27,7 +27,7 @@ class Schedule:
         self._back_at: float | None = None
 
     def went_out(self, now: float, *, checked: bool) -> float:
-        """It is out: seconds until its next check.
+        """It went down: seconds until its next check.
 
         Args:
             now: on any monotonic clock, in seconds.
@@ -41,7 +41,7 @@ class Schedule:
         return self._pause()
 
     def still_out(self) -> float:
-        """It was checked and stays out: seconds until its next check."""
+        """It was checked and stays down: seconds until its next check."""
         self._step += 1
         return self._pause()
 

@@ -38,7 +38,7 @@ def error_answer(
 
     Args:
         status: 400 to 599.
-        detail: one sentence for people; must not contain what the client sent.
+        detail: one sentence; must not contain what the client sent.
         accept: the request's Accept field.
         request_id: the id that servers and logs know this request by.
         retry_after: seconds after which it makes sense to try again.

@@ -86,7 +86,7 @@ class Identification:
         address = UNIX if ends.source is None else ends.source.host
         return Peer(address, self._trusts(address), ends)
 
-    def announced(self, header: ProxyHeader, proxy: Peer) -> Peer:
+    def peer_behind(self, header: ProxyHeader, proxy: Peer) -> Peer:
         """The peer that a trusted proxy's PROXY header speaks of.
 
         Somebody at a unix socket of that proxy is nobody whom we know, and not trusted.

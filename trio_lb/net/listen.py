@@ -72,7 +72,7 @@ class ConnectionLimiter(Protocol):
 
 
 class Want(NamedTuple):
-    """What a client could not be accepted for want of."""
+    """Why a client could not be accepted: what was lacking."""
 
     of: str
     descriptors: bool
@@ -184,7 +184,7 @@ class Listener:
                 paused = False
 
     async def _wait(self) -> Want | None:
-        """Wait for a client; what that could not be done for want of."""
+        """Wait for a client; or what is lacking to accept it."""
         try:
             await trio.lowlevel.wait_readable(self._sock)
         except OSError as exc:

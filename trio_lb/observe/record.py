@@ -47,7 +47,7 @@ class Record(msgspec.Struct, kw_only=True):
         bytes_received: body bytes from the client; those of a tunnel.
         attempts: all of them, in their order.
         ended: how it ended.
-        reason: the same for people; "ok" if it is.
+        reason: the same as a sentence; "ok" if it is.
         duration_s: from its first byte to the last of the answer. Known when it is over, like
         time: when its first byte came, in seconds since the epoch.
     """

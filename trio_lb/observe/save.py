@@ -36,7 +36,7 @@ async def save_reports(snapshot: Callable[[], Statistics], interval: float, path
     Args:
         snapshot: gives the statistics of the moment.
         interval: seconds between two rounds.
-        path: JSON lines when it ends in ".jsonl", else text for people.
+        path: JSON lines when it ends in ".jsonl", else text.
     """
     render = json_report if path.endswith(".jsonl") else text_report
     file = LogFile(path)

@@ -169,7 +169,7 @@ class WorkerStatistics:
     heartbeat_age_s: Annotated[
         float | None,
         gauge(
-            "how long ago it showed that its loop turns, which it does every half a second; `null` "
+            "time since its last heartbeat, of which there is one every half a second; `null` "
             "while it is starting",
             "s",
             heading="Heartbeat",

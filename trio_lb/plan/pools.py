@@ -51,7 +51,7 @@ class HealthCheckPlan(Struct, frozen=True, kw_only=True):
         timeout: until a check counts as failed.
         method, path, host, port, headers: what is asked; None for the server's own.
         statuses: first and last status of each range that is healthy.
-        rise: good checks in a row that bring a server back.
+        rise: passed checks in a row after which a server is marked up.
         fall: failed checks in a row that mark it down.
         jitter: share of the interval by which each one is varied at random.
         shown_path, shown_port: what people are shown, where parts of these are secrets.

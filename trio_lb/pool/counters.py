@@ -20,7 +20,7 @@ class ClientCounters:
         log_dropped: access log entries lost.
         refused: connections closed at once, since their address had too many.
         let_go: idle connections closed early, to make room for others.
-        pauses: of accepting, for want of room.
+        pauses: of accepting, at capacity.
     """
 
     connections: int
@@ -46,7 +46,7 @@ class Counters:
         log_dropped: call it with how many access log entries were lost.
         refused: call it for each connection closed at once since its address had too many.
         let_go: call it for each idle connection closed early.
-        paused: call it for each pause of accepting for want of room.
+        paused: call it for each pause of accepting, at capacity.
     """
 
     __slots__ = (

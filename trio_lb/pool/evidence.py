@@ -1,7 +1,7 @@
 """What speaks for a failing server's being to blame, and when that is enough. No IO, no clock.
 
 One request can make a server fail, and any server as well: so what one client has caused is not
-enough to take a server from all the others. Failures count
+enough to mark a server down for all the others. Failures count
 
 * if they are of several clients' requests; or
 * if another server has answered the same request: then it was not the request's fault.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Failures without an answer in between, over all workers, that take a server out.
+#: Failures without an answer in between, over all workers, after which a server is marked down.
 IN_A_ROW = 3
 
 #: They are more than this part of what has ended lately (8 s), answers and them together.
@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
 
     @property
     def enough(self) -> bool:
-        """The server is to be taken out."""
+        """The server is to be marked down."""
         if self.in_a_row < IN_A_ROW:
             return False
         if not self.several_clients and self.confirmed < IN_A_ROW:

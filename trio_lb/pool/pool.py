@@ -1,4 +1,4 @@
-"""The servers of a pool: picked, taken out, brought back, counted."""
+"""The servers of a pool: picked, marked down and up, counted."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ServerPool:
         return self._outages.changes
 
     def want(self, now: float) -> None:
-        """Have servers that are out checked soon: a request waits for one."""
+        """Have servers that are down checked soon: a request waits for one."""
         self._outages.want(now)
 
     def wanted(self, now: float, within: float) -> bool:
@@ -110,15 +110,15 @@ class ServerPool:
         return self._outages.wanted(now, within)
 
     def explain(self, member: Member, reason: str, *, ejected: bool = False) -> None:
-        """Note why a server is out, for `why_out` and `was_ejected` of all processes."""
+        """Note why a server is down, for `why_out` and `was_ejected` of all processes."""
         self._outages.explain(member.table_slot, reason.encode(), ejected)
 
     def was_ejected(self, member: Member) -> bool:
-        """Whether a server that is out was taken out for the requests that it failed."""
+        """Whether a server that is down was ejected, for the requests that it failed."""
         return self._outages.ejected(member.table_slot)
 
     def why_out(self, member: Member) -> str:
-        """Why a server is out, as far as it was noted."""
+        """Why a server is down, as far as it was noted."""
         reason = self._outages.reason(member.table_slot)
         return (
             "for a reason that was not noted" if reason is None else reason.decode(errors="ignore")
@@ -185,7 +185,7 @@ class ServerPool:
             since: when the server was sent the request, if it took all its time.
 
         Returns:
-            None if the server has been taken out and come back since, or is no member any more.
+            None if the server has been down and up again since, or is no member any more.
         """
         if member not in self.members:
             return None
@@ -193,11 +193,11 @@ class ServerPool:
         return None if found is None else Evidence(*found)
 
     def mark_down(self, member: Member, reason: str, *, keep_last: bool = False) -> bool:
-        """Make an alive server dead, until a health check brings it back.
+        """Make an alive server dead, until a health check marks it up.
 
         Args:
             member: which server; one that is no member any more is left as it is.
-            reason: for people, passed on with the notice.
+            reason: for logs, passed on with the notice.
             keep_last: leave it if it is the only one alive of this pool. For failures that one
                 bad request may cause, such as timeouts; not for a server that refuses connections.
 
@@ -219,7 +219,7 @@ class ServerPool:
             return False
         among = self.members.table_slots if keep_last else None
         if new is State.DEAD and self.state(member) is State.ALIVE:
-            self.explain(member, reason, ejected=keep_last)  # before anybody sees that it is out
+            self.explain(member, reason, ejected=keep_last)  # before anybody sees that it is down
         moved = self.table.move(member.table_slot, old, new, among=among)
         if moved and self.notify is not None:
             self.notify(StateChange(member=member, old=old, new=new, reason=reason))

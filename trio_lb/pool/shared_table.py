@@ -42,7 +42,7 @@ class SharedTable:
     Attributes:
         fd: descriptor of the memory, for workers to inherit. Not inheritable by itself.
         table: the owner's view, with row 0.
-        problem: why the memory is a file's, for people; empty if it is not.
+        problem: why the memory is a file's, as a message; empty if it is not.
 
     Args:
         servers: slots, to begin with; those of a removed server are in use until `free`.

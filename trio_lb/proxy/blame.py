@@ -2,7 +2,7 @@
 
 A failure that has followed a request from server to server is the request's, and speaks against
 none of them. One that another server's answer has put an end to is its server's. If there was
-no other server to tell, it takes failures of several clients' requests to take one out. What is
+no other server to tell, it takes failures of several clients' requests to mark one down. What is
 enough is in `trio_lb.pool.evidence`.
 
 Where nothing was sent, as with a refused connection, there is nothing to inquire into.

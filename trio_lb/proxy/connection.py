@@ -39,7 +39,7 @@ log = logging.getLogger("trio_lb.proxy")
 #: Who has just come, or was just served, is not idle yet; seconds.
 _SETTLED = 1.0
 
-#: Idle connections that are closed at one time for want of room.
+#: Idle connections that are evicted at one time.
 _MOST_LET_GO = 32
 
 
@@ -110,7 +110,7 @@ class Proxy:
     async def serve(self, transport: Transport, proxy_protocol: bool = False) -> None:
         """Serve one client until its connection ends, and close it.
 
-        Nothing but cancellation comes out: what goes wrong with one client is its own affair.
+        Nothing but cancellation comes out: what goes wrong with one client concerns no other.
 
         Args:
             transport: its bytes; closed at the end.

@@ -1,11 +1,11 @@
 """Which server gets a request, and which may get it next: the rules of failure, in one place.
 
-* No connection: nothing was sent. The server is taken out at once, and any request may go to
+* No connection: nothing was sent. The server is marked down at once, and any request may go to
   another one.
 * Broken, malformed or too late before the client saw a byte: only a request that may safely be
-  sent twice, and whose body is still remembered, goes to another server. The server is taken out
-  only after several such failures in a row, if it is clear that they are its own (`blame`), and
-  never if it is the last one alive: one poisonous request must not take the whole pool down.
+  sent twice, and whose body is still remembered, goes to another server. The server is marked
+  down only after several such failures in a row, if it is clear that they are its own (`blame`),
+  and never if it is the last one alive: one poisonous request must not take the whole pool down.
 * A reused connection that breaks before the first byte says nothing about its server, which may
   just have closed it; nor does one on which it had spoken before it was asked (408). Once, the
   same server gets the request on a fresh connection.
@@ -278,7 +278,7 @@ class Forwarder:
         reservation: Reservation,
         failure: ServerError,
     ) -> None:
-        """Take a server out that can't be connected to; else find out whose failure it was."""
+        """Mark a server down that can't be connected to; else find out whose failure it was."""
         if isinstance(failure, ConnectionStale):
             return
         if not isinstance(failure, ConnectFailed):

@@ -1,4 +1,4 @@
-"""Nobody is alive: requests wait for a moment, and have those that are out checked meanwhile.
+"""No server is alive: requests wait for a moment, and have those that are down checked meanwhile.
 
 In the beginning of an outage, for `timeouts.connect`, the servers may just be restarting: whoever
 comes then waits until that time is over. Later on a request waits no longer than a check takes, so

@@ -131,7 +131,7 @@ async def relay(up: Direction, down: Direction, timeouts: TunnelTimeouts) -> tup
             long when one of them has ended.
 
     Returns:
-        How it ended, in a word and for people; `ok` when both directions have.
+        How it ended, as a word and as a sentence; `ok` when both directions have.
     """
     relaying = _Relay(timeouts)
 

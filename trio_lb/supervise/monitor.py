@@ -224,7 +224,7 @@ class WorkerMonitor:
         return True
 
     def _how(self, code: int) -> str:
-        """How the process ended, for people."""
+        """How the process ended, for logs."""
         if self._killed_for is not None:
             return self._killed_for
         if code >= 0:
@@ -286,7 +286,7 @@ class WorkerMonitor:
                     env=interpreter.environment(),
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), *descriptors],
-                    start_new_session=True,  # the terminal's signals are the supervisor's affair
+                    start_new_session=True,  # the supervisor handles the terminal's signals
                 )
                 self._reaper.own.add(process.pid)
             self.pid = process.pid

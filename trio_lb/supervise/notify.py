@@ -56,11 +56,11 @@ class Notifier:
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(within * 1e6)}", _status("draining"))
 
     def status(self, text: str) -> None:
-        """One line for people, as `systemctl status` shows it."""
+        """One line, as `systemctl status` shows it."""
         self._send(_status(text), keep=False)
 
     def watchdog(self) -> None:
-        """All is well; due every `watchdog_interval` seconds."""
+        """The heartbeat for its watchdog; due every `watchdog_interval` seconds."""
         self._send("WATCHDOG=1", keep=False)
 
     def _send(self, *assignments: str, keep: bool = True) -> None:

@@ -138,7 +138,7 @@ def _listener(sock: InheritedSocket) -> Listener:
 
 
 async def _beat(table: Table) -> None:
-    """Show that the loop turns; the supervisor replaces a worker whose heart has stopped."""
+    """Write a heartbeat; the supervisor replaces a worker that has none."""
     while True:
         table.beat(trio.current_time())
         await trio.sleep(BEAT)

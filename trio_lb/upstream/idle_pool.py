@@ -134,7 +134,7 @@ class UpstreamPool:
             self._idle[server] = kept
 
     def drop(self, server: int) -> None:
-        """Close all idle connections to a server that was taken out."""
+        """Close all idle connections to a server that was marked down."""
         for each in self._idle.pop(server, ()):
             each.transport.close()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class WatchedPool:
     """The idle connections of this process, by server, for transports that have a socket.
 
-    None of them begins with a PROXY header: what is announced by one is not for all clients.
+    None of them begins with a PROXY header: what one says is not for all clients.
 
     Args:
         servers: by their table slots; they know how many idle ones are kept, and how long.

@@ -517,7 +517,7 @@ async def test_a_check_announces_itself_and_no_client(
         async with checking(server) as checked:
             assert checked.pool.state(checked.server) is ALIVE
         [connection] = backend.connections
-        assert connection.announced == LOCAL
+        assert connection.proxy_header == LOCAL
         start = b"PROXY UNKNOWN\r\n" if version == "v1" else b"\r\n\r\n\0\r\nQUIT\n\x20"
         assert bytes(connection.received).startswith(start)
 

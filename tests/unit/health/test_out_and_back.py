@@ -1,4 +1,4 @@
-"""Servers that went out: when they are checked again, over reloads, and for requests that wait."""
+"""Servers that are down: when they are checked again, over reloads, and for requests that wait."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_counts_go_on_over_a_reload(autojump_clock: MockClock) -> None:
         pool_of("http://127.0.0.1:1", health_check={"path": path, "fall": 3, "interval": "5s"})
         for path in ("/a", "/b")
     )
-    # The third failure, at 8, takes it out: the next check comes after 0.2 s.
+    # The third failure, at 8, marks it down: the next check comes after 0.2 s.
     assert (await times_of_checks(9, one, two))[:4] == [0, 3, 8, 8.2]
 
 

@@ -244,13 +244,13 @@ def test_a_proxy_header_takes_the_place_of_the_peer() -> None:
     who = identification()
     proxy = who.peer(("10.0.0.1", 50000), OURS)
     ends = ProxyHeader(Endpoint("198.51.100.7", 4711), Endpoint("198.51.100.1", 443))
-    assert who.announced(ends, proxy) == Peer("198.51.100.7", False, ends)
-    assert who.announced(LOCAL, proxy) is proxy
-    assert who.announced(ProxyHeader(), proxy) == Peer(UNIX, False, ProxyHeader())
+    assert who.peer_behind(ends, proxy) == Peer("198.51.100.7", False, ends)
+    assert who.peer_behind(LOCAL, proxy) is proxy
+    assert who.peer_behind(ProxyHeader(), proxy) == Peer(UNIX, False, ProxyHeader())
     mapped = ProxyHeader(Endpoint("::ffff:10.0.0.9", 1), Endpoint("::1", 1))
-    assert who.announced(mapped, proxy)[:2] == ("10.0.0.9", True)
+    assert who.peer_behind(mapped, proxy)[:2] == ("10.0.0.9", True)
     # Who is at a unix socket of another machine is not trusted for that.
-    assert not identification("[10.0.0.0/8, unix]").announced(ProxyHeader(), proxy).trusted
+    assert not identification("[10.0.0.0/8, unix]").peer_behind(ProxyHeader(), proxy).trusted
 
 
 @given(

@@ -35,7 +35,7 @@ def test_results_in_a_row_decide(rise: int, fall: int, results: str, states: str
 def test_passes_from_before_a_failure_elsewhere_do_not_count() -> None:
     tracker = HealthTracker(rise=2, fall=3)
     assert states_after(tracker, "+++++") == "AAAAA"
-    assert states_after(tracker, "++", State.DEAD) == "DA"  # taken out by somebody else
+    assert states_after(tracker, "++", State.DEAD) == "DA"  # marked down by another process
 
 
 def test_failures_from_before_coming_back_do_not_count() -> None:

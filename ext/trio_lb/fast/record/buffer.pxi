@@ -29,7 +29,7 @@ cdef class RecordBuffer:
         capacity: records that are kept at most.
         batch: so many are worth to be taken at once.
         due: called with nothing when the first record has come, and when a batch has.
-        lost: called with how many records were lost for want of room.
+        lost: called with how many records were lost because the buffer was full.
     """
 
     def __cinit__(self, uint32_t capacity, uint32_t batch, due, lost):

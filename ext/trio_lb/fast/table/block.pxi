@@ -320,7 +320,7 @@ cdef class Block:
         return header.pid, header.incarnation
 
     def heartbeat_age(self, row, double now):
-        """Seconds since the process in a row last showed that it is well; None: never yet."""
+        """Seconds since the process in a row last showed a heartbeat; None: never yet."""
         cdef uint64_t heartbeat = load64(&self.header_of(self.row_of(row)).heartbeat)
         cdef uint64_t now_ms = whole_ms(now - self.epoch) + 1
         if not heartbeat:

@@ -1,4 +1,4 @@
-"""What processes tell each other about servers that are out: that one is, why, and who lacks one.
+"""What processes tell each other about servers that are down: that one is, why, and who lacks one.
 
 A reason belongs to one of its server's lives: once the server has come back it is nobody's. Two
 processes never write one at the same time: who finds another at it leaves it alone. What a process
@@ -39,9 +39,9 @@ cdef class Outages:
         return wanted != 0 and wanted + whole_ms(within) >= whole_ms(now - self.table.epoch) + 1
 
     def explain(self, slot, bytes text not None, bint ejected=False):
-        """Note why a server is out, for the life that it is in; longer texts are cut.
+        """Note why a server is down, for the life that it is in; longer texts are cut.
 
-        `ejected`: it was taken out for failed requests.
+        `ejected`: it was marked down for failed requests.
         """
         cdef uint32_t at = self.table.slot_of(slot)
         cdef Reason *reason = &self.table.reasons[at]
@@ -67,7 +67,7 @@ cdef class Outages:
         return reason.text[:min(reason.length, <uint32_t> MAX_REASON)]
 
     def ejected(self, slot):
-        """Whether it was noted that a server was taken out for failed requests in this life."""
+        """Whether it was noted that a server was ejected, for failed requests, in this life."""
         cdef Reason reason
         return self.read(self.table.slot_of(slot), &reason) and reason.ejected != 0
 

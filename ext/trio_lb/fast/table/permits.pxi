@@ -124,7 +124,7 @@ cdef class Permits:
         return lowest
 
     def want(self, double now):
-        """Tell the other processes that clients wait here for want of a place."""
+        """Tell the other processes that clients wait here for a permit."""
         store64(&self.table.own.wanting, whole_ms(now - self.table.epoch) + 1)
 
     def wanted(self, double now, double within):

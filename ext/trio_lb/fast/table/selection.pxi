@@ -164,7 +164,7 @@ cdef class WeightedRoundRobin(Selection):
     All count in units of sum * TURN_SCALE, so that nothing is ever rounded while the same servers
     are eligible. When that changes, so does the sum, and credit is converted: a server is owed the
     same part of a turn as before. (Unconverted, what is owed among heavy servers is many turns
-    among the light ones left, and they get bursts.) One that is out keeps its credit.
+    among the light ones left, and they get bursts.) One that is down keeps its credit.
 
     Credit is this worker's own: the shares are exact in each worker, so nearly so in sum.
     """
@@ -303,7 +303,7 @@ cdef class LeastResponseTime(Selection):
     averages does not favour one of several like servers.
     """
     cdef bint weighted
-    cdef double *scores         # [count], by place; of the last choice, INFINITY for who is out
+    cdef double *scores         # [count], by place; of the last choice, INFINITY for who is down
 
     def __cinit__(self):
         self.scores = <double *> calloc(self.table.capacity, sizeof(double))

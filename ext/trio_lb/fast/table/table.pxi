@@ -41,7 +41,7 @@ cdef int check_server(uint32_t weight, uint32_t max_connections) except -1:
 cdef class Table(Block):
     """A formatted block, seen as the process that has row number `row` and alone writes it.
 
-    Row 0 is the owner's, who adds, changes and frees servers, brings them back to life and retires
+    Row 0 is the owner's, who adds, changes and frees servers, marks them up and retires
     rows; where there is but one process it is that one's. Attributes and errors are those of Block.
     """
 
@@ -272,7 +272,7 @@ cdef class Table(Block):
         self.record_completion(self.slot_of(slot), bytes_received, bytes_sent)
 
     def failed(self, slot, double now, double seconds):
-        """Record a failure `seconds` after the request. Whether it takes the server out is another
+        """Record a failure `seconds` after the request. Whether that marks the server down is another
         matter: see `Failures`.
 
         Raises:
@@ -290,13 +290,13 @@ cdef class Table(Block):
     # 4. This process and its clients
 
     def enter(self, uint32_t pid, double now):
-        """Say which process has this row from now on, and that it is well."""
+        """Say which process has this row from now on, with a first heartbeat."""
         self.own.incarnation += 1
         self.own.pid = pid
         self.beat(now)
 
     def beat(self, double now):
-        """Show that this process is well."""
+        """Show a heartbeat of this process."""
         store64(&self.own.heartbeat, whole_ms(now - self.epoch) + 1)
 
     def client_opened(self):
@@ -317,7 +317,7 @@ cdef class Table(Block):
         add_own64(&self.own.let_go, 1)
 
     def accepting_paused(self):
-        """Count a pause of accepting, for want of room."""
+        """Count a pause of accepting, at capacity."""
         add_own64(&self.own.pauses, 1)
 
     def request_ended(self, uint32_t status):
