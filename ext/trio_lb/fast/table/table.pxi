@@ -272,8 +272,9 @@ cdef class Table(Block):
         self.record_completion(self.slot_of(slot), bytes_received, bytes_sent)
 
     def failed(self, slot, double now, double seconds):
-        """Record a failure `seconds` after the request. Whether that marks the server down is another
-        matter: see `Failures`.
+        """Record a failure `seconds` after the request.
+
+        Whether that marks the server down is another matter: see `Failures`.
 
         Raises:
             ValueError: `seconds` is negative or not a number.
