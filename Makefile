@@ -55,6 +55,7 @@ bench-rates: $(BUILT) $(TOOLS)  ## offered against achieved rate, in steps (like
 bench-micro: $(BUILT) $(TOOLS)  ## cost of a pick, of the table's bookkeeping, of the head codec and the framing
 	$(BIN)/python -m benchmarks.micro.selection
 	$(BIN)/python -m benchmarks.micro.codec
+	$(BIN)/python -m benchmarks.micro.many_servers
 
 bench-instructions: $(BUILT) $(TOOLS)  ## instructions of the head codec and the framing (valgrind must be installed)
 	$(BIN)/python -m benchmarks.micro.codec --callgrind
