@@ -77,7 +77,7 @@ def configure(level: str, others: Iterable[tuple[str | None, str]] = ()) -> None
 
     Args:
         level: the least serious messages that are logged, such as "info".
-        others: levels by logger name that go over it; None is the name for all.
+        others: levels by logger name, which override it; None is the name for all.
     """
     handler = _NeverWaiting(sys.stderr)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s"))

@@ -161,7 +161,7 @@ async def test_row_17_a_stalled_supervisor_kills_nobody(monkeypatch: pytest.Monk
 async def test_row_18_one_that_keeps_dying_is_started_after_growing_pauses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Scale: pauses of up to 2 s; the real ones, up to 30 s, are in test_keeper.py."""
+    """Scale: pauses of up to 2 s; the real ones, up to 30 s, are in test_monitor.py."""
     monkeypatch.setattr(monitor_module, "_PAUSES", (0.0, 0.1, 0.2, 2.0))
     async with open_backend(OK) as backend, open_supervisor(backend.url, workers=2) as balancer:
         steady = balancer.pids[0]

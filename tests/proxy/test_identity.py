@@ -219,7 +219,7 @@ async def test_a_connection_that_announced_a_client_never_serves_another() -> No
             assert told == {connection.proxy_header.source.host}
 
 
-async def test_idle_connections_of_clients_that_left_make_room() -> None:
+async def test_idle_connections_of_clients_that_left_evict_one() -> None:
     upstream = Upstream(idle_connections=2)
     async with open_rig(
         scripts.answer(), send_proxy="v1", trusted_proxies=TRUSTED, upstream=upstream

@@ -131,8 +131,8 @@ class Dialler:
     ) -> SocketTransport:
         """A connection to the first address of a name that can be had.
 
-        `failures` gets what each failed for: while one was not asked for want of something of
-        ours, nothing is known of the server.
+        `failures` gets what each failed for: while one was not asked because this host lacked
+        something, nothing is known of the server.
         """
         won: list[SocketTransport] = []
         tried: set[str] = set()
@@ -236,7 +236,7 @@ def _place_of(target: Target, port: int) -> _Place:
 
 
 def _of_ours(failures: list[OSError]) -> OSError | None:
-    """The first that is for want of something that this host lacks."""
+    """The first failure that is because this host lacks something."""
     return next((exc for exc in failures if host_limit(exc, "") is not None), None)
 
 

@@ -250,7 +250,7 @@ class Service:
     async def _dial(
         self, address: Address, seconds: float, under_way: Transport | None = None
     ) -> SocketTransport:
-        """Connect to a server; for want of what idle connections have, once more without these."""
+        """Connect to a server; if this host lacks something, once more without idle connections."""
         try:
             return await self._dialler.dial(address, seconds, under_way)
         except HostLimit as exc:

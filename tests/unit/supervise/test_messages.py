@@ -146,7 +146,7 @@ MALFORMED = {
     "no msgpack": framed(b"\xc1"),
     "no map": framed(msgspec.msgpack.encode([1])),
     "no type": framed(msgspec.msgpack.encode({"workers": [1]})),
-    "unknown": framed(msgspec.msgpack.encode({"type": "stand_in"})),
+    "unknown": framed(msgspec.msgpack.encode({"type": "nothing"})),
     "for the other side": framed(msgspec.msgpack.encode(Ready())),
     "not whole": framed(msgspec.msgpack.encode({"type": "cover_for"})),
     "another type": framed(msgspec.msgpack.encode({"type": "cover_for", "workers": ["1"]})),
@@ -164,7 +164,7 @@ async def test_what_is_no_message_is_told(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (MALFORMED["unknown"], "Invalid value 'stand_in'"),
+        (MALFORMED["unknown"], "Invalid value 'nothing'"),
         (framed(msgspec.msgpack.encode(Drain())), "expected Start, got Drain"),
     ],
 )

@@ -185,7 +185,7 @@ cdef struct Reason:             # why a server is out; shared: see _outages.pyx
     char text[MAX_REASON]
 
 cdef struct RowHeader:          # one writer
-    uint64_t heartbeat          # ms of the clock when it last showed that it is well, + 1; or 0
+    uint64_t heartbeat          # ms of the clock of its last heartbeat, + 1; or 0
     uint32_t pid
     uint32_t incarnation        # processes that had this row so far
     uint64_t clients            # client connections open
@@ -197,7 +197,7 @@ cdef struct RowHeader:          # one writer
     uint64_t wanting            # ms of the clock when we last lacked a place, + 1; or 0
     uint64_t refused            # clients closed at once, since their address had too many
     uint64_t let_go             # idle clients closed early, to make room for others
-    uint64_t pauses             # of accepting, for want of a place or of descriptors
+    uint64_t pauses             # of accepting: no permit, or no descriptor
     # written by the owner
     uint64_t served_before      # exchanges completed of servers that were removed since
     uint8_t spare[56]
