@@ -23,7 +23,7 @@ LINE = 64
 
 def test_size_is_header_servers_and_rows() -> None:
     addresses = 4 * 8192 * 4
-    row = 2 * LINE + 3 * (LINE + 128 * 8 + LINE) + addresses
+    row = 3 * LINE + 3 * (LINE + 128 * 8 + LINE) + addresses
     assert table_size(3) == 2 * LINE + 3 * (LINE + 4 * LINE) + row
     assert table_size(3, 16) == 2 * LINE + 3 * (LINE + 4 * LINE) + 16 * row
     assert table_size(3, 17) == 2 * LINE + 3 * (LINE + 4 * LINE) + 17 * (row + 3 * LINE)
