@@ -178,7 +178,11 @@ async def test_row_18_one_that_keeps_dying_is_started_after_growing_pauses(
             await until(lambda: "starting a new one in 2 s" in caplog.text)
             await load.run(1.5)
             nursery.cancel_scope.cancel()
-        pauses = [r.getMessage().partition(" one")[2] for r in caplog.records if "another" in r.msg]
+        pauses = [
+            r.getMessage().partition(" one")[2]
+            for r in caplog.records
+            if "starting a new one" in r.msg
+        ]
         assert pauses == [" in 0.1 s", " in 0.2 s", " in 2 s"]
         starts = sorted(worker.starts for worker in balancer.statistics().workers)
         assert starts[0] == 1

@@ -144,7 +144,7 @@ async def test_reload_and_stop(tmp_path: Path) -> None:
         await balancer.child.wait_line("reloaded")
         await until(lambda: len(balancer.pids) == 1)
         status, output = await command("stop")
-        assert output == f"trio-lb: process {balancer.child.pid} has ended"
+        assert output == f"trio-lb: process {balancer.child.pid} has stopped"
         assert status == 0
         assert await balancer.child.wait() == 0
         assert not (tmp_path / "x.pid").exists()

@@ -90,7 +90,7 @@ async def test_a_second_signal_ends_at_once(first: signal.Signals, tmp_path: Pat
         assert await child.wait() == 1
         assert time.monotonic() - started < 20, "it drained, for up to 30 s"
         assert not (await client.read_response()).complete
-        assert "SIGTERM again: ending at once" in child.output
+        assert "SIGTERM again: stopping at once" in child.output
 
 
 async def test_the_drain_time_is_kept(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def environment(directory: Path, spoiled: str) -> dict[str, str]:
 async def test_root_that_stays_root_is_told_what_to_write(tmp_path: Path) -> None:
     write_profile(tmp_path / "config.yaml", ["http://127.0.0.1:1"], workers=1)
     async with run_balancer("start", cwd=tmp_path) as child:
-        await child.wait_line("running as root, and so do the workers.*: write `user: NAME`")
+        await child.wait_line("running as root, and so do the workers.*: set `user: NAME`")
         await child.wait_line("listening on")
         child.signal(signal.SIGTERM)
         assert await child.wait() == 0
