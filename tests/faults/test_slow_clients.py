@@ -16,12 +16,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.support import client as raw
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import besides_checks, open_balancer
-from tests.support.client import End, open_client
+from tests.support.client import open_client
 from tests.support.leaks import nothing_left
 from tests.support.rig import Rig, get, open_rig
+from trio_lb.errors import End
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +108,7 @@ async def test_row_10_slow_readers_are_cut_and_hold_the_server_back(
 
 def cut(rig: Rig) -> list[float]:
     """How long requests took whose client was too slow."""
-    return [record.duration_s for record in rig.records if "slowly" in record.reason]
+    return [record.duration_s for record in rig.records if record.ended is End.CLIENT_SLOW]
 
 
 def memory() -> int:
@@ -140,7 +142,7 @@ async def drip(rig: Rig, start: bytes, ends: list[tuple[int, float]]) -> None:
         nursery.start_soon(go_on)
         response = await client.read_response()
         ends.append((response.status, trio.current_time() - began))
-        assert await client.read_until_close() == (b"", End.EOF)
+        assert await client.read_until_close() == (b"", raw.End.EOF)
         nursery.cancel_scope.cancel()
 
 

@@ -178,6 +178,7 @@ async def test_five_hundred_at_once() -> None:
                 everybody.set()
         await until(lambda: not balancer.statistics().client_connections)
         statistics = balancer.statistics()
-        assert (statistics.total_active, statistics.total_served) == (0, count + 1)
+        # Both sides close at the same time, and a tunnel that is reset by that is not a served one.
+        assert (statistics.total_active, statistics.requests_total) == (0, count + 1)
         assert statistics.servers[0].failed == 0
         assert await balancer.end()
