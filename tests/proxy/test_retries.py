@@ -109,6 +109,15 @@ async def test_a_server_is_not_tried_twice_for_one_request() -> None:
         assert requests(rig) == [1, 1]
 
 
+async def test_who_broke_the_request_off_counts_more_than_who_refused_it() -> None:
+    async with open_rig(BREAK, BREAK, scripts.answer()) as rig:
+        await rig.backends[2].stop()
+        response = await rig.ask(get())
+        assert (response.status, response.header("retry-after")) == (502, None)
+        assert rig.failed == [1, 1, 1]
+        assert rig.states == ["alive", "alive", "dead"]
+
+
 async def test_being_out_of_descriptors_is_no_servers_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -91,8 +91,8 @@ class Forwarder:
             resumed: what the fast path has done for it already; counts as the first try.
 
         Raises:
-            NoServer: nobody is eligible.
-            ServerError: the last server that was tried failed.
+            NoServer: no server could be reached.
+            ServerError: the last server that got the request failed.
             ResponseCut: a server failed after the client saw a part of its answer.
             ClientError, ClientGone: the client's side failed.
         """
@@ -131,7 +131,9 @@ class Forwarder:
                     self._blame(exchange, identity, reservation, exc)
                     if not _may_try_another(exchange, exc, failure):
                         raise
-                    failure = exc
+                    # What a server did with the request says more than that another is unreachable.
+                    if not isinstance(exc, ConnectFailed) or isinstance(failure, ConnectFailed | None):
+                        failure = exc
                     # A refusal costs next to nothing, and there are only so many servers to get
                     # one from: while one of them lives, the request reaches it. The same with a
                     # want of ours: there may be ports left for another server's address.
