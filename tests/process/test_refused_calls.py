@@ -158,7 +158,7 @@ def test_a_system_that_does_not_tell_what_watches_what(monkeypatch: pytest.Monke
             nursery.start_soon(epoll.watch_forever)
             await trio.testing.wait_all_tasks_blocked()
             await trio.sleep(0.05)
-            fd = epoll.loop.fd
+            fd = epoll.waits.fd
             nursery.cancel_scope.cancel()
         epoll.close()
         return fd

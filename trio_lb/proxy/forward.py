@@ -131,9 +131,7 @@ class Forwarder:
                     self._blame(exchange, identity, reservation, exc)
                     if not _may_try_another(exchange, exc, failure):
                         raise
-                    # What a server did with the request says more than that another is unreachable.
-                    if not isinstance(exc, ConnectFailed) or isinstance(failure, ConnectFailed | None):
-                        failure = exc
+                    failure = _graver(failure, exc)
                     # A refusal costs next to nothing, and there are only so many servers to get
                     # one from: while one of them lives, the request reaches it. The same with a
                     # want of ours: there may be ports left for another server's address.
@@ -296,6 +294,13 @@ class Forwarder:
         inquiry = Inquiry(self._servers, client)
         inquiry.failed(reservation, ResponseCut(reason))
         inquiry.close()
+
+
+def _graver(earlier: ServerError | None, failure: ServerError) -> ServerError:
+    """What a server did with a request says more than that another one could not be reached."""
+    if earlier is None or isinstance(earlier, ConnectFailed):
+        return failure
+    return earlier if isinstance(failure, ConnectFailed) else failure
 
 
 def _may_try_another(exchange: Exchange, failure: ServerError, earlier: ServerError | None) -> bool:

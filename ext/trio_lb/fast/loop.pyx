@@ -3,6 +3,6 @@
 include "loop/pipes.pxi"
 include "loop/buffers.pxi"
 include "loop/readiness.pxi"
-include "loop/trio_loop.pxi"
+include "loop/waits.pxi"
 include "loop/epoll.pxi"
 include "loop/upstreams.pxi"

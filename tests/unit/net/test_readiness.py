@@ -122,11 +122,11 @@ class Looking(Watching):
 
     def tell(self) -> None:
         super().tell()
-        if self.readiness.loop.fd >= 0:
+        if self.readiness.waits.fd >= 0:
             self.watched.append(self.is_watched())
 
     def is_watched(self) -> bool:
-        watching = Path(f"/proc/self/fdinfo/{self.readiness.loop.fd}").read_text()
+        watching = Path(f"/proc/self/fdinfo/{self.readiness.waits.fd}").read_text()
         return re.search(rf"^tfd:\s*{self.readiness.fd}\s", watching, re.MULTILINE) is not None
 
 
@@ -153,15 +153,15 @@ async def sparse() -> AsyncIterator[Watching]:
 
 
 async def test_the_loops_own_epoll_is_found(sparse: Watching) -> None:
-    loop = sparse.readiness.loop
-    assert loop.fd == -1
+    waits = sparse.readiness.waits
+    assert waits.fd == -1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sparse.readiness.watch_forever)
         await trio.testing.wait_all_tasks_blocked()
-        assert os.readlink(f"/proc/self/fd/{loop.fd}") == "anon_inode:[eventpoll]"
-        assert loop.fd != sparse.readiness.fd
+        assert os.readlink(f"/proc/self/fd/{waits.fd}") == "anon_inode:[eventpoll]"
+        assert waits.fd != sparse.readiness.fd
         nursery.cancel_scope.cancel()
-    assert loop.fd == -1
+    assert waits.fd == -1
 
 
 async def test_many_events_are_waited_for_without_trios_loop(dense: Watching) -> None:

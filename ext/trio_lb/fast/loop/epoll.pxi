@@ -4,8 +4,7 @@ Trio's own wait costs an `epoll_ctl` and a task switch. Here sockets are registe
 directions and edge-triggered, and one task waits for that epoll's descriptor. It takes events in
 batches, and lets other tasks have their turn between them.
 
-While events come all the time, `watch_forever` goes on, and waits for the next one by itself, as
-long as nobody else has anything to do; see `_loop`. What happens to others ends that.
+While events come all the time, `watch_forever` waits for the next one by itself, if `Waits` allows.
 """
 
 cimport cython
@@ -66,22 +65,6 @@ cdef enum:
 cdef double SLICE = 0.001
 cdef double LONGEST_TURN = 0.05
 
-#: Events that come as often as this, in the mean, are waited for without Trio's loop. Seconds.
-cdef double OFTEN = 0.001
-cdef double QUIET = 0.016       # and longer gaps say no more than this
-
-#: And at most for so long. Milliseconds; for less than its tick the kernel has to set a timer.
-cdef double LONGEST_WAIT = 5
-
-#: With so many requests under way, and events coming as often as this (seconds), the next ones are
-#: let gather for a while: for a part of the time that servers take at present, which grows by a
-#: third then, but at most for so long (seconds).
-cdef enum:
-    MANY = 8
-cdef double DENSE = 0.00002
-cdef double GATHERED = 1.0 / 4
-cdef double LONGEST_GATHERING = 0.002
-
 cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
 
 
@@ -93,8 +76,7 @@ cdef class Epoll(Readiness):
     def __cinit__(self, clock=None):
         cdef epoll_event event
         self.fd = self.alarm = -1
-        self.mean_gap = QUIET
-        self.loop = TrioLoop(self.clock)
+        self.waits = Waits(self.clock)
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         self.alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         event.events = EPOLLIN | EPOLLET        # so it need not be emptied
@@ -166,63 +148,54 @@ cdef class Epoll(Readiness):
                         until = self.now + SLICE
                         latest = self.now + LONGEST_TURN
                     elif self.now > until:
-                        if self.now > latest or self.others_come_first():
+                        if self.now > latest or self.waits.others_come_first(self.now):
                             break
                         until = self.now + SLICE
-                        self.loop.stay_away()
+                        self.waits.stay_away()
                 # Fewer than there is room for were all there were; but where they are many, more
                 # have come meanwhile, and those are taken before others are let gather.
-                if count > 0 and (count == BATCH or self.crowded()) or self.first is not None:
+                if count == BATCH or self.first is not None or count > 0 and self.waits.gathering(
+                        self.under_way, self.usual_wait):
                     continue
-                if not self.linger():
+                if not self.wait():
                     break
             if self.first is not None:
                 self.ring()
             return 0
         finally:
-            self.loop.let_go()
+            self.waits.let_go()
             self.turning = False
-
-    cdef bint others_come_first(self) noexcept:
-        """Other tasks have something to do, or Trio's loop will find something for them."""
-        return not self.loop.leisure(self.now) or readable_within(self.loop.fd, 0.0)
 
     cdef int begin_batch(self, int count) except -1:
         """A number of events has come, or some have waited for their turn."""
         cdef double before = self.now
         self.look_at_clock()
         self.batch += 1
-        self.mean_gap += (min((self.now - before) / count, QUIET) - self.mean_gap) / 16
+        self.waits.came(count, self.now - before)
         return 0
 
-    cdef bint crowded(self) noexcept nogil:
-        """Letting events gather is worth the time."""
-        return self.under_way >= MANY and self.mean_gap < DENSE
-
-    cdef bint linger(self) except -1:
-        """Wait for the next event right here, as long as nothing else wakes Trio's loop.
-
-        That loop costs more than handling an event does. And where events are many, having
-        several at a time saves everybody's waking up, that of clients and servers too.
-        """
-        cdef double left = self.loop.leisure(self.now)
-        if not left or self.mean_gap > OFTEN:
+    cdef bint wait(self) except -1:
+        """Wait for the next event right here, if that may be; true if one has come."""
+        cdef double left = self.waits.allowed(self.now), first
+        if left == 0.0:
             return False
         with nogil:
-            if self.crowded() and readable_within(
-                    self.loop.fd, min(GATHERED * self.usual_wait, LONGEST_GATHERING)):
+            first = self.waits.gathering(self.under_way, self.usual_wait)
+            # Having several at a time saves everybody's waking up, that of clients and servers too.
+            if first and readable_within(self.waits.fd, min(first, left)):
                 return False
-            return only_first(self.fd, self.loop.fd, <int> min(LONGEST_WAIT, 1000 * left))
+            return only_first(self.fd, self.waits.fd, <int> (1000 * left))
 
     async def watch_forever(self):
         """Call whoever is ready, until cancelled."""
         eventfd_write(self.alarm, 1)            # a first wait that ends at once
         await trio.lowlevel.wait_readable(self.fd)
         sleep_exactly()
-        self.loop.enter(self.fd)
+        if (problem := await self.waits.enter(self.fd)) is not None:
+            log.debug("no waiting outside of Trio's loop: %s", problem)
         try:
             while True:
                 await trio.lowlevel.wait_readable(self.fd)
                 self.turn()
         finally:
-            self.loop.leave()
+            self.waits.leave()
