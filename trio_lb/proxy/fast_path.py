@@ -101,11 +101,14 @@ class FastPathEntry:
             await fast_side.run(*session.leave())
         finally:
             handover = fast_side.take_ending()
-            unread, chunk = handover.unread, None
             falls_back = handover.why is HandoverReason.FALLBACK
-            if falls_back and handover.gone is not None:
-                unread, chunk = from_here(unread, handover.gone), handover.chunk
-            session.come_back(unread, fast_side.served, handover.began, handover.patience, chunk)
+            unread, upstream = handover.unread, handover.upstream
+            patience = chunk = None
+            if upstream is not None:
+                patience = upstream.patience
+                if falls_back and upstream.gone is not None:
+                    unread, chunk = from_here(unread, upstream.gone), upstream.chunk
+            session.come_back(unread, fast_side.served, handover.began, patience, chunk)
             if handover.why in _ENDS:
                 self._settle(session, handover, peer)
         if handover.why is HandoverReason.SERVED:
@@ -116,8 +119,8 @@ class FastPathEntry:
         """What was begun of the request that the slow path goes on with."""
         if handover.member is None:
             return None
-        if handover.status:
-            session.resume_answer(last=handover.last)
+        if handover.answer is not None:
+            session.resume_answer(last=handover.answer.last)
         return ResumedRequest(handover, self._servers.adopt(handover.member), self._timeouts)
 
     def _settle(self, session: Http1Session, handover: Handover, peer: Peer) -> None:
@@ -129,17 +132,18 @@ class FastPathEntry:
             client=peer.address,
             head=session.head_again(),
             request_id=handover.request_id,
-            status=handover.status,
-            bytes_sent=handover.passed,
             bytes_received=handover.collected,
             ended=_ENDS[handover.why],
             reason=handover.reason or _ENDS[handover.why],
         )
+        if handover.answer is not None:
+            record.status, record.bytes_sent = handover.answer.status, handover.answer.passed
         if handover.member is not None:
             with self._servers.adopt(handover.member) as reservation:
                 name = reservation.server.name
                 duration = trio.current_time() - handover.started
-                record.attempted(name, record.reason, duration, handover.reused)
+                reused = handover.upstream is not None and handover.upstream.reused
+                record.attempted(name, record.reason, duration, reused)
                 if record.status:
                     record.server = name
                 if record.ended is End.SERVER_CUT:

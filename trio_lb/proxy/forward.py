@@ -182,11 +182,11 @@ class Forwarder:
             )
             raise resumed.failure
         begun = None if resumed is None else resumed.take()
-        if begun is not None:
+        if resumed is not None and begun is not None:
             stream = self._connector.resume(
                 begun, reservation.member.table_slot, self._route.timeouts, exchange.stream.progress
             )
-            reused = begun.reused
+            reused = resumed.reused
         else:
             under_way = None if resumed is None else resumed.under_way()
             stream, reused = await self._open(exchange, identity, reservation, under_way)

@@ -52,13 +52,17 @@ class ResumedRequest:
         if self.failure is not None and (self.failure.local or reservation.server.address.named):
             self.failure = None  # the slow path has ways to find room, or another address
         self.request_id = handover.request_id
-        self.status = handover.status
-        self.passed = handover.passed
         self.started = trio.current_time() if handover.started is None else handover.started
-        self.reused = handover.reused
-        self.gone = handover.gone or 0
+        self.status = self.passed = 0
+        if handover.answer is not None:
+            self.status, self.passed = handover.answer.status, handover.answer.passed
+        self.reused, self.gone = False, 0
         self._handover = handover
-        self._transport = handover.transport
+        self._transport: Transport | None = None
+        if handover.upstream is not None:
+            self.reused = handover.upstream.reused
+            self.gone = handover.upstream.gone or 0
+            self._transport = handover.upstream.transport
 
     def take(self) -> Handover | None:
         """What was begun on a connection, from now on its taker's to close; None without one."""

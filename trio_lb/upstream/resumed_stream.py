@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .idle_pool import IdleConnections
 
 
-class BegunRequest(Protocol):
-    """What was done of a request; the fast path's `Handover` is one."""
+class BegunUpstream(Protocol):
+    """The connection that a request was begun on."""
 
     @property
     def transport(self) -> Transport | None:
@@ -33,10 +33,6 @@ class BegunRequest(Protocol):
     @property
     def stale(self) -> bool:
         """The server had sent something on it before it was asked."""
-
-    @property
-    def started(self) -> float | None:
-        """When the request was begun, on Trio's clock."""
 
     @property
     def begun_body(self) -> int:
@@ -55,28 +51,48 @@ class BegunRequest(Protocol):
         """Bytes to be sent of a chunk whose size the server knows; None: of none."""
 
     @property
-    def collected(self) -> int:
-        """Bytes of the request that have left."""
-
-    @property
     def sent(self) -> float:
-        """When the last of them had left."""
+        """When the last bytes of the request had left."""
 
     @property
     def server_waited(self) -> float:
         """Seconds for which the server has taken nothing of the request."""
 
     @property
+    def received(self) -> bytes:
+        """What has come of the response, behind what the client has seen of it."""
+
+
+class BegunAnswer(Protocol):
+    """A response of which the client has seen the head, and chunks up to the end of one."""
+
+    @property
     def status(self) -> int:
-        """Of a response of which the client has seen the head, and chunks to an end; else 0."""
+        """Its status."""
 
     @property
     def server_closes(self) -> bool:
-        """That response was the last one on its connection."""
+        """It was the last one on its connection."""
+
+
+class BegunRequest(Protocol):
+    """What was done of a request; the fast path's `Handover` is one."""
 
     @property
-    def received(self) -> bytes:
-        """What has come behind that, or at all."""
+    def started(self) -> float | None:
+        """When the request was begun, on Trio's clock."""
+
+    @property
+    def collected(self) -> int:
+        """Bytes of the request's body that have left."""
+
+    @property
+    def upstream(self) -> BegunUpstream | None:
+        """Where; never None here."""
+
+    @property
+    def answer(self) -> BegunAnswer | None:
+        """None if the client has seen nothing of one."""
 
 
 class ResumedStream(Http1UpstreamStream):
@@ -95,12 +111,15 @@ class ResumedStream(Http1UpstreamStream):
         idle: IdleConnections | None,
         server: int,
     ) -> None:
-        assert begun.transport is not None
+        upstream = begun.upstream
+        assert upstream is not None
+        assert upstream.transport is not None
         super().__init__(
-            begun.transport, progress, timeout, reused=begun.reused, idle=idle, server=server
+            upstream.transport, progress, timeout, reused=upstream.reused, idle=idle, server=server
         )
         self._begun = begun
-        self._chunk = begun.chunk
+        self._upstream = upstream
+        self._chunk = upstream.chunk
 
     def begin_request(
         self,
@@ -110,25 +129,24 @@ class ResumedStream(Http1UpstreamStream):
         parts: list[bytes],
         trailers: list[FieldLine] | None,
     ) -> bool:
-        begun = self._begun
-        self._begin(begun.started)
+        upstream, answer = self._upstream, self._begun.answer
+        self._begin(self._begun.started)
         # What the server has, or is in `unsent`, is only shown to the codec.
-        body, shown = b"".join(parts), begun.begun_body
+        body, shown = b"".join(parts), upstream.begun_body
         self._codec.request(method, target, lines)
         self._codec.body(body[:shown])
         rest = self._framed([], [body[shown:]], trailers)
-        self._size = begun.collected
-        self._unsent = memoryview(begun.unsent if begun.whole else begun.unsent + rest)
+        self._size = self._begun.collected
+        self._unsent = memoryview(upstream.unsent if upstream.whole else upstream.unsent + rest)
         if not self._unsent and trailers is not None:
             self._whole = True
-            self.expect_answer(begun.sent)
-        if begun.status:
-            # The client has seen the head, and chunks up to the end of one.
-            close = b"Connection: close\r\n" if begun.server_closes else b""
+            self.expect_answer(upstream.sent)
+        if answer is not None:
+            close = b"Connection: close\r\n" if answer.server_closes else b""
             head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n%b\r\n"
-            self._codec.feed(head % (begun.status, close))
-        if begun.received:
-            self._codec.feed(begun.received)
+            self._codec.feed(head % (answer.status, close))
+        if upstream.received:
+            self._codec.feed(upstream.received)
         return not self._unsent
 
     def _framed(
@@ -150,9 +168,9 @@ class ResumedStream(Http1UpstreamStream):
 
     async def send_rest(self, trailers: list[FieldLine] | None) -> None:
         if self._unsent:
-            await self._send(self._unsent, trailers, self._begun.server_waited)
+            await self._send(self._unsent, trailers, self._upstream.server_waited)
 
     async def read_head(self) -> ResponseHead:
-        if self._begun.stale:
+        if self._upstream.stale:
             raise ConnectionStale("the server sent data before it got a request")
         return await super().read_head()

@@ -3,6 +3,7 @@
 include "exchange/minimum_rate.pxd"
 include "exchange/flow.pxd"
 include "exchange/fast_path.pxd"
+include "exchange/handover.pxd"
 include "exchange/exchange.pxd"
 include "exchange/request.pxd"
 include "exchange/forward.pxd"

@@ -3,6 +3,7 @@
 include "exchange/flow.pxi"
 include "exchange/fast_path.pxi"
 include "exchange/exchange.pxi"
+include "exchange/handover.pxi"
 include "exchange/request.pxi"
 include "exchange/forward.pxi"
 include "exchange/upload.pxi"

@@ -75,13 +75,10 @@ cdef class Exchange(Watched):
     cdef void await_request(self) noexcept
     # End the run: what the slow path needs goes into `ending`, and the task wakes up.
     cdef void end(self, HandoverReason why, str reason=*) noexcept
-    cdef Handover hand_over(self, HandoverReason why, str reason)
     # Bytes that came of the request's body.
     cdef uint64_t body_length(self) noexcept
     # The request's id: the client's, or its own.
     cdef bytes id_given(self)
-    cdef bytes rest_of_request(self)
-    cdef int leave_upload(self, Handover ending) except -1
     # Let go of what was kept of a body.
     cdef void forget(self) noexcept
     cdef void reset(self) noexcept

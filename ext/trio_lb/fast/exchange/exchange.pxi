@@ -3,8 +3,7 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from trio_lb.fast.http1 cimport Body, BODY_END, within_chunk
-from trio_lb.fast.loop cimport discard, held, log_fault, NEVER, set_deadline, take_transport, TICK
+from trio_lb.fast.loop cimport discard, held, log_fault, NEVER, set_deadline
 
 import trio
 
@@ -54,7 +53,7 @@ cdef class Exchange(Watched):
         cdef Handover ending
         cdef object task
         try:
-            ending = self.hand_over(why, reason)
+            ending = hand_over(self, why, reason)
         except BaseException:       # out of memory, most likely: nothing is handed over
             log_fault("handing a request over")
             ending = self.path.failed
@@ -72,80 +71,6 @@ cdef class Exchange(Watched):
                 trio.lowlevel.reschedule(task)
             except BaseException:
                 log_fault("waking a client's task")
-
-    cdef Handover hand_over(self, HandoverReason why, str reason):
-        cdef Handover ending = Handover.__new__(Handover)
-        ending.why = why
-        ending.reason = reason
-        ending.unread = as_bytes(self.request.data, self.request.start, self.request.end)
-        ending.began = time_or_none(self.began)
-        ending.started = time_or_none(self.started)
-        ending.connect_error = self.connect_error
-        ending.request_id = ending.unsent = ending.received = b""
-        ending.collected = self.body_length() if self.server is not None else 0
-        ending.status = self.status
-        ending.last = self.status != 0 and self.last
-        ending.server_closes = self.status != 0 and not self.reusable
-        ending.passed = self.flow.framing.payload if self.status else 0
-        if self.server is not None:
-            ending.member = self.server.member
-            ending.request_id = self.id_given()
-        if self.upstream is not None:
-            ending.reused = self.upstream.reused
-            ending.stale = self.upstream.stale
-            ending.sent = self.sent
-            ending.unsent = self.rest_of_request()
-            if self.uploading and self.state != CONNECTING:
-                self.leave_upload(ending)
-            else:
-                ending.begun_body = self.body_length()
-                ending.whole = True
-            ending.received = as_bytes(
-                self.flow.body.data, self.flow.good, self.flow.body.end)
-            if why == FALLBACK:
-                ending.transport = take_transport(self.upstream)
-            else:
-                discard(self.upstream)
-        return ending
-
-    cdef bytes rest_of_request(self):
-        """What a server did not take at once."""
-        cdef size_t body = self.request.start + self.head.length
-        cdef size_t body_sent = max(self.flow.head.start, self.flow.head.end) - self.flow.head.end
-        if self.state == WAITING or self.state == RELAYING:
-            return b""
-        if self.state == UPLOADING:
-            return as_bytes(
-                self.upload.head.data, self.upload.head.start, self.upload.head.end
-            ) + as_bytes(self.upload.body.data, self.upload.body.start, self.upload.good)
-        return as_bytes(self.flow.head.data, self.flow.head.start, self.flow.head.end) + as_bytes(
-            self.request.data, body + body_sent,
-            min(self.request.start + self.request_length, self.request.end))
-
-    cdef int leave_upload(self, Handover ending) except -1:
-        """What was kept of a streamed body is read again, or else only what did not go on."""
-        cdef Body *framing = &self.upload.framing
-        cdef size_t behind = self.request.start + self.request_length
-        cdef bytes body = as_bytes(self.upload.body.data, self.upload.good, self.upload.body.end)
-        cdef double now = self.path.readiness.now, left = self.pace_of_body.left
-        if self.choked:
-            ending.server_waited = now - self.choke.since + TICK
-        else:
-            left -= now - self.pace_of_body.since - TICK
-        ending.whole = framing.state == BODY_END
-        if within_chunk(framing):
-            ending.chunk = framing.remaining
-        if self.keeping:
-            body = as_bytes(self.kept.data, self.kept.start, self.kept.end) + body
-            ending.begun_body = framing.payload
-        else:
-            ending.gone = framing.payload
-            if framing.chunked and ending.whole:
-                body = b"0\r\n\r\n"    # nothing is behind what is gone
-        ending.unread = as_bytes(self.request.data, self.request.start, behind) + body + as_bytes(
-            self.request.data, behind, self.request.end)
-        ending.patience = min(max(left, TICK), self.path.patience.body)
-        return 0
 
     cdef void forget(self) noexcept:
         self.path.buffers.give_back(&self.kept)
@@ -167,11 +92,3 @@ cdef class Exchange(Watched):
         self.seen = 0
         self.began = self.started = NEVER
         self.status = 0
-
-
-cdef object time_or_none(double time):
-    return None if time == NEVER else time
-
-
-cdef bytes as_bytes(const char *data, size_t start, size_t end):
-    return data[start:end] if start < end else b""

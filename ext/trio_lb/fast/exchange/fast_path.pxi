@@ -1,4 +1,4 @@
-"""What the fast path's machines share, and what they leave to the slow path."""
+"""What the fast path's machines share; see fast_path.pxd."""
 
 cimport cython
 from libc.stdlib cimport free, malloc
@@ -41,11 +41,7 @@ cdef class FastPath:
         self.table = table
         self.buffers = Buffers()
         self.records = records
-        self.failed = Handover.__new__(Handover)
-        self.failed.why = INTERNAL_ERROR
-        self.failed.reason = ""
-        self.failed.unread = self.failed.request_id = b""
-        self.failed.unsent = self.failed.received = b""
+        self.failed = empty_handover(INTERNAL_ERROR, "")
         self.limits.head = head_limit
         self.limits.target = target_limit
         self.limits.fields = field_limit
@@ -130,41 +126,3 @@ cdef class FastPath:
             out[length] = DIGITS[self.serial >> shift & 15]
             shift -= 4
         return length + 1
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Handover:
-    """Why a client's plain run has ended, and all that the slow path needs to go on.
-
-    Attributes:
-        why: a HandoverReason.
-        reason: for people, with CLIENT_GONE, CLIENT_SLOW and TRUNCATED.
-        unread: the client's bytes, from the beginning of the request under way.
-        began: when the first of them came, or None.
-        started: when the request's head was complete, or None.
-        request_id: that its server knows the request by; empty before one was picked.
-        member: of the pool, the server whose slot is held and has to be given back; or None.
-        transport: with FALLBACK, the server's connection if there is one; it has to be closed.
-        reused: it was used before.
-        stale: what has come on it had come before the request was sent; none of it was received.
-        connect_error: number of the error that connecting has met, -1 for too late, else 0;
-            EINPROGRESS: `transport` is not connected yet.
-        unsent: bytes of the request that are to be sent on `transport` first.
-        whole: all of the request was sent, or is in `unsent`.
-        begun_body: bytes in `unread` of the request's body that were sent, or are in `unsent`.
-        gone: bytes of a body that are not in `unread` any more: they were sent, or are in
-            `unsent`; None: all that came is in `unread`.
-        chunk: bytes of a chunked body's chunk that are still to be sent, where its size and no
-            more than its data was sent, or is in `unsent`; else None.
-        patience: seconds for which the sender of a large body that is under way may be waited for;
-            None without one.
-        server_waited: seconds for which the server has taken nothing of what is in `unsent`.
-        received: bytes of the response that came on it.
-        sent: when the request had been sent.
-        collected: bytes of the request's body.
-        status: of a response that the client has seen a part of, or 0.
-        last: its head said that the connection ends with it.
-        server_closes: and the server's head, that this one does.
-        passed: bytes of its body that the client has got.
-    """
