@@ -236,3 +236,82 @@ async def test_a_server_that_is_down_is_not_asked_sooner_and_stays_so() -> None:
                 assert balancer.supervisor._checker._watched[dead] is watched
                 assert watched.due >= due or watched.busy
             assert balancer.statistics().servers[1].state == "dead"
+
+
+async def test_a_reload_that_comes_during_another_is_the_last_word() -> None:
+    """The first one waits for the check of a server that takes its time."""
+    slow = scripts.delayed(0.5, scripts.answer(b"slow"))
+    async with AsyncExitStack() as stack:
+        one, two = await servers(stack, b"one", b"two")
+        hesitant = await stack.enter_async_context(open_backend(slow))
+        balancer = await stack.enter_async_context(open_supervisor(one.url, workers=2))
+        pids, load = balancer.pids, Load(balancer.url, clients=2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run, 60.0)
+            balancer.profile = supervised_profile(one.url, hesitant.url, workers=2)
+            balancer.supervisor.reload()
+            await hesitant.wait_until(lambda backend: bool(backend.requests))
+            assert balancer.reloads_ended == 0
+            await balancer.reload(two.url, workers=2)
+            load.stop()
+        assert balancer.reloads_ended == 2
+        assert not load.failures
+        assert balancer.pids == pids
+        assert {(await request(balancer.url)).body for _ in range(8)} == {b"two"}
+        await until(lambda: len(slots(balancer)) == 1)
+
+
+async def test_a_drain_during_a_change_ends_it() -> None:
+    async with AsyncExitStack() as stack:
+        (one,) = await servers(stack, b"one")
+        silent = await stack.enter_async_context(open_backend(scripts.hang()))
+        balancer = await stack.enter_async_context(open_supervisor(one.url, workers=2))
+        before = balancer.supervisor.profile
+        balancer.profile = supervised_profile(
+            one.url, silent.url, workers=2, health_check={"interval": "60s", "timeout": "50s"}
+        )
+        balancer.supervisor.reload()
+        await silent.wait_until(lambda backend: bool(backend.requests))
+        assert await balancer.end()
+        assert balancer.supervisor.profile is before
+        assert balancer.supervisor.reloads._status.problems == ("it is being stopped",)
+
+
+async def test_a_worker_that_was_stopped_takes_the_newest_servers_when_it_goes_on() -> None:
+    async with AsyncExitStack() as stack:
+        one, two, three = await servers(stack, b"one", b"two", b"three")
+        balancer = await stack.enter_async_context(open_supervisor(one.url, workers=1))
+        (pid,) = balancer.pids
+        async with open_client(balancer.url) as client:
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                balancer.profile = supervised_profile(two.url, workers=1)
+                balancer.supervisor.reload()
+                profile = supervised_profile(three.url, workers=1)
+                await until(lambda: balancer.supervisor.profile is balancer.profile)
+                balancer.profile = profile
+                balancer.supervisor.reload()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await until(lambda: balancer.reloads_ended == 2)
+            await client.send(GET)
+            assert (await client.read_response()).body == b"three"
+        assert balancer.pids == [pid]
+        assert not balancer.supervisor.reloads._status.problems
+        await until(lambda: len(slots(balancer)) == 1)
+
+
+async def test_twenty_thousand_servers_change_in_place() -> None:
+    """Scale: 20,000 servers, of which half are others after the change."""
+    addresses = [f"http://127.0.{number >> 8}.{number & 255}:1" for number in range(30_000)]
+    async with AsyncExitStack() as stack:
+        (one,) = await servers(stack, b"one")
+        first = {"url": one.url, "weight": 1000}
+        quiet: dict[str, Any] = {"workers": 1, "health_check": "off", "algorithm": "wrr"}
+        balancer = await stack.enter_async_context(open_supervisor(*addresses[:20_000], **quiet))
+        pids, before = balancer.pids, slots(balancer)
+        await balancer.reload(first, *addresses[10_001:], **quiet)
+        assert (await request(balancer.url)).body == b"one"
+        assert balancer.pids == pids
+        await until(lambda: len(slots(balancer)) == 20_000)
+        assert len(slots(balancer) & before) == 9_999
