@@ -23,7 +23,7 @@ UNRAISABLE = re.compile(r'__Pyx_WriteUnraisable\("trio_lb\.fast\.([\w.]+)"')
 
 #: All that they call of Python is in a `try`.
 WRAPPED = {
-    "exchange.Exchange.end",
+    "exchange.ClientSide.end",
     "exchange.connect",
     "exchange.keep_record",
     "loop.discard",

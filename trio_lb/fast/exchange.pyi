@@ -2,7 +2,6 @@ from enum import IntEnum
 from typing import Any, Final, Self, final
 
 import trio
-from typing_extensions import disjoint_base
 
 from trio_lb.fast.http1 import ClientLines
 from trio_lb.fast.loop import Readiness, Server, Watched
@@ -121,13 +120,13 @@ class AnswerState:
     @property
     def passed(self) -> int: ...
 
-@disjoint_base
-class Exchange(Watched):
+@final
+class Exchange:
     @property
-    def served(self) -> int: ...
+    def memory(self) -> bytes: ...
 
 @final
-class ClientSide(Exchange):
+class ClientSide(Watched):
     def __init__(
         self,
         path: FastPath,
@@ -136,6 +135,10 @@ class ClientSide(Exchange):
         trusted: bool,
         address: bytes,
     ) -> None: ...
+    @property
+    def exchange(self) -> Exchange: ...
+    @property
+    def served(self) -> int: ...
     async def run(self, unread: bytes, served: int) -> None: ...
     def abort(self, _: object) -> trio.lowlevel.Abort: ...
     @property

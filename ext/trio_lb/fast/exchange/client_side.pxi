@@ -17,23 +17,27 @@ late there by no more than usual.)
 """
 
 cimport cython
-from libc.errno cimport EINPROGRESS
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from trio_lb.fast.http1 cimport ClientLines
 from trio_lb.fast.loop cimport (
-    BROKEN, discard, ENDED, held, HUNG_UP, NEVER, PEER_BROKEN, PEER_ENDED, peer_state, READABLE,
-    Readiness, set_deadline, silent, TICK, WRITABLE,
+    BROKEN, discard, ENDED, held, HUNG_UP, log_fault, NEVER, PEER_BROKEN, PEER_ENDED, peer_state,
+    READABLE, Readiness, set_deadline, silent, TICK, WRITABLE,
 )
 
 import trio
 
+cdef double PATIENCE = 0.5
+cdef double LAST_REQUEST = 1.0
+
 
 @cython.final
 @cython.auto_pickle(False)
-cdef class ClientSide(Exchange):
+cdef class ClientSide(Watched):
     """One client's connection on the fast path; watched until `detach`.
+
+    What it knows of a request is in `exchange`.
 
     Args:
         path: of the process.
@@ -48,11 +52,15 @@ cdef class ClientSide(Exchange):
         bytes address not None,
     ):
         self.path = path
-        self.began = self.started = self.ended_at = NEVER
-        self.pace.patience = path.patience.body
-        self.pace.rate = path.rate
-        self.pace_of_body = self.pace
+        self.ended_at = NEVER
+        self.read_credit.patience = path.patience.body
+        self.read_credit.rate = path.rate
+        self.send_credit = self.read_credit
+        self.exchange = Exchange.__new__(Exchange)
+        self.exchange.path = path
+        self.exchange.forget()
         path.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
+        self.exchange.client = self
         self.lines = lines
         self.limits = &path.limits_of_trusted if trusted else &path.limits
         self.address = address
@@ -65,7 +73,7 @@ cdef class ClientSide(Exchange):
             served: requests that were served on this connection so far.
         """
         self.begin(unread, served)
-        if self.state == AWAY:
+        if self.exchange.state == AWAY:
             # What was begun must reach who settles it; cancellation comes right afterwards.
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
@@ -86,7 +94,7 @@ cdef class ClientSide(Exchange):
         """Let the response under way be the last; if there is none, wait for no other request."""
         cdef Readiness readiness = self.path.readiness
         self.draining = True
-        if self.state == READING and self.began == NEVER:
+        if waits_for_request(self.exchange):
             # Not at once: a request may be on its way, and would be met by a reset.
             readiness.look_at_clock()
             set_deadline(readiness, self, min(
@@ -95,106 +103,153 @@ cdef class ClientSide(Exchange):
     @property
     def idle_since(self):
         """From when on it has been waiting for a request; NEVER while it has one, or is away."""
-        return self.idle_from if self.state == READING and self.began == NEVER else NEVER
+        return self.idle_from if waits_for_request(self.exchange) else NEVER
 
     def let_go(self):
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
-        if self.state == READING and self.began == NEVER and silent(self.fd):
+        if waits_for_request(self.exchange) and silent(self.fd):
             self.end(CLOSED_IDLE)
 
     def detach(self):
         """The socket will be closed now."""
         self.path.readiness.forget(self, False)
+        self.exchange.client = None             # a circle of references
 
     cdef int begin(self, bytes unread, uint64_t served) except -1:
         cdef FastPath path = self.path
         cdef size_t length = len(unread)
         path.readiness.look_at_clock()
         self.served = served
-        self.state = READING
-        self.pace.left = self.pace.patience
         if not length:
             self.await_request()
-        elif not path.buffers.reserve(&self.request, length):
+        elif not path.buffers.reserve(&self.input, length):
             self.end(FALLBACK)
             self.ending.unread = unread
         else:
-            memcpy(self.request.data, <char *> unread, length)
-            self.request.end = length
+            memcpy(self.input.data, <char *> unread, length)
+            self.input.end = length
+            self.exchange.state = READING
             parse(self)
         return 0
 
+    cdef void await_request(self) noexcept:
+        cdef FastPath path = self.path
+        cdef double patience = path.patience.client_head
+        self.exchange.state = READING
+        self.idle_from = path.readiness.now
+        if self.served:
+            patience = path.patience.keep_alive
+        if self.draining:
+            patience = min(patience, LAST_REQUEST)
+        set_deadline(path.readiness, self, path.readiness.now + patience)
+        if self.readable or held(&self.input):
+            path.readiness.again(self)
+        if not held(&self.input):
+            path.buffers.give_back(&self.input)
+
+    cdef void end(self, HandoverReason why, str reason="") noexcept:
+        cdef Exchange exchange = self.exchange
+        cdef Handover ending
+        cdef object task
+        try:
+            ending = hand_over(exchange, why, reason)
+        except BaseException:       # out of memory, most likely: nothing is handed over
+            log_fault("handing a request over")
+            ending = self.path.failed
+            if exchange.upstream is not None:
+                discard(exchange.upstream)
+            if exchange.server is not None:
+                self.path.table.release_slot(exchange.server.slot)
+        exchange.forget()
+        self.path.buffers.give_back(&self.input)
+        set_deadline(self.path.readiness, self, NEVER)
+        self.ending = ending
+        task, self.task = self.task, None
+        if task is not None:
+            try:
+                trio.lowlevel.reschedule(task)
+            except BaseException:
+                log_fault("waking a client's task")
+
     cdef void on_ready(self, uint32_t events) noexcept:
+        cdef State state = self.exchange.state
         if events & (READABLE | ENDED | HUNG_UP | BROKEN):
             self.readable = True
             if events & ~(READABLE | WRITABLE):
                 self.hung_up = True
-        if events & (HUNG_UP | BROKEN) and self.state >= CONNECTING:
+        if events & (HUNG_UP | BROKEN) and state >= CONNECTING:
             self.end(CLIENT_GONE, "the client reset the connection")
         elif events & WRITABLE and self.blocked:
             self.blocked = False
-            pay(&self.pace, self.path.readiness.now, self.fd)
-            if self.state == RELAYING:
-                relay(self)
-        elif self.state == READING or self.state == COLLECTING:
+            pay(&self.read_credit, self.path.readiness.now, self.fd)
+            if state == RELAYING:
+                relay(self.exchange)
+        elif state == READING or state == COLLECTING:
             if self.readable:
                 read_request(self)
-        elif self.state == UPLOADING:
-            pass_body_on(self)
+        elif state == UPLOADING:
+            pass_body_on(self.exchange)
         elif self.hung_up and (
-                self.state == RELAYING
-                or self.state == WAITING and self.path.readiness.now >= self.sent + PATIENCE):
+                state == RELAYING or state == WAITING
+                and self.path.readiness.now >= self.exchange.sent + PATIENCE):
             self.look_for_client()
 
     cdef void step(self) noexcept:
-        if self.state == READING or self.state == COLLECTING:
-            if held(&self.request) and self.began == NEVER:
+        cdef State state = self.exchange.state
+        if state == READING or state == COLLECTING:
+            if held(&self.input) and self.exchange.began == NEVER:
                 parse(self)             # came behind the last request
             elif self.readable:
                 read_request(self)
-        elif self.state == CONNECTING:
-            finish_connecting(self)
-        elif self.state == UPLOADING:
-            pass_body_on(self)
-        elif self.state == WAITING:
-            read_response(self)
-        elif self.state == RELAYING:
-            relay(self)
+        elif state == CONNECTING:
+            finish_connecting(self.exchange)
+        elif state == UPLOADING:
+            pass_body_on(self.exchange)
+        elif state == WAITING:
+            read_response(self.exchange)
+        elif state == RELAYING:
+            relay(self.exchange)
 
     cdef void on_late(self) noexcept:
         cdef FastPath path = self.path
+        cdef Exchange exchange = self.exchange
         cdef double now = path.readiness.now
-        if self.state == READING:
-            self.end(CLOSED_IDLE if self.began == NEVER else FALLBACK)
-        elif self.state == COLLECTING:
+        if exchange.state == READING:
+            self.end(CLOSED_IDLE if exchange.began == NEVER else FALLBACK)
+        elif exchange.state == COLLECTING:
             self.end(FALLBACK)
-        elif self.state == CONNECTING:
-            if self.server.head_start < path.patience.connect:
-                self.connect_error = EINPROGRESS    # and the slow path waits for it
-            else:
-                self.connect_error = -1
-                discard(self.upstream)
-                self.upstream = None
-            self.end(FALLBACK)
-        elif self.state == UPLOADING:
-            if not server_took_some(self):
+        elif exchange.state == CONNECTING:
+            give_up_connecting(exchange)
+        elif exchange.state == UPLOADING:
+            if not server_took_some(exchange):
                 self.end(FALLBACK)
-        elif self.state == WAITING:
-            if now >= self.sent + path.patience.response - TICK:
+        elif exchange.state == WAITING:
+            if now >= exchange.sent + path.patience.response - TICK:
                 self.end(FALLBACK)
             else:
-                self.wait_until(self.sent + path.patience.response - TICK)
-        elif self.state == RELAYING:
-            if not self.blocked and now >= self.moved + path.patience.body:
-                self.end(TRUNCATED, "timed out while reading the response from the server")
-            elif not self.blocked:
-                self.wait_until(self.moved + path.patience.body)
+                self.wait_until(exchange.sent + path.patience.response - TICK)
+        elif exchange.state == RELAYING:
+            self.on_late_response(now)
+
+    cdef void on_late_response(self, double now) noexcept:
+        cdef FastPath path = self.path
+        cdef Exchange exchange = self.exchange
+        if not self.blocked and now >= exchange.moved + path.patience.body:
+            self.end(TRUNCATED, "timed out while reading the response from the server")
+        elif not self.blocked:
+            self.wait_until(exchange.moved + path.patience.body)
+        else:
+            pay(&self.read_credit, now, self.fd)
+            if self.read_credit.left <= 0.0:
+                self.end(CLIENT_SLOW, "the client was too slow to read the response")
             else:
-                pay(&self.pace, now, self.fd)
-                if self.pace.left <= 0.0:
-                    self.end(CLIENT_SLOW, "the client was too slow to read the response")
-                else:
-                    set_deadline(path.readiness, self, now + self.pace.left)
+                set_deadline(path.readiness, self, now + self.read_credit.left)
+
+    cdef void on_standstill(self, double seconds) noexcept:
+        self.exchange.shift(seconds)
+        self.ended_at += seconds
+        self.read_credit.since += seconds
+        self.send_credit.since += seconds
 
     cdef void wait_until(self, double when) noexcept:
         """Wait on for a server, and look for the client where no event would tell of its end."""
@@ -211,17 +266,24 @@ cdef class ClientSide(Exchange):
         Whoever has only ended its direction may read on: see trio_lb.proxy.departures.
         """
         cdef FastPath path = self.path
+        cdef Exchange exchange = self.exchange
         cdef int state = peer_state(self.fd)
         if state == PEER_BROKEN:
             self.end(CLIENT_GONE, "the client reset the connection")
-        elif state == PEER_ENDED and self.state == WAITING:
+        elif state == PEER_ENDED and exchange.state == WAITING:
             self.end(FALLBACK)
         elif state == PEER_ENDED and not self.blocked:
             if self.ended_at == NEVER:
                 self.ended_at = path.readiness.now
-            if path.readiness.now >= max(self.ended_at, self.moved) + path.patience.half_closed:
+            if path.readiness.now >= max(
+                    self.ended_at, exchange.moved) + path.patience.half_closed:
                 self.end(CLIENT_GONE, "the client closed the connection before its response")
             else:
                 set_deadline(path.readiness, self, min(
-                    self.moved + path.patience.body,
-                    max(self.ended_at, self.moved) + path.patience.half_closed))
+                    exchange.moved + path.patience.body,
+                    max(self.ended_at, exchange.moved) + path.patience.half_closed))
+
+
+cdef inline bint waits_for_request(Exchange exchange) noexcept:
+    """Nothing of a next one has come."""
+    return exchange.state == READING and exchange.began == NEVER

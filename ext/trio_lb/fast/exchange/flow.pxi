@@ -148,9 +148,13 @@ cdef void park(Flow *flow, Buffers buffers) noexcept nogil:
 
 
 cdef void release(Flow *flow, Buffers buffers) noexcept nogil:
-    buffers.give_back(&flow.head)
-    buffers.give_back(&flow.body)
-    buffers.pipes.give_back(flow.pipe)
-    flow.pipe = NULL
+    if flow.head.data is not NULL:
+        buffers.give_back(&flow.head)
+    if flow.body.data is not NULL:
+        buffers.give_back(&flow.body)
+    if flow.pipe is not NULL:
+        buffers.pipes.give_back(flow.pipe)
+        flow.pipe = NULL
+    flow.head.size = flow.body.size = 0
     flow.good = 0
     flow.flooding = flow.much = flow.by_pipe = False

@@ -5,3 +5,5 @@
 cdef void pick(Exchange exchange) noexcept
 # Something has happened on a connection that was begun.
 cdef void finish_connecting(Exchange exchange) noexcept
+# Nothing has, for too long.
+cdef void give_up_connecting(Exchange exchange) noexcept

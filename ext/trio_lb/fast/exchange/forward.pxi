@@ -20,11 +20,11 @@ cdef void pick(Exchange exchange) noexcept:
     cdef double now = path.readiness.now, oldest = path.patience.idle
     cdef int32_t slot = path.selection.pick_slot(path.table.now_ms(now))
     if slot == NOBODY:
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return
     exchange.server = <Server> path.servers[path.index_at[slot]]
     if not write_head(exchange):
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return
     cdef bint once = not exchange.head.idempotent or exchange.uploading
     if once:
@@ -37,13 +37,14 @@ cdef void pick(Exchange exchange) noexcept:
         if not once and known_to_be_silent(exchange.upstream) or silent(exchange.upstream.fd):
             break
         discard(exchange.upstream)
-    exchange.upstream.user = exchange
+    exchange.upstream.user = exchange.client
     send_request(exchange)
 
 
 cdef bint write_head(Exchange exchange) noexcept:
     cdef FastPath path = exchange.path
     cdef Buffer *out = &exchange.flow.head
+    cdef Buffer *input = &exchange.client.input
     cdef RequestAdditions additions
     if exchange.head.request_id.length:
         exchange.own_id_length = 0
@@ -53,13 +54,12 @@ cdef bint write_head(Exchange exchange) noexcept:
     additions.prefix.length = exchange.server.prefix_length
     additions.request_id.data = exchange.own_id
     additions.request_id.length = exchange.own_id_length
-    additions.pieces = exchange.lines.pieces
-    additions.piece_count = exchange.lines.count
+    additions.pieces = exchange.client.lines.pieces
+    additions.piece_count = exchange.client.lines.count
     if not path.buffers.borrow(out, SMALL):
         return False
     out.end = write_request(
-        out.data, out.size, exchange.request.data + exchange.request.start, &exchange.head,
-        &additions)
+        out.data, out.size, input.data + input.start, &exchange.head, &additions)
     return out.end > 0
 
 
@@ -68,7 +68,7 @@ cdef void connect(Exchange exchange) noexcept:
         dial(exchange)
     except BaseException:       # whatever it is, there is nobody to raise it to
         log_fault("connecting to a server")
-        exchange.end(INTERNAL_ERROR)
+        exchange.client.end(INTERNAL_ERROR)
 
 
 cdef int dial(Exchange exchange) except -1:
@@ -77,10 +77,10 @@ cdef int dial(Exchange exchange) except -1:
         begun = exchange.server.dial()
     except OSError as exc:
         exchange.connect_error = exc.errno
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return 0
     if begun is None:
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return 0
     transport, code = begun
     try:
@@ -95,12 +95,12 @@ cdef int dial(Exchange exchange) except -1:
         transport.close()
         # The queue of a unix socket that is full: the slow path waits for it.
         exchange.connect_error = 0 if code == EAGAIN else code
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return 0
-    exchange.upstream.user = exchange
+    exchange.upstream.user = exchange.client
     if code:
         exchange.state = CONNECTING
-        set_deadline(path.readiness, exchange, path.readiness.now + min(
+        set_deadline(path.readiness, exchange.client, path.readiness.now + min(
             path.patience.connect, exchange.server.head_start))
     else:
         send_request(exchange)
@@ -114,24 +114,35 @@ cdef void finish_connecting(Exchange exchange) noexcept:
     if exchange.connect_error:
         discard(exchange.upstream)
         exchange.upstream = None
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
     else:
         send_request(exchange)
 
 
+cdef void give_up_connecting(Exchange exchange) noexcept:
+    if exchange.server.head_start < exchange.path.patience.connect:
+        exchange.connect_error = EINPROGRESS    # and the slow path waits for it
+    else:
+        exchange.connect_error = -1
+        discard(exchange.upstream)
+        exchange.upstream = None
+    exchange.client.end(FALLBACK)
+
+
 cdef void send_request(Exchange exchange) noexcept:
-    cdef FastPath path = exchange.path
+    cdef Buffer *head = &exchange.flow.head
+    cdef Buffer *input = &exchange.client.input
+    cdef size_t body = exchange.request_length - exchange.head.length
     cdef ssize_t count
     if exchange.uploading:
         begin_upload(exchange)
         return
     count = send_both(
-        exchange.upstream.fd, exchange.flow.head.data, exchange.flow.head.end,
-        exchange.request.data + exchange.request.start + exchange.head.length,
-        exchange.request_length - exchange.head.length)
-    if count != <ssize_t> (exchange.flow.head.end + exchange.request_length - exchange.head.length):
-        exchange.flow.head.start = max(count, 0)
-        exchange.end(FALLBACK)
+        exchange.upstream.fd, head.data, head.end,
+        input.data + input.start + exchange.head.length, body)
+    if count != <ssize_t> (head.end + body):
+        head.start = max(count, 0)
+        exchange.client.end(FALLBACK)
         return
-    path.buffers.give_back(&exchange.flow.head)
+    exchange.path.buffers.give_back(head)
     await_response(exchange)

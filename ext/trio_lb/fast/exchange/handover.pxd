@@ -2,9 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from trio_lb.fast.loop cimport Watched
-
-cdef class Exchange(Watched)
+cdef class Exchange
 
 
 # Why a client's run on the fast path has ended.

@@ -74,8 +74,8 @@ cdef Handover empty_handover(HandoverReason why, str reason):
 
 cdef Handover hand_over(Exchange exchange, HandoverReason why, str reason):
     cdef Handover handover = empty_handover(why, reason)
-    cdef Buffer *request = &exchange.request
-    handover.unread = as_bytes(request.data, request.start, request.end)
+    cdef Buffer *input = &exchange.client.input
+    handover.unread = as_bytes(input.data, input.start, input.end)
     handover.began = time_or_none(exchange.began)
     handover.started = time_or_none(exchange.started)
     if exchange.server is not None:
@@ -121,10 +121,10 @@ cdef UpstreamState upstream_state(Exchange exchange, Handover handover):
 
 cdef bytes rest_of_request(Exchange exchange):
     """What a server did not take at once."""
-    cdef Buffer *request = &exchange.request
+    cdef Buffer *input = &exchange.client.input
     cdef Buffer *head = &exchange.flow.head
     cdef Flow *upload = &exchange.upload
-    cdef size_t body = request.start + exchange.head.length
+    cdef size_t body = input.start + exchange.head.length
     cdef size_t body_sent = max(head.start, head.end) - head.end
     if exchange.state == WAITING or exchange.state == RELAYING:
         return b""
@@ -132,22 +132,22 @@ cdef bytes rest_of_request(Exchange exchange):
         return as_bytes(upload.head.data, upload.head.start, upload.head.end) + as_bytes(
             upload.body.data, upload.body.start, upload.good)
     return as_bytes(head.data, head.start, head.end) + as_bytes(
-        request.data, body + body_sent,
-        min(request.start + exchange.request_length, request.end))
+        input.data, body + body_sent,
+        min(input.start + exchange.request_length, input.end))
 
 
 cdef int leave_upload(Exchange exchange, Handover handover, UpstreamState upstream) except -1:
     """What was kept of a streamed body is read again, or else only what did not go on."""
-    cdef Buffer *request = &exchange.request
+    cdef Buffer *input = &exchange.client.input
     cdef Flow *upload = &exchange.upload
     cdef Body *framing = &upload.framing
-    cdef size_t behind = request.start + exchange.request_length
+    cdef size_t behind = input.start + exchange.request_length
     cdef bytes body = as_bytes(upload.body.data, upload.good, upload.body.end)
-    cdef double now = exchange.path.readiness.now, left = exchange.pace_of_body.left
+    cdef double now = exchange.path.readiness.now, left = exchange.client.send_credit.left
     if exchange.choked:
         upstream.server_waited = now - exchange.choke.since + TICK
     else:
-        left -= now - exchange.pace_of_body.since - TICK
+        left -= now - exchange.client.send_credit.since - TICK
     upstream.whole = framing.state == BODY_END
     if within_chunk(framing):
         upstream.chunk = framing.remaining
@@ -158,8 +158,8 @@ cdef int leave_upload(Exchange exchange, Handover handover, UpstreamState upstre
         upstream.gone = framing.payload
         if framing.chunked and upstream.whole:
             body = b"0\r\n\r\n"        # nothing is behind what is gone
-    handover.unread = as_bytes(request.data, request.start, behind) + body + as_bytes(
-        request.data, behind, request.end)
+    handover.unread = as_bytes(input.data, input.start, behind) + body + as_bytes(
+        input.data, behind, input.end)
     upstream.patience = min(max(left, TICK), exchange.path.patience.body)
     return 0
 

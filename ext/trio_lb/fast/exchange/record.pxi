@@ -1,7 +1,7 @@
 """What is kept of a request that was served; see record.pxd."""
 
 from trio_lb.fast.http1 cimport ParsedRequest, same, Span
-from trio_lb.fast.loop cimport log_fault
+from trio_lb.fast.loop cimport Buffer, log_fault
 from trio_lb.fast.record cimport (
     Attempt, CLIENT, METHOD, OUTCOME, REASON, Record, REFERER, REQUEST_ID, SERVER, TARGET, Text,
     text, text_of, USER_AGENT, VERSION,
@@ -28,7 +28,8 @@ cdef void keep_record(Exchange exchange) noexcept:
 
 
 cdef int fill_record(Exchange exchange) except -1:
-    cdef const char *data = exchange.request.data + exchange.request.start
+    cdef const Buffer *input = &exchange.client.input
+    cdef const char *data = input.data + input.start
     cdef const ParsedRequest *head = &exchange.head
     cdef double now = exchange.path.readiness.now
     cdef Record record
@@ -38,7 +39,7 @@ cdef int fill_record(Exchange exchange) except -1:
     record.status = exchange.status
     record.bytes_sent = exchange.flow.framing.payload
     record.bytes_received = exchange.body_length()
-    record.parts[CLIENT] = text_of(exchange.address)
+    record.parts[CLIENT] = text_of(exchange.client.address)
     record.parts[METHOD] = span_text(data, head.method)
     record.parts[TARGET] = span_text(data, head.target)
     record.parts[VERSION] = text("1.1", 3)

@@ -2,6 +2,6 @@
 
 
 # Receive some of it; when all that is needed is there, a server is picked.
-cdef void read_request(Exchange exchange) noexcept
+cdef void read_request(ClientSide client) noexcept
 # Look at what is in the buffer.
-cdef void parse(Exchange exchange) noexcept
+cdef void parse(ClientSide client) noexcept

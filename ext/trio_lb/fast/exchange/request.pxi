@@ -8,66 +8,59 @@ from trio_lb.fast.http1 cimport (
 from trio_lb.fast.loop cimport Buffer, held, NEVER, NOTHING, receive, set_deadline, TICK
 
 
-cdef void read_request(Exchange exchange) noexcept:
-    cdef Buffer *buffer = &exchange.request
+cdef void read_request(ClientSide client) noexcept:
+    cdef Buffer *input = &client.input
     cdef size_t room
     cdef ssize_t count
-    if not exchange.path.buffers.reserve(buffer, held(buffer) + 1):
-        exchange.end(FALLBACK)             # a larger head than a buffer
+    if not client.path.buffers.reserve(input, held(input) + 1):
+        client.end(FALLBACK)            # a larger head than a buffer
         return
-    room = buffer.size - buffer.end
-    count = receive(exchange.fd, buffer, room)
-    exchange.readable = count == <ssize_t> room or exchange.hung_up and count > 0
+    room = input.size - input.end
+    count = receive(client.fd, input, room)
+    client.readable = count == <ssize_t> room or client.hung_up and count > 0
     if count > 0:
-        parse(exchange)
+        parse(client)
     elif count == NOTHING:
-        if not held(buffer):
-            exchange.path.buffers.give_back(buffer)
-    elif count == 0 and held(buffer) or exchange.state == COLLECTING:
-        exchange.end(FALLBACK)
+        if not held(input):
+            client.path.buffers.give_back(input)
+    elif count == 0 and held(input) or client.exchange.state == COLLECTING:
+        client.end(FALLBACK)
     else:
-        exchange.end(CLOSED_IDLE)
+        client.end(CLOSED_IDLE)
 
 
-cdef void parse(Exchange exchange) noexcept:
-    cdef FastPath path = exchange.path
-    cdef Buffer *buffer = &exchange.request
+cdef void parse(ClientSide client) noexcept:
+    cdef FastPath path = client.path
+    cdef Exchange exchange = client.exchange
+    cdef Buffer *input = &client.input
     cdef Verdict verdict
-    cdef uint64_t length
     if exchange.state == COLLECTING:
         collect(exchange)
         return
     verdict = parse_request(
-        buffer.data + buffer.start, held(buffer), exchange.seen, exchange.limits, &exchange.head)
-    if verdict == NEED_MORE and is_empty_line(buffer):
+        input.data + input.start, held(input), exchange.seen, client.limits, &exchange.head)
+    if verdict == NEED_MORE and is_empty_line(input):
         # Nothing of a request has come yet, and no time of one begins.
         exchange.began = NEVER
-        exchange.end(FALLBACK)
+        client.end(FALLBACK)
         return
     if exchange.began == NEVER:
         exchange.began = path.readiness.now
         if verdict == NEED_MORE:
             set_deadline(
-                path.readiness, exchange, exchange.began + path.patience.client_head - TICK)
+                path.readiness, client, exchange.began + path.patience.client_head - TICK)
     if verdict == NEED_MORE:
-        exchange.seen = held(buffer)
-        if exchange.readable:
-            path.readiness.again(exchange)
-    elif verdict == HEAD and exchange.head.chunked:
-        exchange.started = path.readiness.now
-        begin_chunks(exchange)
+        exchange.seen = held(input)
+        if client.readable:
+            path.readiness.again(client)
     elif verdict == HEAD:
         exchange.started = path.readiness.now
-        length = <uint64_t> max(exchange.head.content_length, 0)
-        exchange.request_length = exchange.head.length + length
-        if length <= path.replay_body \
-                or held(buffer) >= exchange.request_length:
-            collect(exchange)
+        if exchange.head.chunked:
+            begin_chunks(exchange)
         else:
-            exchange.uploading = True
-            pick(exchange)
+            begin_length(exchange)
     else:
-        exchange.end(FALLBACK)
+        client.end(FALLBACK)
 
 
 cdef inline bint is_empty_line(const Buffer *buffer) noexcept:
@@ -79,34 +72,47 @@ cdef inline bint is_empty_line(const Buffer *buffer) noexcept:
 
 cdef void begin_chunks(Exchange exchange) noexcept:
     """A chunked body goes on as it comes; one that has come whole goes with its head."""
-    cdef Buffer *buffer = &exchange.request
+    cdef Buffer *input = &exchange.client.input
     cdef Body *framing = &exchange.upload.framing
-    cdef size_t good, length = held(buffer) - exchange.head.length
+    cdef size_t good, length = held(input) - exchange.head.length
     begin_body(framing, -1, True)
     if may_be_too_large(exchange, length):
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return
-    feed_body(framing, buffer.data + buffer.start + exchange.head.length, length, &good)
+    feed_body(framing, input.data + input.start + exchange.head.length, length, &good)
     if framing.state > BODY_END:
-        exchange.end(FALLBACK)             # before a server was picked
+        exchange.client.end(FALLBACK)   # before a server was picked
         return
     exchange.request_length = exchange.head.length + good
     exchange.uploading = framing.state == BODY_MORE
     pick(exchange)
 
 
+cdef void begin_length(Exchange exchange) noexcept:
+    """A small body, or none, is collected; a large one goes on as it comes."""
+    cdef uint64_t length = <uint64_t> max(exchange.head.content_length, 0)
+    exchange.request_length = exchange.head.length + length
+    if length <= exchange.path.replay_body \
+            or held(&exchange.client.input) >= exchange.request_length:
+        collect(exchange)
+    else:
+        exchange.uploading = True
+        pick(exchange)
+
+
 cdef void collect(Exchange exchange) noexcept:
     """Have all of a small body before a server is picked; see trio_lb.proxy.connection."""
     cdef FastPath path = exchange.path
-    if held(&exchange.request) >= exchange.request_length:
+    cdef ClientSide client = exchange.client
+    if held(&client.input) >= exchange.request_length:
         pick(exchange)
-    elif not path.buffers.reserve(&exchange.request, exchange.request_length):
-        exchange.end(FALLBACK)
+    elif not path.buffers.reserve(&client.input, exchange.request_length):
+        client.end(FALLBACK)
     elif exchange.state == READING:
         exchange.state = COLLECTING
-        set_deadline(path.readiness, exchange, path.readiness.now + min(
+        set_deadline(path.readiness, client, path.readiness.now + min(
             PATIENCE, path.patience.body))
-        if exchange.readable:
-            path.readiness.again(exchange)
-    elif exchange.readable:
-        path.readiness.again(exchange)
+        if client.readable:
+            path.readiness.again(client)
+    elif client.readable:
+        path.readiness.again(client)

@@ -5,7 +5,7 @@ from trio_lb.fast.http1 cimport (
     Verdict, write_response,
 )
 from trio_lb.fast.loop cimport (
-    Buffer, came_after, discard, FAILED, held, LARGE, NEVER, NOTHING, set_deadline,
+    Buffer, came_after, discard, FAILED, held, LARGE, NOTHING, set_deadline,
     silent, SMALL, TICK, Upstream,
 )
 
@@ -23,8 +23,8 @@ cdef void await_response(Exchange exchange) noexcept:
     path.readiness.under_way += 1
     exchange.looks = 0
     exchange.state = WAITING
-    set_deadline(
-        path.readiness, exchange, exchange.sent + min(PATIENCE, path.patience.response - TICK))
+    set_deadline(path.readiness, exchange.client, exchange.sent + min(
+        PATIENCE, path.patience.response - TICK))
 
 
 cdef void read_response(Exchange exchange) noexcept:
@@ -34,7 +34,7 @@ cdef void read_response(Exchange exchange) noexcept:
         read_head(exchange)
     elif exchange.looks > 1:
         exchange.looks -= 1
-        exchange.path.readiness.again(exchange)
+        exchange.path.readiness.again(exchange.client)
     elif exchange.looks == 1:           # without the body, then
         parse_response(buffer.data, buffer.end, 0, exchange.head.head_only, &head)
         begin_response(exchange, &head)
@@ -52,22 +52,22 @@ cdef void read_head(Exchange exchange) noexcept:
     if count == NOTHING:
         return
     if count <= 0:
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return
     verdict = parse_response(
         buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
     if verdict == HEAD and gives_up(exchange, &head):
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
     elif verdict == HEAD and came_alone(exchange, &head):
         exchange.looks = LOOKS
-        path.readiness.again(exchange)
+        path.readiness.again(exchange.client)
     elif verdict == HEAD:
         begin_response(exchange, &head)
     elif verdict == NEED_MORE:
         if exchange.upstream.readable:
-            path.readiness.again(exchange)
+            path.readiness.again(exchange.client)
     else:
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
 
 
 cdef inline bint gives_up(Exchange exchange, const ParsedResponse *head) noexcept:
@@ -99,13 +99,13 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     if not head.dated:
         date = path.date_line()
     exchange.last = (
-        exchange.head.close or exchange.draining or path.patience.keep_alive == 0.0
-        or exchange.served + 1 >= path.most_requests)
+        exchange.head.close or exchange.client.draining or path.patience.keep_alive == 0.0
+        or exchange.client.served + 1 >= path.most_requests)
     if path.buffers.borrow(out, SMALL):
         out.end = write_response(
             out.data, out.size, exchange.flow.body.data, head, date, exchange.last)
     if not out.end:
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return
     begin_body(
         &exchange.flow.framing, 0 if head.bodiless else head.content_length,
@@ -113,7 +113,7 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     commit(&exchange.flow, head.length)
     if exchange.flow.framing.state > BODY_END:
         exchange.flow.good = 0          # the slow path reads all of it
-        exchange.end(FALLBACK)
+        exchange.client.end(FALLBACK)
         return
     path.table.record_answer(
         exchange.server.slot, path.table.now_ms(now), (now - exchange.sent) * 1e6, head.status)
@@ -121,12 +121,13 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     exchange.status = head.status
     exchange.reusable = not head.close
     exchange.flow.by_pipe = True
+    exchange.client.read_credit.left = exchange.client.read_credit.patience
     exchange.state = RELAYING
     # Where others are under way too, it goes when theirs has been received as well: clients get
     # their answers close together then, and wake up less often.
     if path.readiness.under_way > 1:
         await_more(exchange)
-        path.readiness.again(exchange)
+        path.readiness.again(exchange.client)
     else:
         send_on(exchange)
 
@@ -134,14 +135,14 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
 cdef inline void await_more(Exchange exchange) noexcept:
     cdef FastPath path = exchange.path
     exchange.moved = path.readiness.now
-    set_deadline(
-        path.readiness, exchange, exchange.moved + min(PATIENCE, path.patience.body))
+    set_deadline(path.readiness, exchange.client, exchange.moved + min(
+        PATIENCE, path.patience.body))
 
 
 cdef void relay(Exchange exchange) noexcept:
     """Send what is there to be sent; if that was all, receive more, and send that."""
     cdef ssize_t count
-    if exchange.blocked:
+    if exchange.client.blocked:
         return
     if not waiting(&exchange.flow):
         if not exchange.upstream.readable:
@@ -150,7 +151,7 @@ cdef void relay(Exchange exchange) noexcept:
         if count == NOTHING:
             return
         if count <= 0:
-            exchange.end(TRUNCATED, "the server closed the connection during its response")
+            exchange.client.end(TRUNCATED, "the server closed the connection during its response")
             return
         commit(&exchange.flow, exchange.flow.body.start)
     send_on(exchange)
@@ -159,32 +160,35 @@ cdef void relay(Exchange exchange) noexcept:
 cdef void send_on(Exchange exchange) noexcept:
     """Send the client all that may go, and see what comes next."""
     cdef FastPath path = exchange.path
-    cdef ssize_t left = flush(&exchange.flow, path.buffers, exchange.fd)
+    cdef ClientSide client = exchange.client
+    cdef ssize_t left = flush(&exchange.flow, path.buffers, client.fd)
     if left == FAILED:
-        exchange.end(CLIENT_GONE, "the client closed the connection before its response")
+        client.end(CLIENT_GONE, "the client closed the connection before its response")
     elif left:
-        exchange.blocked = True
-        begin_waiting(&exchange.pace, path.readiness.now, exchange.fd)
-        set_deadline(path.readiness, exchange, path.readiness.now + exchange.pace.left)
+        client.blocked = True
+        begin_waiting(&client.read_credit, path.readiness.now, client.fd)
+        set_deadline(path.readiness, client, path.readiness.now + client.read_credit.left)
     elif exchange.flow.framing.state == BODY_END:
         complete(exchange)
     elif exchange.flow.framing.state == BODY_MORE:
         await_more(exchange)
         if exchange.upstream.readable:
-            path.readiness.again(exchange)
+            path.readiness.again(client)
         else:
             park(&exchange.flow, path.buffers)
     elif exchange.flow.framing.state == BODY_BROKEN:
-        exchange.end(TRUNCATED, "the server closed the connection during its response")
+        client.end(TRUNCATED, "the server closed the connection during its response")
     else:
-        exchange.end(FALLBACK)
+        client.end(FALLBACK)
 
 
 cdef void complete(Exchange exchange) noexcept:
     """Everything is sent: count it, and make ready for the next request."""
     cdef FastPath path = exchange.path
+    cdef ClientSide client = exchange.client
     cdef Flow *flow = &exchange.flow
     cdef Upstream upstream = exchange.upstream
+    cdef bint last
     path.table.record_completion(
         exchange.server.slot, flow.framing.payload, exchange.body_length())
     if exchange.reusable and not upstream.ended and flow.body.end == flow.good and (
@@ -197,25 +201,11 @@ cdef void complete(Exchange exchange) noexcept:
     path.table.record_request(exchange.status)
     if path.records is not None:
         keep_record(exchange)
-    path.readiness.under_way -= 1
-    exchange.state = READING            # so that `end` does not count it a second time
-    exchange.upstream = None
-    exchange.server = None
-    exchange.uploading = False
-    exchange.upload.framing.payload = 0
+    last = exchange.last
+    client.input.start += exchange.request_length
     exchange.forget()
-    exchange.served += 1
-    release(flow, path.buffers)
-    exchange.request.start += exchange.request_length
-    exchange.status = 0
-    exchange.began = exchange.started = NEVER
-    exchange.seen = 0
-    exchange.pace.left = exchange.pace.patience
-    if exchange.last:
-        exchange.end(SERVED)
-        return
-    exchange.await_request()
-    if not held(&exchange.request):
-        path.buffers.give_back(&exchange.request)
+    client.served += 1
+    if last:
+        client.end(SERVED)
     else:
-        path.readiness.again(exchange)
+        client.await_request()

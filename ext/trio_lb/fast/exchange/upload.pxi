@@ -13,27 +13,28 @@ cdef enum:
 cdef void begin_upload(Exchange exchange) noexcept:
     """Send the head and what has come of the body; from then on it comes and goes."""
     cdef FastPath path = exchange.path
-    cdef Buffer *request = &exchange.request
+    cdef ClientSide client = exchange.client
+    cdef Buffer *input = &client.input
     cdef Flow *upload = &exchange.upload
-    cdef size_t here = held(request) - exchange.head.length
+    cdef size_t here = held(input) - exchange.head.length
     exchange.state = UPLOADING
     upload.head = exchange.flow.head
     exchange.flow.head.data = NULL
     exchange.flow.head.start = exchange.flow.head.end = 0
     exchange.request_length = exchange.head.length
     begin_body(&upload.framing, exchange.head.content_length, exchange.head.chunked)
-    exchange.pace_of_body.left = exchange.pace_of_body.patience
-    exchange.pace_of_body.since = path.readiness.now
-    set_deadline(path.readiness, exchange, path.readiness.now + exchange.pace_of_body.left - TICK)
+    client.send_credit.left = client.send_credit.patience
+    client.send_credit.since = path.readiness.now
+    set_deadline(path.readiness, client, path.readiness.now + client.send_credit.left - TICK)
     if not path.buffers.borrow(&upload.body, here):
-        exchange.end(FALLBACK)
+        client.end(FALLBACK)
         return
-    request.end = request.start + exchange.head.length
-    memcpy(upload.body.data, request.data + request.end, here)
+    input.end = input.start + exchange.head.length
+    memcpy(upload.body.data, input.data + input.end, here)
     upload.body.end = here
     if exchange.head.chunked and not path.buffers.reserve(
-            request, exchange.head.length + ROOM_BEHIND):
-        exchange.end(FALLBACK)
+            input, exchange.head.length + ROOM_BEHIND):
+        client.end(FALLBACK)
         return
     # What can't be sent twice goes to no other server, whatever is known of it.
     exchange.keeping = exchange.head.chunked and exchange.head.idempotent
@@ -44,27 +45,28 @@ cdef void begin_upload(Exchange exchange) noexcept:
 cdef void pass_body_on(Exchange exchange) noexcept:
     """Send what is there of the body; if that was all, receive more, and send that."""
     cdef FastPath path = exchange.path
+    cdef ClientSide client = exchange.client
     cdef Flow *upload = &exchange.upload
     cdef ssize_t count
     if exchange.upstream.readable or exchange.upstream.ended:
-        exchange.end(FALLBACK)             # an answer before its time
+        client.end(FALLBACK)             # an answer before its time
         return
     if exchange.choked:
         if not exchange.upstream.writable:
             return
         exchange.choked = False
-        exchange.pace_of_body.since = path.readiness.now
+        client.send_credit.since = path.readiness.now
     if not waiting(upload):
-        if not exchange.readable:
+        if not client.readable:
             return
-        count = fill(upload, path.buffers, exchange.fd, most_to_fill(exchange))
-        exchange.readable = upload.flooding or exchange.hung_up and count > 0
+        count = fill(upload, path.buffers, client.fd, most_to_fill(exchange))
+        client.readable = upload.flooding or client.hung_up and count > 0
         if count == NOTHING:
             return
         if count <= 0 or may_be_too_large(exchange, held(&upload.body)):
-            exchange.end(FALLBACK)
+            client.end(FALLBACK)
             return
-        earn(&exchange.pace_of_body, path.readiness.now, count)
+        earn(&client.send_credit, path.readiness.now, count)
         look_at(exchange, upload.body.start)
     send_body_on(exchange)
 
@@ -75,30 +77,31 @@ cdef bint server_took_some(Exchange exchange) noexcept:
     if not exchange.choked or in_queue(exchange.upstream.fd) >= exchange.choke.queue:
         return False
     begin_waiting(&exchange.choke, path.readiness.now, exchange.upstream.fd)
-    set_deadline(path.readiness, exchange, path.readiness.now + path.patience.body - TICK)
+    set_deadline(path.readiness, exchange.client, path.readiness.now + path.patience.body - TICK)
     return True
 
 
 cdef uint64_t most_to_fill(Exchange exchange) noexcept:
-    """Nothing that is behind the body, unless the request's buffer has room for it."""
+    """Nothing that is behind the body, unless the input's buffer has room for it."""
     cdef Body *framing = &exchange.upload.framing
+    cdef Buffer *input = &exchange.client.input
     if not framing.chunked:
         return framing.remaining
-    return min(framing.remaining, <uint64_t> LARGE) + exchange.request.size - exchange.request.end
+    return min(framing.remaining, <uint64_t> LARGE) + input.size - input.end
 
 
 cdef void look_at(Exchange exchange, size_t start) noexcept:
     """Let go on what is good of the body; what is behind its end is the next request."""
     cdef Buffer *body = &exchange.upload.body
-    cdef Buffer *request = &exchange.request
+    cdef Buffer *input = &exchange.client.input
     cdef size_t behind
     commit(&exchange.upload, start)
     if exchange.keeping:
         keep(exchange, start)
     if exchange.upload.framing.state == BODY_END:
         behind = body.end - exchange.upload.good
-        memcpy(request.data + request.end, body.data + exchange.upload.good, behind)
-        request.end += behind
+        memcpy(input.data + input.end, body.data + exchange.upload.good, behind)
+        input.end += behind
         body.end = exchange.upload.good
 
 
@@ -109,7 +112,7 @@ cdef void keep(Exchange exchange, size_t start) noexcept:
     cdef size_t size = upload.good - start
     if upload.framing.payload > exchange.path.replay_body \
             or not exchange.path.buffers.reserve(kept, held(kept) + size):
-        exchange.forget()
+        exchange.forget_kept()
         return
     memcpy(kept.data + kept.end, upload.body.data + start, size)
     kept.end += size
@@ -118,24 +121,25 @@ cdef void keep(Exchange exchange, size_t start) noexcept:
 cdef void send_body_on(Exchange exchange) noexcept:
     """Send the server all that may go, and see what comes next."""
     cdef FastPath path = exchange.path
+    cdef ClientSide client = exchange.client
     cdef Flow *upload = &exchange.upload
     cdef double now = path.readiness.now
     cdef ssize_t left = flush(upload, path.buffers, exchange.upstream.fd)
     if left == FAILED:
-        exchange.end(FALLBACK)
+        client.end(FALLBACK)
     elif left:
         exchange.choked = True
         begin_waiting(&exchange.choke, now, exchange.upstream.fd)
         exchange.upstream.writable = False
-        set_deadline(path.readiness, exchange, now + path.patience.body - TICK)
+        set_deadline(path.readiness, client, now + path.patience.body - TICK)
     elif upload.framing.state == BODY_END:
         release(upload, path.buffers)
         await_response(exchange)
     elif upload.framing.state != BODY_MORE:
-        exchange.end(FALLBACK)
+        client.end(FALLBACK)
     else:
-        set_deadline(path.readiness, exchange, now + exchange.pace_of_body.left - TICK)
-        if exchange.readable:
-            path.readiness.again(exchange)
+        set_deadline(path.readiness, client, now + client.send_credit.left - TICK)
+        if client.readable:
+            path.readiness.again(client)
         else:
             park(upload, path.buffers)

@@ -1,0 +1,85 @@
+"""An exchange is used for one request after another: nothing of the last one is left in it.
+
+How it ends with a run is looked at in all tests here: see conftest.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import scripts
+from tests.support.backend import open_backend
+from tests.support.balancer import open_balancer
+from tests.support.client import open_client
+from tests.support.rig import get, post, post_chunks
+from tests.support.waiting import eventually
+from trio_lb.fast.exchange import ClientSide
+
+if TYPE_CHECKING:
+    import trio_lb
+    from tests.support.backend import Script
+    from trio_lb.fast.exchange import Exchange
+
+
+async def exchange_of(balancer: trio_lb.LoadBalancer) -> Exchange:
+    """That of the only client."""
+    sessions = balancer._service._proxy._sessions
+    await eventually(lambda: sessions and next(iter(sessions)).fast_side)
+    [session] = sessions
+    assert isinstance(session.fast_side, ClientSide)
+    return session.fast_side.exchange
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        get(),
+        get("/", "X-Request-ID: of-the-client"),
+        post(b"x" * 10),
+        post(b"x" * 300_000),
+        post_chunks(b"x" * 10),
+        post_chunks(b"x" * 300_000),
+        post_chunks(b"x" * 300_000, method="PUT"),
+    ],
+    ids=["get", "id", "small", "large", "chunk", "chunks", "repeatable"],
+)
+@pytest.mark.parametrize(
+    "script",
+    [
+        scripts.answer(b"ok"),
+        scripts.chunked([b"ok"]),
+        scripts.closing(),
+        scripts.bulk(3_000_000),
+    ],
+    ids=["length", "chunked", "close", "bulk"],
+)
+async def test_between_two_requests(
+    asked: bytes, script: Script, on_slow_path: list[bytes]
+) -> None:
+    async with (
+        open_backend(script) as server,
+        open_balancer(server.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        exchange = await exchange_of(balancer)
+        fresh = exchange.memory
+        for _ in range(2):
+            await client.send(asked)
+            assert (await client.read_response()).status == 200
+            assert exchange.memory == fresh
+        assert not on_slow_path
+
+
+async def test_in_the_middle_of_one() -> None:
+    """Something is seen of it there."""
+    async with (
+        open_backend(scripts.answer()) as server,
+        open_balancer(server.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        exchange = await exchange_of(balancer)
+        fresh = exchange.memory
+        await client.send(post(b"x" * 10)[:-3])
+        await eventually(lambda: exchange.memory != fresh)
