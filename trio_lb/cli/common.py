@@ -7,7 +7,7 @@ import difflib
 import os
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, TypeVar
 
 import argparse_addons
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trio_lb.config.reading import Review
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+T = TypeVar("T")
 
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
@@ -122,38 +124,33 @@ def listen_address(text: str) -> Address:
     """Read `--address`."""
     from trio_lb.config import parse_listen_address
 
-    try:
-        return parse_listen_address(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+    return _parsed(parse_listen_address, text)
 
 
 def algorithm(text: str) -> Algorithm:
     """Read `--algorithm`."""
     from trio_lb.config import parse_algorithm
 
-    try:
-        return parse_algorithm(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+    return _parsed(parse_algorithm, text)
 
 
 def workers(text: str) -> int | str:
     """Read `--workers`."""
     from trio_lb.config import parse_workers
 
-    try:
-        return parse_workers(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+    return _parsed(parse_workers, text)
 
 
 def duration(text: str) -> float:
     """Read a time to wait; seconds."""
     from trio_lb.config.units import parse_duration
 
+    return _parsed(parse_duration, text)
+
+
+def _parsed(parse: Callable[[str], T], text: str) -> T:
     try:
-        return parse_duration(text)
+        return parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
 

@@ -17,10 +17,11 @@ from trio_lb.config import balrs, loading, objects
 from trio_lb.config.address import parse_listen_address, parse_server_address
 from trio_lb.config.algorithm import parse_algorithm
 from trio_lb.config.compile import compile_listeners, compile_plan
+from trio_lb.config.conflicts import conflicts
 from trio_lb.config.dump import dump_profile
 from trio_lb.config.model import HealthCheck, Limits, Listen, Profile, Server, Timeouts, Upstream
 from trio_lb.config.problems import Position, Problem, ProfileError
-from trio_lb.config.reading import Review, conflicts, read_profile
+from trio_lb.config.reading import Review, read_profile
 from trio_lb.config.schema import json_schema
 from trio_lb.config.values import parse_workers
 from trio_lb.plan import Address, Algorithm, ForwardedField, TrustedNetwork

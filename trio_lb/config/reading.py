@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from trio_lb.config.address import leads_back
+from trio_lb.config.conflicts import conflicts, doubts
 from trio_lb.config.kinds import Kind, keys_of
 from trio_lb.config.loading import VARIABLE, Mapping, Node, Scalar, Sequence
 from trio_lb.config.model import SHORT_FORMS, HealthCheck, Listen, Profile, Server
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Review: TypeAlias = "Callable[[Profile], Iterable[tuple[str, str]]]"
 """Gives the paths of values and what is wrong with each."""
-
-_THIS_HOST: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _WRONG: Final[Any] = object()
 """Stands for a value that couldn't be read; its problem is noted."""
@@ -78,59 +76,6 @@ def read_profile(
         for path, message in doubts(profile):
             warn(reader.problem(path, message))
     return profile
-
-
-def conflicts(
-    listen: dict[str, Listen], servers: dict[str, Server], trusted: bool, check_port: int | None
-) -> Iterator[tuple[str, str]]:
-    """What can't be together in one profile.
-
-    Args:
-        listen: where clients connect, by their path in the profile.
-        servers: servers, likewise.
-        trusted: there are trusted proxies.
-        check_port: the port that health checks ask.
-
-    Yields:
-        The path of the offender, and what is wrong with it.
-    """
-    addresses: dict[Address, str] = {}
-    for path, each in listen.items():
-        address = each.address
-        first = addresses.setdefault(address, path)
-        if first != path and address.port != 0:
-            yield path, f"{address} is already used by {first}"
-        if each.proxy_protocol and not trusted:
-            yield path, "proxy_protocol needs trusted_proxies, which is off"
-        if address.unix is None:
-            for key in ("owner", "group", "mode"):
-                if getattr(each, key) is not None:
-                    yield f"{path}.{key}", "only a unix socket can have it"
-    targets: dict[Address, str] = {}
-    names: dict[str, str] = {}
-    for path, server in servers.items():
-        if check_port is not None and server.address.unix is not None:
-            yield "health_check.port", f"a unix socket has no port, and {path} is one"
-        first = targets.setdefault(server.address, path)
-        if first != path:
-            yield path, f"{server.address} is already used by {first}"
-        elif names.setdefault(server.name, path) != path:
-            yield path, f'the name "{server.name}" is already used by {names[server.name]}'
-        for each in listen.values():
-            if leads_back(server.address, each.address):
-                where = f"where this load balancer listens ({each.address})"
-                yield path, f"{server.address} is {where}"
-
-
-def doubts(profile: Profile) -> Iterator[tuple[str, str]]:
-    """What is no error, and may well be a mistake; as `conflicts` has it."""
-    seen: dict[tuple[int, str], str] = {}
-    for index, server in enumerate(profile.servers):
-        address = server.address
-        if address.unix is None and address.host in _THIS_HOST:
-            first = seen.setdefault((address.port, address.path), f"servers[{index}]")
-            if first != f"servers[{index}]":
-                yield f"servers[{index}]", f"{address} is probably the same server as {first}"
 
 
 class _Reader:

@@ -18,9 +18,10 @@ import trio
 from trio_lb.errors import HostLimit, ListenError
 from trio_lb.plan import ANY_HOST
 
+from .bind import bind, bind_all, bind_unix, cannot_listen
 from .host_limits import watch_failed
 from .transport import VANISHED_AFTER, SocketTransport, tune
-from .unix_paths import OURS, remove_stale, rights_of
+from .unix_paths import OURS, rights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -127,7 +128,7 @@ class Listener:
         try:
             self._sock.listen(BACKLOG)
         except OSError as exc:
-            raise _cannot_listen(self.address, exc) from exc
+            raise cannot_listen(self.address, exc) from exc
 
     def accept_nowait(self, deadlines: Deadlines) -> SocketTransport | None:
         """The next client in the queue, or None.
@@ -237,9 +238,9 @@ class Listener:
             ListenError: it can't be bound.
         """
         try:
-            sock = _bind(self._sock.family, self._sock.getsockname(), True)
+            sock = bind(self._sock.family, self._sock.getsockname(), True)
         except OSError as exc:
-            raise _cannot_listen(self.address, exc) from exc
+            raise cannot_listen(self.address, exc) from exc
         return Listener(sock, self.address)
 
     def close(self) -> None:
@@ -304,18 +305,20 @@ async def _bound(listen: ListenerPlan, reuse_port: bool, owner: Owner) -> list[L
     address = listen.address
     try:
         if address.unix is not None:
-            return [_bind_unix(address, address.unix, await look_up_rights(listen, owner))]
+            rights = await look_up_rights(listen, owner)
+            return [Listener(bind_unix(address.unix, rights), address)]
         found = await trio.socket.getaddrinfo(
             None if address.host == ANY_HOST else address.host,
             address.port,
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,
         )
-        return _bind_tcp(address, [(entry[0], entry[4]) for entry in found], reuse_port)
+        bound = bind_all(address.port, [(entry[0], entry[4]) for entry in found], reuse_port)
+        return [Listener(sock, dataclasses.replace(address, port=port)) for sock, port in bound]
     except socket.gaierror as exc:
         raise ListenError(f"cannot listen on {address}: {exc.strerror}") from exc
     except OSError as exc:
-        raise _cannot_listen(address, exc) from exc
+        raise cannot_listen(address, exc) from exc
 
 
 async def look_up_rights(listen: ListenerPlan, owner: Owner) -> Rights:
@@ -329,86 +332,7 @@ async def look_up_rights(listen: ListenerPlan, owner: Owner) -> Rights:
     raise OSError(f"looking up its owner timed out after {_LOOK_UP:g} s")
 
 
-def _cannot_listen(address: Address, exc: OSError) -> ListenError:
-    reason = os.strerror(exc.errno) if exc.errno else str(exc)
-    return ListenError(f"cannot listen on {address}: {reason}")
-
-
-def _bind_tcp(
-    address: Address, found: list[tuple[int, object]], reuse_port: bool
-) -> list[Listener]:
-    """One listener for each address that the name stands for (`localhost` is often two)."""
-    listeners: list[Listener] = []
-    missing: OSError | None = None
-    port = address.port
-    try:
-        for family, where in dict.fromkeys(found):
-            assert isinstance(where, tuple)
-            try:
-                if reuse_port and port:
-                    # Sockets that share a port don't see when another program has it: ask first.
-                    _bind(family, (where[0], port, *where[2:]), False).close()
-                sock = _bind(family, (where[0], port, *where[2:]), reuse_port)
-            except OSError as exc:
-                if not _is_ipv6_missing(exc, family, where[0]):
-                    raise
-                missing = exc
-                continue
-            port = sock.getsockname()[1]
-            listeners.append(Listener(sock, dataclasses.replace(address, port=port)))
-        if missing is not None and not listeners:
-            raise missing
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
-    return listeners
-
-
-def _is_ipv6_missing(exc: OSError, family: int, host: object) -> bool:
-    """Whether this system has no IPv6, or it is switched off: IPv4 alone will do where both go."""
-    return (
-        family == socket.AF_INET6
-        and host in {"::", "::1"}
-        and exc.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
-    )
-
-
-def _bind(family: int, where: tuple[object, ...], reuse_port: bool) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            # Otherwise [::] would take IPv4's port as well, depending on the system.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(where)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 def _transport(sock: socket.socket, peer: object, deadlines: Deadlines) -> SocketTransport:
     if isinstance(peer, tuple):
         return SocketTransport(sock, peer[0], deadlines, peer[1])
     return SocketTransport(sock, "unix:", deadlines)
-
-
-def _bind_unix(address: Address, path: str, rights: Rights) -> Listener:
-    remove_stale(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.bind(path)
-        try:
-            rights.give(path)
-        except BaseException:
-            os.unlink(path)
-            raise
-    except BaseException:
-        sock.close()
-        raise
-    return Listener(sock, address)
