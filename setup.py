@@ -7,7 +7,7 @@ Switches for development, all off in a release:
     TRIO_LB_TRACE=1     line tracing in the compiled modules, for coverage
     TRIO_LB_SANITIZE=1  AddressSanitizer and UndefinedBehaviorSanitizer (scripts/sanitize.py)
     TRIO_LB_FAST_PATH=0 without the fast path, as elsewhere than on Linux (scripts/slow_path.py)
-    TRIO_LB_LOOPS=1     also the loops that benchmarks/micro measures
+    TRIO_LB_ALSO=FILE   also this module, of a benchmark or a test: a path below this directory
 """
 
 import hashlib
@@ -35,8 +35,8 @@ if fast_path:
     ROOMS += ["loop", "exchange"]
 
 sources = {f"trio_lb.fast.{room}": f"ext/trio_lb/fast/{room}.pyx" for room in ROOMS}
-if os.environ.get("TRIO_LB_LOOPS") == "1":
-    sources["benchmarks.micro.codec_loops"] = "benchmarks/micro/codec_loops.pyx"
+if also := os.environ.get("TRIO_LB_ALSO"):
+    sources[also.removesuffix(".pyx").replace("/", ".")] = also
 
 extensions = [
     Extension(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEPT = Path(__file__).with_name("codec_instructions.json")
+LOOPS = "benchmarks/micro/codec_loops.pyx"
 ROUNDS = 9
 TIMES = 100_000
 TIMES_COUNTED = 1_000
@@ -125,7 +126,7 @@ def wake(times: int) -> None:
 
 def build_loops() -> None:
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "TRIO_LB_LOOPS": "1"}, check=True)
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "TRIO_LB_ALSO": LOOPS}, check=True)
 
 
 def nanoseconds(part: Part) -> float:

@@ -46,6 +46,7 @@ class FullSocket:
     """
 
     born = 0.0
+    wire = None
 
     def __init__(self, *, connected: bool) -> None:
         self._socket, self._peer = socket.socketpair()

@@ -4,7 +4,7 @@ from typing import Any, Final, Self, final
 import trio
 
 from trio_lb.fast.http1 import ClientLines
-from trio_lb.fast.loop import Readiness, Server, Watched
+from trio_lb.fast.loop import Readiness, Server, Watched, Wire
 from trio_lb.fast.record import RecordBuffer
 from trio_lb.fast.table import Selection, Table
 from trio_lb.net.transport import Transport
@@ -131,6 +131,7 @@ class ClientSide(Watched):
         self,
         path: FastPath,
         fd: int,
+        wire: Wire | None,
         lines: ClientLines,
         trusted: bool,
         address: bytes,

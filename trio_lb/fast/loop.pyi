@@ -17,6 +17,10 @@ class Buffers:
     def borrowed(self) -> int: ...
 
 @disjoint_base
+class Wire:
+    def __new__(cls) -> Self: ...
+
+@disjoint_base
 class Watched:
     def __new__(cls) -> Self: ...
 

@@ -12,7 +12,7 @@ import errno
 import socket
 import struct
 from enum import IntEnum
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import trio
 
@@ -202,6 +202,9 @@ class SocketTransport:
         "read_by",
         "write_by",
     )
+
+    #: What is between its bytes and the socket, for the fast path too: a `trio_lb.fast.loop.Wire`.
+    wire: Any = None
 
     def __init__(
         self, sock: socket.socket, peer: str, deadlines: Deadlines, port: int | None = None

@@ -78,9 +78,11 @@ class FastPathEntry:
         lines = self._lines(peer.address, peer.ends.destination)
         if lines is None or not isinstance(session.transport, SocketTransport):
             return None
-        fd, address = session.transport.fileno(), peer.address.encode()
+        transport, address = session.transport, peer.address.encode()
         try:
-            fast_side = ClientSide(self._fast_path, fd, lines, peer.trusted, address)
+            fast_side = ClientSide(
+                self._fast_path, transport.fileno(), transport.wire, lines, peer.trusted, address
+            )
         except OSError as exc:  # the slow path can do without
             watch_failed(exc)
             return None

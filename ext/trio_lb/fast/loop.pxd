@@ -3,6 +3,7 @@
 include "loop/pipes.pxd"
 include "loop/buffers.pxd"
 include "loop/sockets.pxd"
+include "loop/channel.pxd"
 include "loop/readiness.pxd"
 include "loop/waits.pxd"
 include "loop/epoll.pxd"

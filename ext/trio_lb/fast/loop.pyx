@@ -2,6 +2,7 @@
 
 include "loop/pipes.pxi"
 include "loop/buffers.pxi"
+include "loop/channel.pxi"
 include "loop/readiness.pxi"
 include "loop/waits.pxi"
 include "loop/epoll.pxi"

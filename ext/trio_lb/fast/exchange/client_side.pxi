@@ -22,8 +22,8 @@ from libc.string cimport memcpy
 
 from trio_lb.fast.http1 cimport ClientLines
 from trio_lb.fast.loop cimport (
-    BROKEN, discard, ENDED, held, HUNG_UP, log_fault, NEVER, PEER_BROKEN, PEER_ENDED, peer_state,
-    READABLE, Readiness, set_deadline, silent, TICK, WRITABLE,
+    BROKEN, discard, ENDED, held, HUNG_UP, log_fault, NEVER, PEER_BROKEN, PEER_ENDED,
+    peer_state, READABLE, Readiness, set_deadline, silent, TICK, Wire, WRITABLE,
 )
 
 import trio
@@ -42,13 +42,14 @@ cdef class ClientSide(Watched):
     Args:
         path: of the process.
         fd: the client's socket.
+        wire: what is between that and the client's bytes, or None.
         lines: what servers are told about this client.
         trusted: it is a proxy whose claims count.
         address: the client's, for records.
     """
 
     def __init__(
-        self, FastPath path not None, int fd, ClientLines lines not None, bint trusted,
+        self, FastPath path not None, int fd, Wire wire, ClientLines lines not None, bint trusted,
         bytes address not None,
     ):
         self.path = path
@@ -59,7 +60,7 @@ cdef class ClientSide(Watched):
         self.exchange = Exchange.__new__(Exchange)
         self.exchange.path = path
         self.exchange.forget()
-        path.readiness.watch(self, fd)      # and if it is ready already, that comes as an event
+        path.readiness.watch(self, fd, wire)    # and if it is ready already, that comes as an event
         self.exchange.client = self
         self.lines = lines
         self.limits = &path.limits_of_trusted if trusted else &path.limits
@@ -107,7 +108,7 @@ cdef class ClientSide(Watched):
 
     def let_go(self):
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
-        if waits_for_request(self.exchange) and silent(self.fd):
+        if waits_for_request(self.exchange) and silent(&self.channel):
             self.end(CLOSED_IDLE)
 
     def detach(self):
@@ -181,7 +182,7 @@ cdef class ClientSide(Watched):
             self.end(CLIENT_GONE, "the client reset the connection")
         elif events & WRITABLE and self.blocked:
             self.blocked = False
-            pay(&self.read_credit, self.path.readiness.now, self.fd)
+            pay(&self.read_credit, self.path.readiness.now, self.channel.fd)
             if state == RELAYING:
                 relay(self.exchange)
         elif state == READING or state == COLLECTING:
@@ -239,7 +240,7 @@ cdef class ClientSide(Watched):
         elif not self.blocked:
             self.wait_until(exchange.moved + path.patience.body)
         else:
-            pay(&self.read_credit, now, self.fd)
+            pay(&self.read_credit, now, self.channel.fd)
             if self.read_credit.left <= 0.0:
                 self.end(CLIENT_SLOW, "the client was too slow to read the response")
             else:
@@ -267,7 +268,7 @@ cdef class ClientSide(Watched):
         """
         cdef FastPath path = self.path
         cdef Exchange exchange = self.exchange
-        cdef int state = peer_state(self.fd)
+        cdef int state = peer_state(self.channel.fd)
         if state == PEER_BROKEN:
             self.end(CLIENT_GONE, "the client reset the connection")
         elif state == PEER_ENDED and exchange.state == WAITING:

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 
 from trio_lb.fast.http1 cimport Body
-from trio_lb.fast.loop cimport Buffer, Buffers, Pipe
+from trio_lb.fast.loop cimport Buffer, Buffers, Channel, Pipe
 
 cdef struct Flow:
     Buffer head
@@ -11,6 +11,7 @@ cdef struct Flow:
     size_t good
     Pipe *pipe                  # the rest of a large body goes through it; NULL: nothing is in one
     bint flooding               # the last receive filled the buffer, or went through a pipe
+    bint more                   # after it there may be more, without an edge
     bint much                   # it has done so before: a large buffer is worth it
     bint by_pipe                # what follows may: nobody else has to go on with it
     Body framing
@@ -19,13 +20,13 @@ cdef struct Flow:
 # Receive behind what is held back, at most so many bytes, with more room while much comes; or into
 # a pipe, if that may be, nothing is held back, and much of a body with a length is to come.
 # NOTHING, FAILED, 0 at the end of the stream, or how many bytes came; `commit` looks at these.
-cdef ssize_t fill(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil
+cdef ssize_t fill(Flow *flow, Buffers buffers, Channel *source, uint64_t most) noexcept nogil
 # Let go on what is good of the body from `start` on.
 cdef void commit(Flow *flow, size_t start) noexcept nogil
 # Bytes that may go on.
 cdef size_t waiting(const Flow *flow) noexcept nogil
-# Send them; how many are left, or FAILED.
-cdef ssize_t flush(Flow *flow, Buffers buffers, int fd) noexcept nogil
+# Send them; how many are left, also of those that the channel holds, or FAILED.
+cdef ssize_t flush(Flow *flow, Buffers buffers, Channel *target) noexcept nogil
 # Nothing more is there for now: hold no buffer, unless something is in it.
 cdef void park(Flow *flow, Buffers buffers) noexcept nogil
 # Give the buffers and the pipe back.

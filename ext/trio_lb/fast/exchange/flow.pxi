@@ -7,8 +7,8 @@ from libc.errno cimport errno
 
 from trio_lb.fast.http1 cimport BODY_MORE, feed_body, pass_by
 from trio_lb.fast.loop cimport (
-    Buffer, Buffers, copy, empty, FAILED, held, LARGE, NOTHING, receive, send_both, SMALL,
-    splice_in, UNABLE,
+    Buffer, Buffers, Channel, copy, empty, FAILED, held, LARGE, NOTHING, receive, send_both,
+    SMALL, splice_in, UNABLE, unsent,
 )
 
 
@@ -17,14 +17,15 @@ cdef enum:
     WORTH_A_PIPE = 128 * 1024   # bytes to come from which on a pipe is worth it
 
 
-cdef ssize_t fill(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept nogil:
+cdef ssize_t fill(Flow *flow, Buffers buffers, Channel *source, uint64_t most) noexcept nogil:
     cdef Buffer *body = &flow.body
     cdef size_t room
     cdef ssize_t count
     if flow.flooding and flow.by_pipe and may_go_unseen(flow):
         flow.pipe = buffers.pipes.borrow()
         if flow.pipe is not NULL:
-            count = fill_unseen(flow, buffers, fd)
+            count = fill_unseen(flow, buffers, source.fd)
+            flow.more = True
             if count != UNABLE:
                 return count
             buffers.pipes.problem = errno   # nothing is lost: it is copied, and so are all others
@@ -36,7 +37,7 @@ cdef ssize_t fill(Flow *flow, Buffers buffers, int fd, uint64_t most) noexcept n
         return FAILED
     flow.good = body.start              # what was held back has moved to the front
     room = min(body.size - body.end, most)
-    count = receive(fd, body, room)
+    count = receive(source, body, room, &flow.more)
     flow.flooding = count == <ssize_t> room
     if count == NOTHING:
         park(flow, buffers)
@@ -84,16 +85,16 @@ cdef size_t waiting(const Flow *flow) noexcept nogil:
     return held(&flow.head) + flow.good - flow.body.start
 
 
-cdef ssize_t flush(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+cdef ssize_t flush(Flow *flow, Buffers buffers, Channel *target) noexcept nogil:
     cdef Buffer *head = &flow.head
     cdef Buffer *body = &flow.body
     cdef size_t size = waiting(flow), of_head = held(head)
     cdef ssize_t count = 0
     if flow.pipe is not NULL:
-        return flush_unseen(flow, buffers, fd)
-    if size:
+        return flush_unseen(flow, buffers, target)
+    if size or unsent(target):
         count = send_both(
-            fd, head.data + head.start, of_head, body.data + body.start, size - of_head)
+            target, head.data + head.start, of_head, body.data + body.start, size - of_head)
     if count == FAILED:
         return FAILED
     if <size_t> count < of_head:
@@ -101,24 +102,24 @@ cdef ssize_t flush(Flow *flow, Buffers buffers, int fd) noexcept nogil:
     else:
         buffers.give_back(head)
         body.start += count - of_head
-    return size - count
+    return size - count + unsent(target)
 
 
-cdef ssize_t flush_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+cdef ssize_t flush_unseen(Flow *flow, Buffers buffers, Channel *target) noexcept nogil:
     cdef ssize_t left = UNABLE
     if not buffers.pipes.problem:
-        left = empty(flow.pipe, fd)
+        left = empty(flow.pipe, target.fd)
         if left == UNABLE:
             buffers.pipes.problem = errno
     if left == UNABLE:
-        left = flush_copies(flow, buffers, fd)
+        left = flush_copies(flow, buffers, target)
     if left == 0:
         buffers.pipes.give_back(flow.pipe)
         flow.pipe = NULL
     return left
 
 
-cdef ssize_t flush_copies(Flow *flow, Buffers buffers, int fd) noexcept nogil:
+cdef ssize_t flush_copies(Flow *flow, Buffers buffers, Channel *target) noexcept nogil:
     """Send what is still in the pipe, though it no longer goes from there to a socket."""
     cdef Buffer *body = &flow.body
     cdef ssize_t count
@@ -131,7 +132,7 @@ cdef ssize_t flush_copies(Flow *flow, Buffers buffers, int fd) noexcept nogil:
                 return FAILED
             body.start = 0
             body.end = flow.good = count
-        count = send_both(fd, body.data + body.start, held(body), NULL, 0)
+        count = send_both(target, body.data + body.start, held(body), NULL, 0)
         if count == FAILED:
             return FAILED
         body.start += count
@@ -157,4 +158,4 @@ cdef void release(Flow *flow, Buffers buffers) noexcept nogil:
         flow.pipe = NULL
     flow.head.size = flow.body.size = 0
     flow.good = 0
-    flow.flooding = flow.much = flow.by_pipe = False
+    flow.flooding = flow.more = flow.much = flow.by_pipe = False

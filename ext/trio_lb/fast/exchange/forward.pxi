@@ -5,8 +5,8 @@ from libc.stdint cimport int32_t
 
 from trio_lb.fast.http1 cimport RequestAdditions, write_request
 from trio_lb.fast.loop cimport (
-    attend, Buffer, discard, known_to_be_silent, log_fault, send_both, Server, set_deadline, silent,
-    SMALL, socket_error,
+    attend, Buffer, discard, known_to_be_silent, log_fault, send_both, Server, set_deadline,
+    silent, SMALL, socket_error, unsent,
 )
 from trio_lb.fast.table cimport NOBODY
 
@@ -34,7 +34,7 @@ cdef void pick(Exchange exchange) noexcept:
         if exchange.upstream is None:
             connect(exchange)
             return
-        if not once and known_to_be_silent(exchange.upstream) or silent(exchange.upstream.fd):
+        if not once and known_to_be_silent(exchange.upstream) or silent(&exchange.upstream.channel):
             break
         discard(exchange.upstream)
     exchange.upstream.user = exchange.client
@@ -110,7 +110,7 @@ cdef int dial(Exchange exchange) except -1:
 cdef void finish_connecting(Exchange exchange) noexcept:
     if not (exchange.upstream.writable or exchange.upstream.ended):
         return
-    exchange.connect_error = socket_error(exchange.upstream.fd)
+    exchange.connect_error = socket_error(exchange.upstream.channel.fd)
     if exchange.connect_error:
         discard(exchange.upstream)
         exchange.upstream = None
@@ -138,9 +138,9 @@ cdef void send_request(Exchange exchange) noexcept:
         begin_upload(exchange)
         return
     count = send_both(
-        exchange.upstream.fd, head.data, head.end,
+        &exchange.upstream.channel, head.data, head.end,
         input.data + input.start + exchange.head.length, body)
-    if count != <ssize_t> (head.end + body):
+    if count != <ssize_t> (head.end + body) or unsent(&exchange.upstream.channel):
         head.start = max(count, 0)
         exchange.client.end(FALLBACK)
         return

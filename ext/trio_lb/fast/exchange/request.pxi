@@ -12,12 +12,13 @@ cdef void read_request(ClientSide client) noexcept:
     cdef Buffer *input = &client.input
     cdef size_t room
     cdef ssize_t count
+    cdef bint more
     if not client.path.buffers.reserve(input, held(input) + 1):
         client.end(FALLBACK)            # a larger head than a buffer
         return
     room = input.size - input.end
-    count = receive(client.fd, input, room)
-    client.readable = count == <ssize_t> room or client.hung_up and count > 0
+    count = receive(&client.channel, input, room, &more)
+    client.readable = more or client.hung_up and count > 0
     if count > 0:
         parse(client)
     elif count == NOTHING:

@@ -5,8 +5,8 @@ from trio_lb.fast.http1 cimport (
     Verdict, write_response,
 )
 from trio_lb.fast.loop cimport (
-    Buffer, came_after, discard, FAILED, held, LARGE, NOTHING, set_deadline,
-    silent, SMALL, TICK, Upstream,
+    Buffer, came_after, discard, FAILED, held, LARGE, may_splice, NOTHING, set_deadline,
+    silent, SMALL, TICK, unsent, Upstream,
 )
 
 #: For a body behind a head that came alone. Many servers send it right behind, in a piece of its
@@ -83,11 +83,12 @@ cdef inline bint came_alone(Exchange exchange, const ParsedResponse *head) noexc
 
 
 cdef ssize_t receive_response(Exchange exchange) noexcept:
-    cdef ssize_t count = fill(&exchange.flow, exchange.path.buffers, exchange.upstream.fd, LARGE)
+    cdef ssize_t count = fill(
+        &exchange.flow, exchange.path.buffers, &exchange.upstream.channel, LARGE)
     if count == NOTHING:
         exchange.upstream.readable = False
     else:
-        exchange.upstream.readable = exchange.flow.flooding or exchange.upstream.ended
+        exchange.upstream.readable = exchange.flow.more or exchange.upstream.ended
     return count
 
 
@@ -120,7 +121,8 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     came_after(path.readiness, now - exchange.sent)
     exchange.status = head.status
     exchange.reusable = not head.close
-    exchange.flow.by_pipe = True
+    exchange.flow.by_pipe = (
+        may_splice(&exchange.upstream.channel) and may_splice(&exchange.client.channel))
     exchange.client.read_credit.left = exchange.client.read_credit.patience
     exchange.state = RELAYING
     # Where others are under way too, it goes when theirs has been received as well: clients get
@@ -144,7 +146,7 @@ cdef void relay(Exchange exchange) noexcept:
     cdef ssize_t count
     if exchange.client.blocked:
         return
-    if not waiting(&exchange.flow):
+    if not waiting(&exchange.flow) and not unsent(&exchange.client.channel):
         if not exchange.upstream.readable:
             return
         count = receive_response(exchange)
@@ -161,12 +163,12 @@ cdef void send_on(Exchange exchange) noexcept:
     """Send the client all that may go, and see what comes next."""
     cdef FastPath path = exchange.path
     cdef ClientSide client = exchange.client
-    cdef ssize_t left = flush(&exchange.flow, path.buffers, client.fd)
+    cdef ssize_t left = flush(&exchange.flow, path.buffers, &client.channel)
     if left == FAILED:
         client.end(CLIENT_GONE, "the client closed the connection before its response")
     elif left:
         client.blocked = True
-        begin_waiting(&client.read_credit, path.readiness.now, client.fd)
+        begin_waiting(&client.read_credit, path.readiness.now, client.channel.fd)
         set_deadline(path.readiness, client, path.readiness.now + client.read_credit.left)
     elif exchange.flow.framing.state == BODY_END:
         complete(exchange)
@@ -192,7 +194,7 @@ cdef void complete(Exchange exchange) noexcept:
     path.table.record_completion(
         exchange.server.slot, flow.framing.payload, exchange.body_length())
     if exchange.reusable and not upstream.ended and flow.body.end == flow.good and (
-            not upstream.readable or silent(upstream.fd)):
+            not upstream.readable or silent(&upstream.channel)):
         upstream.readable = False
         exchange.server.keep(upstream)
     else:

@@ -4,7 +4,9 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from trio_lb.fast.http1 cimport begin_body, Body, BODY_END, BODY_MORE
-from trio_lb.fast.loop cimport Buffer, FAILED, held, in_queue, LARGE, NOTHING, set_deadline, TICK
+from trio_lb.fast.loop cimport (
+    Buffer, FAILED, held, in_queue, LARGE, NOTHING, set_deadline, TICK, unsent,
+)
 
 cdef enum:
     ROOM_BEHIND = 4096          # bytes: for what comes behind a body whose end isn't known
@@ -56,11 +58,11 @@ cdef void pass_body_on(Exchange exchange) noexcept:
             return
         exchange.choked = False
         client.send_credit.since = path.readiness.now
-    if not waiting(upload):
+    if not waiting(upload) and not unsent(&exchange.upstream.channel):
         if not client.readable:
             return
-        count = fill(upload, path.buffers, client.fd, most_to_fill(exchange))
-        client.readable = upload.flooding or client.hung_up and count > 0
+        count = fill(upload, path.buffers, &client.channel, most_to_fill(exchange))
+        client.readable = upload.more or client.hung_up and count > 0
         if count == NOTHING:
             return
         if count <= 0 or may_be_too_large(exchange, held(&upload.body)):
@@ -74,9 +76,9 @@ cdef void pass_body_on(Exchange exchange) noexcept:
 cdef bint server_took_some(Exchange exchange) noexcept:
     """Of what waits for it, though there is no room for more yet; then it has more time."""
     cdef FastPath path = exchange.path
-    if not exchange.choked or in_queue(exchange.upstream.fd) >= exchange.choke.queue:
+    if not exchange.choked or in_queue(exchange.upstream.channel.fd) >= exchange.choke.queue:
         return False
-    begin_waiting(&exchange.choke, path.readiness.now, exchange.upstream.fd)
+    begin_waiting(&exchange.choke, path.readiness.now, exchange.upstream.channel.fd)
     set_deadline(path.readiness, exchange.client, path.readiness.now + path.patience.body - TICK)
     return True
 
@@ -124,12 +126,12 @@ cdef void send_body_on(Exchange exchange) noexcept:
     cdef ClientSide client = exchange.client
     cdef Flow *upload = &exchange.upload
     cdef double now = path.readiness.now
-    cdef ssize_t left = flush(upload, path.buffers, exchange.upstream.fd)
+    cdef ssize_t left = flush(upload, path.buffers, &exchange.upstream.channel)
     if left == FAILED:
         client.end(FALLBACK)
     elif left:
         exchange.choked = True
-        begin_waiting(&exchange.choke, now, exchange.upstream.fd)
+        begin_waiting(&exchange.choke, now, exchange.upstream.channel.fd)
         exchange.upstream.writable = False
         set_deadline(path.readiness, client, now + path.patience.body - TICK)
     elif upload.framing.state == BODY_END:

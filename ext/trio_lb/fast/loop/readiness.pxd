@@ -31,7 +31,8 @@ cdef class Watched:
     """Something with a socket. Its methods may do anything with it, and call `forget`; they are
     never called once it is forgotten.
     """
-    cdef int fd
+    cdef Channel channel        # its descriptor is -1 while it is not watched
+    cdef Wire wire              # of the channel, or None
     cdef uint32_t place         # in Readiness; NOWHERE while it is not watched
     cdef bint waiting           # for its turn
     cdef Watched behind         # in the queue of those who wait
@@ -64,8 +65,9 @@ cdef class Readiness:
     cdef readonly int under_way     # how many wait for what has to come soon; they keep it
     cdef double usual_wait      # seconds in which what has to come does so, at present
 
-    # Begin to call `watched`; its socket is `fd` from now on. Raises OSError.
-    cdef int watch(self, Watched watched, int fd) except -1
+    # Begin to call `watched`; its socket is `fd` from now on, with `wire` before it, or None.
+    # Raises OSError.
+    cdef int watch(self, Watched watched, int fd, Wire wire) except -1
     # Call it no more. Whoever asks closes the socket, or asks for `unregister`.
     cdef void forget(self, Watched watched, bint unregister) noexcept
     # Call its `step` when the others have had a turn.

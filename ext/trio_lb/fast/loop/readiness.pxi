@@ -23,7 +23,7 @@ cdef class Watched:
     """Base of all that is watched: does nothing, and is not watched yet."""
 
     def __cinit__(self):
-        self.fd = -1
+        self.channel.fd = -1
         self.place = NOWHERE
 
     cdef void on_ready(self, uint32_t events) noexcept:
@@ -82,7 +82,7 @@ cdef class Readiness:
         self.capacity = capacity
         return 0
 
-    cdef int watch(self, Watched watched, int fd) except -1:
+    cdef int watch(self, Watched watched, int fd, Wire wire) except -1:
         cdef uint32_t place
         if self.free_count:
             place = self.free_places[self.free_count - 1]
@@ -100,7 +100,8 @@ cdef class Readiness:
         self.entries[place].watched = <void *> watched
         self.deadlines[place] = NEVER
         self.watching += 1
-        watched.fd = fd
+        watched.wire = wire
+        open_channel(&watched.channel, fd, wire)
         watched.place = place
         return 0
 
@@ -109,7 +110,7 @@ cdef class Readiness:
         if place == NOWHERE:
             return
         if unregister:
-            self.unregister(watched.fd)
+            self.unregister(watched.channel.fd)
         # Events of it that were collected already are told by their generation.
         self.entries[place].generation += 1
         self.entries[place].watched = NULL
@@ -118,7 +119,8 @@ cdef class Readiness:
         self.free_count += 1
         self.watching -= 1
         watched.place = NOWHERE
-        watched.fd = -1
+        open_channel(&watched.channel, -1, None)
+        watched.wire = None
         Py_DECREF(watched)
 
     cdef void again(self, Watched watched) noexcept:

@@ -1,4 +1,4 @@
-"""Non-blocking receives and sends, between sockets and buffers."""
+"""Non-blocking receives and sends of plain sockets."""
 
 from libc.errno cimport EAGAIN, EINTR, errno
 
@@ -6,8 +6,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 cdef extern from "system.h" nogil:
     """
     static inline ssize_t tlb_send_two(
-            int fd, char *first, size_t first_size, char *second, size_t second_size) {
-        struct iovec parts[2] = {{first, first_size}, {second, second_size}};
+            int fd, const char *first, size_t first_size, const char *second, size_t second_size) {
+        struct iovec parts[2] = {{(void *) first, first_size}, {(void *) second, second_size}};
         struct msghdr message = {0};
         if (!second_size) return send(fd, first, first_size, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (!first_size) return send(fd, second, second_size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -24,7 +24,7 @@ cdef extern from "system.h" nogil:
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     int MSG_DONTWAIT, MSG_PEEK
     ssize_t send_two "tlb_send_two"(
-        int fd, char *first, size_t first_size, char *second, size_t second_size)
+        int fd, const char *first, size_t first_size, const char *second, size_t second_size)
     int socket_error "tlb_socket_error"(int fd)
     int in_queue "tlb_in_queue"(int fd)
     int peer_state "tlb_peer_state"(int fd)
@@ -38,24 +38,20 @@ cdef enum:                      # peer_state
     PEER_BROKEN = 2             # nobody reads any more
 
 
-cdef inline ssize_t receive(int fd, Buffer *buffer, size_t room) noexcept nogil:
-    """Fill so much of the free room behind what is in a buffer.
-
-    How many bytes came, 0 at the end of the stream, NOTHING or FAILED. Less than the room, but
-    not 0, means that there are no more now.
-    """
+cdef inline ssize_t receive_from(int fd, char *data, size_t room) noexcept nogil:
+    """How many bytes came, 0 at the end of the stream, NOTHING or FAILED."""
     cdef ssize_t count
     while True:
-        count = recv(fd, buffer.data + buffer.end, room, MSG_DONTWAIT)
+        count = recv(fd, data, room, MSG_DONTWAIT)
         if count >= 0:
-            buffer.end += count
             return count
         if errno != EINTR:
             return NOTHING if errno == EAGAIN else FAILED
 
 
-cdef inline ssize_t send_both(
-        int fd, char *first, size_t first_size, char *second, size_t second_size) noexcept nogil:
+cdef inline ssize_t send_to(
+        int fd, const char *first, size_t first_size, const char *second,
+        size_t second_size) noexcept nogil:
     """Send two pieces in one go; how many bytes that were, or FAILED."""
     cdef ssize_t count
     while True:
@@ -66,14 +62,7 @@ cdef inline ssize_t send_both(
             return 0 if errno == EAGAIN else FAILED
 
 
-cdef inline bint silent(int fd) noexcept nogil:
+cdef inline bint nothing_came(int fd) noexcept nogil:
     """Neither bytes nor an end have come that were not received."""
     cdef char unread
     return recv(fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT) < 0 and errno == EAGAIN
-
-
-cdef inline bint at_end(int fd) noexcept nogil:
-    """The stream has ended or is broken, and nothing more is to be received."""
-    cdef char unread
-    cdef ssize_t count = recv(fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT)
-    return count == 0 or count < 0 and errno != EAGAIN

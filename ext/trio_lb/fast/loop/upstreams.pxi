@@ -42,10 +42,11 @@ cdef class Upstream(Watched):
 
 cdef Upstream attend(Readiness readiness, Server server, object transport):
     cdef Upstream upstream = Upstream()
+    cdef Wire wire = transport.wire
     upstream.transport = transport
     upstream.server = server
     upstream.born = transport.born
-    readiness.watch(upstream, transport.fileno())
+    readiness.watch(upstream, transport.fileno(), wire)
     return upstream
 
 
@@ -110,7 +111,7 @@ cdef class Server:
         """The connection used last that is still good, if it became idle at `oldest` or later."""
         cdef Upstream upstream
         while (upstream := self.take(oldest)) is not None:
-            if silent(upstream.fd):
+            if silent(&upstream.channel):
                 return take_transport(upstream)
             discard(upstream)
         return None
