@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,20 @@ def test_every_document_can_be_found_from_the_readme() -> None:
     documents = chain((ROOT / "docs").glob("*.md"), (ROOT / "docs" / "examples").iterdir())
     missing = [path for path in documents if f"({path.relative_to(ROOT)})" not in readme]
     assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        pytest.skip("names files of its time")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not in a repository")
+    files = [f"/{path}" for path in listed.stdout.splitlines()]
+    named = re.findall(r"`([\w./-]+\.(?:py|pyi|pyx|pxi|pxd|h|md))\b", document.read_text())
+    assert [each for each in named if not any(path.endswith(f"/{each}") for path in files)] == []
 
 
 def test_every_test_that_is_promised_exists() -> None:

@@ -1,6 +1,6 @@
 """The field lines of a plain head: where name and value are, and which fields mean something here.
 
-The C-level interface is in `_fields.pxd`.
+The C-level interface is in `fields.pxd`.
 
 1. Names                    note, kind_of
 2. Lines                    parse_fields

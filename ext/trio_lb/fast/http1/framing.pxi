@@ -1,6 +1,6 @@
 """Body framing: where the bodies end that the fast path relays as they come.
 
-What is good, what is odd and what is broken, and why, is in `_framing.pxd`.
+What is good, what is odd and what is broken, and why, is in `framing.pxd`.
 """
 
 cimport cython

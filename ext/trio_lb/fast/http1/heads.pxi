@@ -1,7 +1,7 @@
 """Plain heads for callers in Python: what the head codec reads and writes, as objects.
 
-The fast path itself has no use for them; tests and tools do. What is plain is in `_parser.pyx`,
-what the parts of a head are in `_wire.pxd`.
+The fast path itself has no use for them; tests and tools do. What is plain is in `parser.pxi`,
+what the parts of a head are in `parsed.pxd`.
 """
 
 cimport cython

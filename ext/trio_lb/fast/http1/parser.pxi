@@ -1,7 +1,7 @@
 """Reading heads on the fast path: from bytes to spans of them.
 
-The verdicts and the C-level interface are in `_parser.pxd`, what a parsed head is in `_wire.pxd`.
-Field lines are `_fields.pyx`'s.
+The verdicts and the C-level interface are in `parser.pxd`, what a parsed head is in `parsed.pxd`.
+Field lines are read in `fields.pxi`.
 What is plain is less than what RFC 9112 allows: everything that servers, proxies or attackers might
 read in more than one way is left to the slow path, and so is what is rare.
 

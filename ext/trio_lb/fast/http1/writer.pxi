@@ -1,6 +1,6 @@
 """Writing heads on the fast path: for the other side, from a head that was parsed.
 
-The C-level interface is in `_writer.pxd`.
+The C-level interface is in `writer.pxd`.
 """
 
 cimport cython

@@ -42,7 +42,7 @@ same number mean that nothing was going on. If they differ, step 3 was done if a
 still stands in `connections` or some process saw it there: who overwrites a mark has noted it
 before, and no later mark of the dead process can have taken the note's place. The owner reads
 `connections` first and `sightings` after it: a mark gone from the one is in the others. That takes
-no lock, no second try and no pause of the other workers; `_recovery.pyx` does it. Numbers come
+no lock, no second try and no pause of the other workers; `recovery.pxi` does it. Numbers come
 again after 2**28 operations of one process on one server. Notes are never erased: a new process in
 the row goes on with the numbers of the old one.
 
@@ -126,7 +126,7 @@ cdef enum:
     MAX_NUMBER = 0xFFFFFFF      # of an operation: 28 bits
     CURSORS = 15                # what fills a line
     CLASSES = 6                 # of statuses: 1xx to 5xx, and 0 for no answer
-    DEPTH = 4                   # counters that an address has; see _places.pyx
+    DEPTH = 4                   # counters that an address has; see permits.pxi
     WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
     PENALTY_MS = 512            # half-life of what a server is charged; divides the other one
@@ -176,7 +176,7 @@ cdef struct Server:
     # time in units of 16 ms of when they were so many, from when on they decay. 0: none.
     uint64_t penalty
 
-cdef struct Reason:             # why a server is out; shared: see _outages.pyx
+cdef struct Reason:             # why a server is out; shared: see outages.pxi
     uint32_t writer             # row + 1 of who writes it, or 0
     uint32_t version            # odd while it is being written
     uint32_t life               # of the server's lives, the one that ended so
@@ -192,7 +192,7 @@ cdef struct RowHeader:          # one writer
     uint64_t clients_total      # client connections accepted
     uint64_t ended[CLASSES]     # requests by the first digit of their status; 0: no answer
     uint64_t log_dropped        # access log entries lost
-    uint32_t places             # clients let in, or about to be: see _places.pyx
+    uint32_t places             # clients let in, or about to be: see permits.pxi
     uint32_t addressed          # whether there ever was something in our Addresses
     uint64_t wanting            # ms of the clock when we last lacked a place, + 1; or 0
     uint64_t refused            # clients closed at once, since their address had too many
@@ -206,7 +206,7 @@ cdef struct Counters:           # of one server in one row; one writer
     uint64_t held               # number of the last operation completed << 32 | slots held
     uint32_t begun              # number of the last operation begun << 1 | whether it gives back
     uint32_t streak_ms          # when the last failure of `streak` was
-    uint64_t streak             # failures since the last answer, and whose: see _failures.pyx
+    uint64_t streak             # failures since the last answer, and whose: see failures.pxi
     uint64_t served             # exchanges completed
     uint64_t failed
     uint64_t bytes_received     # from the server

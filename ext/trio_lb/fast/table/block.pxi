@@ -1,6 +1,6 @@
 """The block of memory that the shared table is: made, checked, and read.
 
-What is where in it, and who may write what, is in `_block.pxd`. Whoever writes is a `Table`.
+What is where in it, and who may write what, is in `block.pxd`. Whoever writes is a `Table`.
 
 1. Making and checking a block      table_size, format_table, Block
 2. Where things are

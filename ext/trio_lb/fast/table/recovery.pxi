@@ -1,6 +1,6 @@
 """What a dead process left in the shared table: settled, while the others go on.
 
-Why what is found is enough to know what happened is in `_block.pxd` and docs/shared-table.md.
+Why what is found is enough to know what happened is in `block.pxd` and docs/shared-table.md.
 """
 
 from libc.stdint cimport uint32_t, uint64_t

@@ -1,7 +1,7 @@
 """The shared table of servers, as a process writes it: slots taken, results recorded.
 
 The memory map, who may write what and why a death at any moment leaves nothing behind are in
-`_block.pxd`, the C-level interface in `_table.pxd`; the whole is explained in docs/shared-table.md.
+`block.pxd`, the C-level interface in `table.pxd`; the whole is explained in docs/shared-table.md.
 
 A method that takes a slot raises IndexError for one without a server. Times are seconds of a
 monotonic clock; one that is negative (after `epoch` was subtracted) or not finite raises
@@ -161,7 +161,7 @@ cdef class Table(Block):
         add32(&self.header.changes, 1)
         return True
 
-    # 2. Connection slots: the steps of `_block.pxd`
+    # 2. Connection slots: the steps of `block.pxd`
 
     cdef bint acquire_slot(self, uint32_t slot) noexcept nogil:
         """Take a connection slot; false when all are taken, also when that was this moment."""
