@@ -7,7 +7,8 @@ cdef class Waits:
     cdef object task            # that asks
     cdef int awaited            # what it waits for in Trio's way
     cdef bint watches           # that one, though with no regard to it while nobody waits
-    cdef bint scheduled         # some task, since the asking one has last let go
+    cdef bint heard             # that the asking one was scheduled
+    cdef bint scheduled         # some other task, since the asking one has last let go
     cdef double deadline        # when the loop has to wake somebody, by the clock
     # How events come
     cdef double mean_gap        # between two of them, seconds
