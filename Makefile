@@ -57,8 +57,9 @@ bench-micro: $(BUILT) $(TOOLS)  ## cost of a pick, of the table's bookkeeping, o
 	$(BIN)/python -m benchmarks.micro.codec
 	$(BIN)/python -m benchmarks.micro.many_servers
 
-bench-instructions: $(BUILT) $(TOOLS)  ## instructions of the head codec and the framing (valgrind must be installed)
+bench-instructions: $(BUILT) $(TOOLS)  ## instructions of a request and of its parts (valgrind must be installed)
 	$(BIN)/python -m benchmarks.micro.codec --callgrind
+	$(BIN)/python -m benchmarks.micro.requests
 
 idle: $(BUILT) $(TOOLS)  ## memory of 10,000 idle connections, beside HAProxy and nginx if installed
 	$(BIN)/python -m benchmarks.idle
