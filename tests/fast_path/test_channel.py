@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +27,9 @@ from tests.support.net import http_url
 from tests.support.process import ROOT
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
+from trio_lb.fast.loop import Epoll, Server
 from trio_lb.net import dial, listen
+from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import Buffer, SocketTransport, TransportBroken
 
 if TYPE_CHECKING:
@@ -231,3 +234,43 @@ async def test_a_client_that_leaves(wires: list[Any]) -> None:
             await eventually(lambda: any(wire.unsent for wire in wires))
         await eventually(lambda: not balancer.statistics().client_connections)
         assert balancer.statistics().total_active == 0
+
+
+async def test_bytes_that_were_taken_before_the_fast_path_looks(
+    wires: list[Any], on_slow_path: list[bytes]
+) -> None:
+    """Behind a PROXY header; the slow path has it read, and the wire takes more than that."""
+    request = get("/", "X-Long: " + "x" * 3000)
+    settings = {
+        "listen": {"url": "http://127.0.0.1:0", "proxy_protocol": True},
+        "trusted_proxies": ["127.0.0.1"],
+    }
+    async with through_wires(scripts.answer(b"hello"), **settings) as (_, _, client):
+        await client.send(b"PROXY TCP4 127.0.0.2 127.0.0.1 1 2\r\n" + request)
+        assert (await client.read_response()).body == b"hello"
+    assert on_slow_path == []
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_an_idle_connection_s_wire_holds_nothing(wire: Any, left: bool) -> None:
+    """No event tells of what it has taken already, and that would answer the next request."""
+
+    class Wired(SocketTransport): ...
+
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    transport = Wired(near, "unix:", Deadlines())
+    transport.wire = wire()
+    epoll = Epoll()
+    server = Server(
+        epoll, slot=0, member=None, name=b"a", prefix=b"", limit=1, dial=lambda: None
+    )  # fmt: skip
+    with far:
+        far.sendall(bytes(1001 if left else 1000))
+        data, _ = transport.wire.receive(transport.fileno(), 1000)
+        assert len(data) == 1000
+        server.keep_transport(transport, 0.0)
+        assert server.idle == (not left)
+        server.close()
+        assert transport.fileno() == -1
+    epoll.close()

@@ -121,6 +121,8 @@ cdef class ClientSide(Watched):
         cdef size_t length = len(unread)
         path.readiness.look_at_clock()
         self.served = served
+        if self.wire is not None:
+            self.readable = True        # no event tells what it holds already
         if not length:
             self.await_request()
         elif not path.buffers.reserve(&self.input, length):

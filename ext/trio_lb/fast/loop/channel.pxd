@@ -7,7 +7,10 @@ this:
 * `receive` says whether there may be more, which edges will not tell again: bytes that are left in
   the socket, or that have been taken from there already.
 * `send` may take bytes and hold them for a while (`unsent`). Then it is called again, also without
-  any bytes, when the socket has room.
+  any bytes, when the socket has room. So it leaves bytes, its own or its caller's, only where the
+  socket had none: else no edge would tell.
+* What was taken from the socket on the slow path is asked for when the fast path begins; and a
+  connection to a server is not kept if there is any of it.
 * What the kernel knows of the connection is asked of the descriptor: its errors, its queue, whether
   the peer is there.
 """

@@ -127,6 +127,9 @@ cdef class Server:
             transport.close()
             return
         upstream = attend(self.readiness, self, transport)
+        if upstream.wire is not None and not silent(&upstream.channel):
+            discard(upstream)       # no event tells what a wire holds already
+            return
         upstream.since = now
         self.push(upstream)
 
