@@ -29,7 +29,7 @@ cdef extern from *:
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int fd, uint64_t value)
 
-cdef HeadLimits LIMITS = HeadLimits(16384, 8192, 100, -1, False)
+cdef HeadLimits LIMITS = HeadLimits(16384, 8192, 100, False)
 
 
 def parse_requests(bytes name, bytes data, uint32_t times):

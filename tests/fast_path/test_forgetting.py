@@ -72,6 +72,21 @@ async def test_between_two_requests(
         assert not on_slow_path
 
 
+async def test_a_standstill_between_two_requests() -> None:
+    """No time of a request is moved where there is none."""
+    async with (
+        open_backend(scripts.answer()) as server,
+        open_balancer(server.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        exchange = await exchange_of(balancer)
+        fresh = exchange.memory
+        await client.send(get())
+        await client.read_response()
+        balancer._service._plain.readiness._shift(1.0)  # type: ignore[union-attr]
+        assert exchange.memory == fresh
+
+
 async def test_in_the_middle_of_one() -> None:
     """Something is seen of it there."""
     async with (

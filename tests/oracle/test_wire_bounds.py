@@ -44,9 +44,7 @@ class Limits(ctypes.Structure):
         ("head", ctypes.c_uint32),
         ("target", ctypes.c_uint32),
         ("fields", ctypes.c_uint32),
-        ("body", ctypes.c_int64),
         ("trusted", INT),
-        ("confined", INT),
     )
 
 
@@ -67,7 +65,7 @@ class Additions(ctypes.Structure):
     )
 
 
-LIMITS = ctypes.byref(Limits(16384, 8192, 100, -1, 0, 0))
+LIMITS = ctypes.byref(Limits(16384, 8192, 100, 0))
 RESULT = ctypes.create_string_buffer(4096)  # room for whatever is filled in
 
 

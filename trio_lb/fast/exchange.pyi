@@ -12,30 +12,40 @@ from trio_lb.net.transport import Transport
 __pyx_capi__: Final[dict[str, object]]  # what compiled modules import
 
 @final
+class Route:
+    def __new__(
+        cls,
+        table: Table,
+        selection: Selection,
+        servers: list[Server],
+        *,
+        confined: bool,
+        body_limit: int | None,
+        replay_body: int,
+        connect: float,
+        response: float,
+        idle: float,
+    ) -> Self: ...
+    def set_members(self, selection: Selection, servers: list[Server], confined: bool) -> None: ...
+
+@final
 class FastPath:
     def __new__(
         cls,
         readiness: Readiness,
         table: Table,
-        selection: Selection,
-        servers: list[Server],
+        route: Route,
         run_id: bytes,
         *,
         head_limit: int,
         target_limit: int,
         field_limit: int,
-        body_limit: int | None,
-        replay_body: int,
         client_head: float,
         keep_alive: float,
         body: float,
-        connect: float,
-        response: float,
         half_closed: float,
-        idle: float,
         min_rate: int | None = None,
         most_requests: int | None = None,
-        confined: bool = False,
         records: RecordBuffer | None = None,
     ) -> Self: ...
     @property
@@ -44,7 +54,6 @@ class FastPath:
     def borrowed_large(self) -> int: ...
     @property
     def pipe_problem(self) -> int: ...
-    def set_members(self, selection: Selection, servers: list[Server], confined: bool) -> None: ...
     def close_idle_pipes(self) -> None: ...
 
 class HandoverReason(IntEnum):

@@ -15,7 +15,7 @@ from trio_lb.upstream.watched_pool import WatchedPool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_lb.fast.exchange import FastPath
+    from trio_lb.fast.exchange import FastPath, Route
     from trio_lb.fast.loop import Epoll, Server
     from trio_lb.fast.record import RecordBuffer
     from trio_lb.net.dial import Dialler
@@ -32,6 +32,7 @@ class FastPathParts:
         readiness: as below.
         upstreams: likewise.
         fast_path: likewise.
+        route: likewise.
         compile_server: makes a server's part of it.
 
     Attributes:
@@ -45,11 +46,13 @@ class FastPathParts:
         readiness: Epoll,
         upstreams: WatchedPool,
         fast_path: FastPath,
+        route: Route,
         compile_server: Callable[[Member], Server],
     ) -> None:
         self.readiness = readiness
         self.upstreams = upstreams
         self.fast_path = fast_path
+        self._route = route
         self._compile_server = compile_server
 
     def set_members(self, servers: ServerPool) -> None:
@@ -67,7 +70,7 @@ class FastPathParts:
             else:
                 server = self._compile_server(member)
             compiled[member.table_slot] = server
-        self.fast_path.set_members(servers.selection, list(compiled.values()), members.confined)
+        self._route.set_members(servers.selection, list(compiled.values()), members.confined)
         self.upstreams.servers = compiled
         for gone in before.values():
             gone.dismiss()
@@ -98,7 +101,7 @@ def build_fast_path(
     if find_spec("trio_lb.fast.exchange") is None:
         log.debug("no fast path in this build: the slow path serves everything")
         return None
-    from trio_lb.fast.exchange import FastPath
+    from trio_lb.fast.exchange import FastPath, Route
     from trio_lb.fast.loop import Epoll, Server
 
     try:
@@ -123,33 +126,37 @@ def build_fast_path(
         )
 
     compiled = {member.table_slot: compile_server(member) for member in servers.members}
-    fast_path = FastPath(
-        readiness,
+    compiled_route = Route(
         servers.table,
         servers.selection,
         list(compiled.values()),
+        confined=servers.members.confined,
+        body_limit=route.body_limit,
+        replay_body=route.replay_body,
+        connect=route.timeouts.connect,
+        response=route.timeouts.response,
+        idle=upstream.idle_timeout,
+    )
+    fast_path = FastPath(
+        readiness,
+        servers.table,
+        compiled_route,
         os.urandom(6).hex().encode(),
         head_limit=limits.head,
         target_limit=limits.target,
         field_limit=limits.fields,
-        body_limit=route.body_limit,
-        replay_body=route.replay_body,
         client_head=timeouts.head,
         keep_alive=timeouts.keep_alive,
         body=timeouts.body,
-        connect=route.timeouts.connect,
-        response=route.timeouts.response,
         half_closed=timeouts.half_closed,
-        idle=upstream.idle_timeout,
         min_rate=limits.min_rate,
         most_requests=limits.requests,
-        confined=servers.members.confined,
         records=records,
     )
     if fast_path.pipe_problem:
         log.debug("no splice (%s): large bodies are copied", os.strerror(fast_path.pipe_problem))
     upstreams = WatchedPool(compiled, upstream.idle_timeout)
-    return FastPathParts(readiness, upstreams, fast_path, compile_server)
+    return FastPathParts(readiness, upstreams, fast_path, compiled_route, compile_server)
 
 
 def _shown(member: Member) -> bytes:

@@ -2,6 +2,7 @@
 
 include "exchange/minimum_rate.pxd"
 include "exchange/flow.pxd"
+include "exchange/route.pxd"
 include "exchange/fast_path.pxd"
 include "exchange/handover.pxd"
 include "exchange/exchange.pxd"

@@ -1,6 +1,7 @@
 """The fast path: a client connection, one exchange after another, and what is handed over."""
 
 include "exchange/flow.pxi"
+include "exchange/route.pxi"
 include "exchange/fast_path.pxi"
 include "exchange/exchange.pxi"
 include "exchange/handover.pxi"

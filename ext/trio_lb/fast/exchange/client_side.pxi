@@ -137,7 +137,7 @@ cdef class ClientSide(Watched):
 
     cdef void await_request(self) noexcept:
         cdef FastPath path = self.path
-        cdef double patience = path.patience.client_head
+        cdef double patience = path.patience.head
         self.exchange.state = READING
         self.idle_from = path.readiness.now
         if self.served:
@@ -227,10 +227,10 @@ cdef class ClientSide(Watched):
             if not server_took_some(exchange):
                 self.end(FALLBACK)
         elif exchange.state == WAITING:
-            if now >= exchange.sent + path.patience.response - TICK:
+            if now >= exchange.sent + exchange.route.response_timeout - TICK:
                 self.end(FALLBACK)
             else:
-                self.wait_until(exchange.sent + path.patience.response - TICK)
+                self.wait_until(exchange.sent + exchange.route.response_timeout - TICK)
         elif exchange.state == RELAYING:
             self.on_late_response(now)
 

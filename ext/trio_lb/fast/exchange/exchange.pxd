@@ -28,6 +28,7 @@ cdef class Exchange:
     cdef size_t seen            # bytes of an incomplete head that were looked at
     cdef double began           # when its first bytes came; NEVER: none did
     cdef double started         # when its head was complete, or NEVER
+    cdef Route route            # from `started` on
     cdef uint64_t request_length  # what of it stays in `input`: the head, and a small body
     cdef Flow upload            # a streamed body on its way to the server, behind the head
     cdef bint uploading         # that is how the body goes

@@ -44,6 +44,7 @@ cdef class Exchange:
         self.state = AWAY
         self.seen = 0
         self.began = self.started = NEVER
+        self.route = None
         self.request_length = 0
         if self.uploading:
             self.forget_upload()
@@ -69,6 +70,8 @@ cdef class Exchange:
         """The loop stood still for so long."""
         if self.state == READING:
             self.began += seconds           # NEVER stays so
-        self.sent = min(self.sent + seconds, self.path.readiness.clock.looked)
-        self.moved += seconds
-        self.choke.since += seconds
+        elif self.state == UPLOADING:
+            self.choke.since += seconds
+        elif self.state == WAITING or self.state == RELAYING:
+            self.sent = min(self.sent + seconds, self.path.readiness.clock.looked)
+            self.moved += seconds

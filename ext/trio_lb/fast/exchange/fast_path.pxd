@@ -1,23 +1,20 @@
 """What the fast path's machines share."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from trio_lb.fast.http1 cimport DATE_LINE, HeadLimits
-from trio_lb.fast.loop cimport Buffers, Readiness, Server
+from trio_lb.fast.loop cimport Buffers, Readiness
 from trio_lb.fast.record cimport RecordBuffer
-from trio_lb.fast.table cimport Selection, Table
+from trio_lb.fast.table cimport Table
 
 cdef enum:
     MAX_ID = 32                 # bytes of a request id that we make
 
-cdef struct Patience:           # seconds; see `timeouts` in the profile
-    double client_head
+cdef struct Patience:           # with clients, seconds; see `timeouts` in the profile
+    double head
     double keep_alive
     double body
-    double connect
-    double response
     double half_closed
-    double idle                 # of a server's connection
 
 
 cdef class Handover
@@ -26,14 +23,11 @@ cdef class Handover
 cdef class FastPath:
     cdef Readiness readiness
     cdef Table table
-    cdef Selection selection
+    cdef Route route            # of all requests
     cdef Buffers buffers
-    cdef list servers           # Server
-    cdef int32_t *index_at      # in `servers`, by table slot; of its members only
     cdef HeadLimits limits
     cdef HeadLimits limits_of_trusted   # clients that are proxies, whose claims count
     cdef Patience patience
-    cdef uint64_t replay_body
     cdef double rate            # bytes per second that a client takes at least; 0: any
     cdef uint64_t most_requests
     cdef char id_prefix[MAX_ID]

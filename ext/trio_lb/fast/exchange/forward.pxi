@@ -17,12 +17,12 @@ cdef double FRESH_ENOUGH = 0.5
 
 cdef void pick(Exchange exchange) noexcept:
     cdef FastPath path = exchange.path
-    cdef double now = path.readiness.now, oldest = path.patience.idle
-    cdef int32_t slot = path.selection.pick_slot(path.table.now_ms(now))
+    cdef double now = path.readiness.now, oldest = exchange.route.idle_timeout
+    cdef int32_t slot = exchange.route.selection.pick_slot(path.table.now_ms(now))
     if slot == NOBODY:
         exchange.client.end(FALLBACK)
         return
-    exchange.server = <Server> path.servers[path.index_at[slot]]
+    exchange.server = <Server> exchange.route.servers[exchange.route.index_at[slot]]
     if not write_head(exchange):
         exchange.client.end(FALLBACK)
         return
@@ -101,7 +101,7 @@ cdef int dial(Exchange exchange) except -1:
     if code:
         exchange.state = CONNECTING
         set_deadline(path.readiness, exchange.client, path.readiness.now + min(
-            path.patience.connect, exchange.server.head_start))
+            exchange.route.connect_timeout, exchange.server.head_start))
     else:
         send_request(exchange)
     return 0
@@ -120,7 +120,7 @@ cdef void finish_connecting(Exchange exchange) noexcept:
 
 
 cdef void give_up_connecting(Exchange exchange) noexcept:
-    if exchange.server.head_start < exchange.path.patience.connect:
+    if exchange.server.head_start < exchange.route.connect_timeout:
         exchange.connect_error = EINPROGRESS    # and the slow path waits for it
     else:
         exchange.connect_error = -1

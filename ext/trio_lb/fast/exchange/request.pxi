@@ -3,7 +3,8 @@
 from libc.stdint cimport uint64_t
 
 from trio_lb.fast.http1 cimport (
-    begin_body, Body, BODY_END, BODY_MORE, feed_body, HEAD, NEED_MORE, parse_request, Verdict,
+    begin_body, Body, BODY_END, BODY_MORE, feed_body, fits_route, HEAD, NEED_MORE, parse_request,
+    Verdict,
 )
 from trio_lb.fast.loop cimport Buffer, held, NEVER, NOTHING, receive, set_deadline, TICK
 
@@ -49,17 +50,14 @@ cdef void parse(ClientSide client) noexcept:
         exchange.began = path.readiness.now
         if verdict == NEED_MORE:
             set_deadline(
-                path.readiness, client, exchange.began + path.patience.client_head - TICK)
+                path.readiness, client, exchange.began + path.patience.head - TICK)
     if verdict == NEED_MORE:
         exchange.seen = held(input)
         if client.readable:
             path.readiness.again(client)
     elif verdict == HEAD:
-        exchange.started = path.readiness.now
-        if exchange.head.chunked:
-            begin_chunks(exchange)
-        else:
-            begin_length(exchange)
+        find_route(exchange)
+        begin_request(exchange)
     else:
         client.end(FALLBACK)
 
@@ -69,6 +67,19 @@ cdef inline bint is_empty_line(const Buffer *buffer) noexcept:
     return (
         held(buffer) == 2 and buffer.data[buffer.start] == c"\r"
         and buffer.data[buffer.start + 1] == c"\n")
+
+
+cdef void begin_request(Exchange exchange) noexcept:
+    """The head is there, and the route is known."""
+    cdef Buffer *input = &exchange.client.input
+    if not fits_route(input.data + input.start, &exchange.head, &exchange.route.limits):
+        exchange.client.end(FALLBACK)
+        return
+    exchange.started = exchange.path.readiness.now
+    if exchange.head.chunked:
+        begin_chunks(exchange)
+    else:
+        begin_length(exchange)
 
 
 cdef void begin_chunks(Exchange exchange) noexcept:
@@ -93,7 +104,7 @@ cdef void begin_length(Exchange exchange) noexcept:
     """A small body, or none, is collected; a large one goes on as it comes."""
     cdef uint64_t length = <uint64_t> max(exchange.head.content_length, 0)
     exchange.request_length = exchange.head.length + length
-    if length <= exchange.path.replay_body \
+    if length <= exchange.route.replay_body \
             or held(&exchange.client.input) >= exchange.request_length:
         collect(exchange)
     else:

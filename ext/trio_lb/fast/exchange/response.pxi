@@ -24,7 +24,7 @@ cdef void await_response(Exchange exchange) noexcept:
     exchange.looks = 0
     exchange.state = WAITING
     set_deadline(path.readiness, exchange.client, exchange.sent + min(
-        PATIENCE, path.patience.response - TICK))
+        PATIENCE, exchange.route.response_timeout - TICK))
 
 
 cdef void read_response(Exchange exchange) noexcept:

@@ -13,5 +13,5 @@ cdef bint server_took_some(Exchange exchange) noexcept
 
 cdef inline bint may_be_too_large(Exchange exchange, uint64_t more) noexcept:
     """A chunked body could pass the limit with so many bytes; the slow path counts exactly."""
-    cdef uint64_t limit = <uint64_t> exchange.client.limits.body   # -1, for none, is most
+    cdef uint64_t limit = <uint64_t> exchange.route.limits.body     # -1, for any, is the most
     return exchange.head.chunked and exchange.upload.framing.payload + more > limit

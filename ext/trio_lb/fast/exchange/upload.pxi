@@ -112,7 +112,7 @@ cdef void keep(Exchange exchange, size_t start) noexcept:
     cdef Buffer *kept = &exchange.kept
     cdef Flow *upload = &exchange.upload
     cdef size_t size = upload.good - start
-    if upload.framing.payload > exchange.path.replay_body \
+    if upload.framing.payload > exchange.route.replay_body \
             or not exchange.path.buffers.reserve(kept, held(kept) + size):
         exchange.forget_kept()
         return

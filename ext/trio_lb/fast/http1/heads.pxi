@@ -151,10 +151,12 @@ def read_request(
     Returns:
         A Request; None if the head is incomplete; False if it is not plain.
     """
-    cdef HeadLimits limits = HeadLimits(
-        head_limit, target_limit, field_limit, body_limit, trusted, confined)
+    cdef HeadLimits limits = HeadLimits(head_limit, target_limit, field_limit, trusted)
+    cdef RouteLimits of_route = RouteLimits(body_limit, confined)
     cdef Request request = Request.__new__(Request)
     cdef Verdict verdict = parse_request(data, <size_t> len(data), seen, &limits, &request.head)
+    if verdict == HEAD and not fits_route(data, &request.head, &of_route):
+        verdict = FALLBACK
     request.data = data
     return request if verdict == HEAD else None if verdict == NEED_MORE else False
 

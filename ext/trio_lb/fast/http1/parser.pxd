@@ -21,9 +21,11 @@ cdef struct HeadLimits:
     uint32_t head               # bytes
     uint32_t target             # bytes
     uint32_t fields
-    int64_t body                # bytes that Content-Length may say; -1: any
     bint trusted                # the peer is a proxy whose claims count: IDENTITY is FALLBACK
-    bint confined               # a target that might climb above its first slash is FALLBACK
+
+cdef struct RouteLimits:        # what can only be looked at when the route is known
+    int64_t body                # bytes that Content-Length may say; -1: any
+    bint confined               # a target must not climb above its first slash
 
 
 # Parse the head at the beginning of data[:length]; what is behind it doesn't matter. `seen` is the
@@ -35,6 +37,9 @@ cdef Verdict parse_request(
     const char *data, size_t length, size_t seen, const HeadLimits *limits,
     ParsedRequest *head) noexcept nogil
 
+# The target might climb above its first slash.
+cdef bint may_climb(const char *data, const ParsedRequest *head) noexcept nogil
+
 # `to_head`: the response answers a HEAD request. 1xx, HTTP/1.0 and bodies that end with the
 # connection are FALLBACK.
 cdef Verdict parse_response(
@@ -45,3 +50,10 @@ cdef Verdict parse_response(
 # (method, target, version, fields) and ResponseHead (status, reason, version, fields).
 cdef tuple request_parts(const char *data, const ParsedRequest *head)
 cdef tuple response_parts(const char *data, const ParsedResponse *head)
+
+
+cdef inline bint fits_route(
+        const char *data, const ParsedRequest *head, const RouteLimits *limits) noexcept nogil:
+    """What is over a limit of its route is the slow path's."""
+    return (limits.body < 0 or head.content_length <= limits.body) and not (
+        limits.confined and may_climb(data, head))

@@ -133,15 +133,17 @@ cdef inline Progress parse_request_line(
     if target[0] != c"/":
         return ODD
     p = end_of_target(target, end)
-    if p - target > <ptrdiff_t> limits.target or limits.confined and may_climb(target, p):
+    if p - target > <ptrdiff_t> limits.target:
         return ODD
     head.target = span(data, target, p)
     at[0] = p
     return pass_over(at, end, b" HTTP/1.1\r\n", 11)
 
 
-cdef bint may_climb(const char *p, const char *end) noexcept nogil:
+cdef bint may_climb(const char *data, const ParsedRequest *head) noexcept nogil:
     """Two dots in a row, or an escape that may come to be a dot: see trio_lb.http.climbing."""
+    cdef const char *p = data + head.target.start
+    cdef const char *end = p + head.target.length
     while p < end and p[0] != c"?":
         if p[0] == c"." and p + 1 < end and p[1] == c".":
             return True
@@ -186,7 +188,6 @@ cdef inline bint judge_request(
         is_host(data + head.host.start, head.host.length)
         and judge_framing(data, found, &head.content_length, &head.chunked)
         and judge_connection(data, found, &head.close)
-        and (limits.body < 0 or head.content_length <= limits.body)
         and not (limits.trusted and has(found, IDENTITY))
         and not goes_round(data + head.via.start, head.via.length)
         and (not has(found, REQUEST_ID)
