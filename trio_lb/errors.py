@@ -1,8 +1,8 @@
-"""What can go wrong, said once: who caused it and which answer it deserves.
+"""All exceptions: who caused a failure, and the status of the response to it.
 
 Every exception of trio-lb derives from `TrioLBError`. The ones that end a request derive from
-`RequestError` and carry the HTTP status of the answer; whether another server may be tried is
-decided where the request's progress is known (`trio_lb.proxy`), from the class alone.
+`RequestError` and carry the HTTP status of the response; whether another server may be tried is
+decided in `trio_lb.proxy`, which knows the request's progress, from the class alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ListenError(TrioLBError):
 
 
 class RequestError(TrioLBError):
-    """A request that ends with an answer of our own.
+    """A request that ends with a response of trio-lb itself.
 
     Attributes:
         status: HTTP status of that answer.

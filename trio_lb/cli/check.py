@@ -1,4 +1,4 @@
-"""`trio-lb check`: is a profile right, and what does it say with all its defaults?"""
+"""`trio-lb check`: check a profile, and print it with all its defaults."""
 
 from __future__ import annotations
 

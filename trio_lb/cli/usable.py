@@ -1,6 +1,6 @@
 """Whether this machine has what a profile names: its users, and files that can be written.
 
-Told with its place, like all that is wrong with a profile, and before anything listens.
+Reported with line and column, like all errors of a profile, and before anything listens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Profiles: reading them, what they say, and writing them.
+"""Profiles: reading, checking and writing them.
 
-A profile is a YAML file, strict: what isn't known or isn't right is an error with its place, and
-all of them are told at once. The profile format of Bal.rs is read too.
+A profile is a strict YAML file: unknown keys and invalid values are errors with line and column,
+and all of them are reported at once. The profile format of Bal.rs is read too.
 """
 
 from __future__ import annotations

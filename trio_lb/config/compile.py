@@ -1,4 +1,4 @@
-"""A profile to the plan that carries it out."""
+"""A profile compiled to the plan that workers run."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reading the files that make a profile, without waiting for what never comes.
+"""Reading the files that make up a profile, without blocking.
 
-Opening a FIFO waits for somebody who writes, and devices end when they like: what runs reads
+Opening a FIFO waits for a writer, and a device may never end, so a running load balancer reads
 regular files only.
 """
 

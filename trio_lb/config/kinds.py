@@ -1,4 +1,4 @@
-"""The type grammar of the model, taken apart once for all who walk it.
+"""The types of the model, analysed once for reading, writing and the schema.
 
 A type of `model` is a Struct, a tuple of one type, a dict of two leaves, or a leaf; any of them
 may be `| None`.

@@ -1,9 +1,9 @@
-"""Profile text to a tree of nodes that know their places.
+"""Profile text to a tree of nodes with their positions.
 
-The tree is built from YAML's events and not with `yaml.compose`: that one recurses in C without a
-bound (a line of 100 000 brackets ends the process), and knows nothing of the places of duplicate
-keys. What a profile has no use for is refused here: tags, merge keys, several documents, aliases
-that contain themselves, and nesting deeper than any profile's.
+The tree is built from YAML's events and not with `yaml.compose`, which recurses in C without a
+limit (a line of 100 000 brackets crashes the process) and loses the positions of duplicate keys.
+YAML features that profiles don't need are refused here: tags, merge keys, several documents,
+aliases that contain themselves, and deep nesting.
 """
 
 from __future__ import annotations

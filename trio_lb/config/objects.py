@@ -1,4 +1,4 @@
-"""Values of Python to the tree that a YAML text with them would give."""
+"""Python values to the tree that YAML text with them would give."""
 
 from __future__ import annotations
 

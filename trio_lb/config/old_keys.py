@@ -1,4 +1,4 @@
-"""Keys that have another name now, or no effect: they stay valid, with a warning."""
+"""Keys that were renamed or have no effect any more: still accepted, with a warning."""
 
 from __future__ import annotations
 

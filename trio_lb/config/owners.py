@@ -1,6 +1,6 @@
-"""Whose a unix socket is: the owner, group and mode of a path.
+"""The owner, group and mode of a unix socket.
 
-Names are looked up while a profile is read, so that a wrong one is told with its place.
+Names are looked up while a profile is read, so that an unknown one is reported with its position.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Pages of the user's own for error answers: files, read when a profile comes into effect.
+"""Error pages from the user: files that are read when a profile takes effect.
 
-Reading a profile only looks whether they could be read, so that a wrong name is told with its
-place. Workers get the contents from their supervisor, which may be the only one who may read them.
+Reading a profile only checks that they are readable, so that a wrong name is reported with its
+position. Workers get the contents from their supervisor, as they may not be allowed to read them.
 """
 
 from __future__ import annotations

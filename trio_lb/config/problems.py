@@ -1,4 +1,4 @@
-"""What is wrong with a profile: all of it at once, each with its place."""
+"""Problems of a profile, each with its position."""
 
 from __future__ import annotations
 

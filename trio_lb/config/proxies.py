@@ -1,4 +1,4 @@
-"""What a profile says of other proxies: whose word counts, and what servers are told of them."""
+"""Trusted proxies and the Forwarded field, as written in a profile."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A tree of nodes to a `Profile`, and every reason why not.
+"""A tree of nodes to a `Profile`, or all the problems in it.
 
-The walk follows the model's types. A value that is wrong is noted as a problem and the walk goes
-on, so that one run names all that is wrong in a file.
+The walk follows the model's types. A problem is noted and the walk goes on, so that one run
+reports all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The JSON Schema of what a profile may say, for editors; made from the model."""
+"""The JSON Schema of profiles, for editors; generated from the model."""
 
 from __future__ import annotations
 

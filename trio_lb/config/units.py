@@ -1,7 +1,7 @@
-"""Durations, sizes and the other small values that a profile writes as text with a unit.
+"""Durations, sizes and other small values that a profile writes as text with a unit.
 
-Each is a `Leaf`: how to read it, how to write it back, and what it looks like to an editor. A
-`parse` raises `ValueError` with what was expected, to which the reader adds what it got.
+Each is a `Leaf`: how to read it, how to write it, and its JSON Schema. A `parse` function raises
+`ValueError` with what was expected; the reader adds what it got.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The values of single keys that are text of a form of their own: names, files, numbers or a word.
+"""Values with a syntax of their own: names, files, header fields, numbers or a word.
 
 As in `units`, each is a `Leaf`, and a parser raises ValueError with what was expected.
 """

@@ -1,4 +1,4 @@
-"""YAML's own error messages, in words for users who never read its specification."""
+"""YAML's error messages, reworded for users who don't know its specification."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Clients: their sessions and streams, PROXY headers, and how many may come."""
+"""Clients: sessions, streams, PROXY headers, and limits on connections."""

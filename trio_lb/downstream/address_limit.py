@@ -1,7 +1,7 @@
 """`limits.clients_per_address`: how many connections one client may have, over all processes.
 
-Whom a PROXY header speaks of is counted, not who has sent it. Proxies that are trusted to speak for
-clients are not counted at all: theirs are the connections of many.
+With a PROXY header, the client in it is counted and not the sender. Connections of trusted proxies
+are not counted, as they carry many clients.
 """
 
 from __future__ import annotations

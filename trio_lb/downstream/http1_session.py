@@ -1,6 +1,6 @@
-"""HTTP/1.1 with a client: its connection, which yields one stream after the other.
+"""HTTP/1.1 with a client: a connection, which yields one stream after the other.
 
-Whatever breaks here is the client's. Nothing of a server is known in this module.
+All errors here are the client's. This module knows nothing of servers.
 """
 
 from __future__ import annotations

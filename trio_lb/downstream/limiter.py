@@ -1,8 +1,8 @@
-"""Who may come in, and who goes for it.
+"""The connection limiter: which clients are accepted, and which idle ones are closed for them.
 
-There are permits for so many clients (`limits.clients`, over all processes; as many as the file
-descriptors allow, in each). When all are taken, others wait in the system's queue, and connections
-that have been idle longest are closed for them: those between two requests, or before the first.
+The number of permits is `limits.clients` over all processes, or what the file descriptors of each
+process allow. When all are taken, new clients wait in the listen queue, and the connections that
+have been idle longest are closed for them: those between two requests, or before the first.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ConnectionLimiter:
         self._permits.give_back()
 
     async def serve(self, transport: SocketTransport, proxy_protocol: bool) -> None:
-        """Serve a client for whom a place was kept."""
+        """Serve a client that has a permit."""
         try:
             await self._clients.serve(transport, proxy_protocol)
         finally:

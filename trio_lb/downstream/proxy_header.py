@@ -1,7 +1,7 @@
-"""Connections that begin with a PROXY header: who the client is, by the word of a trusted proxy.
+"""PROXY headers of connections: a trusted proxy says who the client is.
 
-Where one is expected, a connection without it is not served: its first bytes would otherwise be
-taken for whatever fits, and a client could speak for itself.
+A connection that should begin with one and doesn't is closed. Otherwise a client could pose as
+somebody else.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the proxy knows of a client: streams, each one request and its answer.
+"""The interface of client streams: each is one request and its response.
 
 HTTP/1.1 has one at a time on a connection (`http1_stream`); a version that has many is another
-class with this interface. Whatever breaks here is the client's: `ClientGone` when there is nobody
-left to answer, `ClientError` when there is.
+class with this interface. All errors are the client's: `ClientGone` if it has left, `ClientError`
+if it can still be answered.
 """
 
 from __future__ import annotations

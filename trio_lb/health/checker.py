@@ -1,7 +1,7 @@
-"""Asking servers whether they are well, again and again.
+"""Health checks of all servers, again and again.
 
-A server that a process has taken out for its failures is noticed in the table; when none is alive
-and a request waits for one, those that are out are asked for it (`balance.ServerPool.want`).
+Servers that another process marked down are found in the shared table; while no server is alive
+and a request waits, those that are down are checked right away (`pool.ServerPool.want`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One health check: what a server is asked, and what its answer means."""
+"""One health check: the request to a server, and what its response means."""
 
 from __future__ import annotations
 

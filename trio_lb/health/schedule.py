@@ -1,9 +1,9 @@
 """When a server is checked next. Pure, one schedule per server.
 
-One that is alive is checked at its interval. One that went down is checked at once and then after
-growing pauses, up to the interval: most were only restarted. Who comes up and goes down again
-within an interval goes on where its pauses were, so that a server that passes its checks and fails
-its requests is not back for more of them five times a second.
+A server that is alive is checked at its interval. One that went down is checked at once and then
+after growing pauses, up to the interval, as most were only restarted. If it comes up and goes down
+again within an interval, the pauses continue where they were: a server that passes its checks and
+fails its requests must not be marked up five times a second.
 """
 
 from __future__ import annotations

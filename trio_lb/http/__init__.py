@@ -1,4 +1,4 @@
-"""HTTP as it is in every version: heads, what may be forwarded, who the client is, own answers.
+"""HTTP, the same in every version: heads, admission, forwarding, identity, our own responses.
 
 Bytes and numbers in, bytes and numbers out: no sockets, no clocks, no logging, no Trio.
 """

@@ -1,9 +1,8 @@
-"""Which requests may be forwarded at all, and in which form.
+"""Which requests may be forwarded, and in which form.
 
-A parser says what a request is, and not whether it is good. That is judged here for every parser,
-in one pass over the fields that also leaves out everything that ends at this hop (RFC 9110
-section 7.6.1) and everything that only a proxy may claim about a client. docs/http.md has all
-decisions in tables.
+Parsers only say what a request is. It is judged here, for every parser, in one pass over the
+fields that also removes hop-by-hop fields (RFC 9110 section 7.6.1) and everything that only a
+proxy may say about a client. docs/http.md has all decisions in tables.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Answers of our own: what a client reads when no server's response can be passed on.
+"""Responses of trio-lb itself, sent when there is none of a server to pass on.
 
-The body never contains anything that the client sent, save a request id that passed a strict
+The body never contains anything that the client sent, except a request id that passed a strict
 check. Plain text unless the client prefers JSON.
 """
 

@@ -1,4 +1,4 @@
-"""What the compiled head codec gets from the slow path, so that both tell servers the same."""
+"""Fields about a client for the compiled head codec, so that both paths send the same."""
 
 from __future__ import annotations
 

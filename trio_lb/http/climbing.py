@@ -1,10 +1,10 @@
-"""Does a path climb above where it begins, in the eyes of any server?
+"""Whether a path could climb above where it begins (`/public/../admin`), for any server.
 
-A server below a path (`http://host/public`) is sent the client's path behind its own, and resolves
-dot segments afterwards (RFC 3986 section 5.2.4). How it decodes and separates them is not known
-here, so the worst that any reading makes of a path counts: `%2e` is a dot; a backslash, `%5c` and
-`%2f` separate, or do not; what is behind a `;` belongs to its segment, or does not; empty segments
-are merged; a NUL, a `?` or a `#` that comes out of an escape ends the path, or does not.
+A server below a path (`http://host/public`) gets the client's path appended to its own, and
+resolves dot segments afterwards (RFC 3986 section 5.2.4). How it decodes and separates them is
+unknown, so the worst interpretation counts: `%2e` is a dot; a backslash, `%5c` and `%2f` separate,
+or do not; what follows a `;` belongs to its segment, or does not; empty segments are merged; an
+escaped NUL, `?` or `#` ends the path, or does not.
 """
 
 from __future__ import annotations

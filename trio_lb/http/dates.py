@@ -1,4 +1,4 @@
-"""When a response came (RFC 9110 section 6.6.1): for those that say nothing of it themselves."""
+"""The Date field for responses that have none (RFC 9110 section 6.6.1)."""
 
 from __future__ import annotations
 

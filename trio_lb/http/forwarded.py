@@ -1,6 +1,6 @@
-"""The Forwarded field (RFC 7239): who passed a request on, hop by hop, in one syntax.
+"""The Forwarded field (RFC 7239): the hops that a request has passed, in one syntax.
 
-Read strictly and written anew from what was read, so that no two parsers see different hops.
+Parsed strictly and written anew, so that no two parsers see different hops.
 """
 
 from __future__ import annotations

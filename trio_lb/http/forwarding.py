@@ -1,4 +1,4 @@
-"""The heads that go on: a request to a server, a response to the client.
+"""The heads that are sent on: a request to a server, a response to the client.
 
 A forwarded head is always written anew from parsed parts, never passed on raw, so that no two
 parsers can read it differently.

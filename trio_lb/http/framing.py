@@ -1,11 +1,10 @@
-"""Where a body ends (RFC 9112 section 6): one reading, or none.
+"""Where a body ends (RFC 9112 section 6): one interpretation, or an error.
 
-A message whose end two parsers could see in different places is the root of request smuggling. So
-a length is digits and nothing else, and said once; the only transfer coding is chunked, once and
-last; and the two never come together.
+Request smuggling needs a message whose end two parsers see in different places. So a length is
+digits only, and given once; the only transfer coding is chunked, once and last; and the two never
+come together.
 
-It is decided once, when a head is read, and travels with it: whoever has to do with the body looks
-at the head's `framing`, and at no field.
+Framing is decided once, when a head is read, and travels with it as the head's `framing`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Message heads: one type for every path that a request can take."""
+"""Message heads: one type for both paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a request wants to go: the forms of its target, and its Host (RFC 9112 section 3.2)."""
+"""A request's target in its forms, and its Host (RFC 9112 section 3.2)."""
 
 from __future__ import annotations
 

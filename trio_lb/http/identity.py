@@ -1,8 +1,8 @@
-"""Who a request is from, and what servers are told about it.
+"""Who the client of a request is, and what servers are told about it.
 
-What comes with a request says nothing by itself: anybody can write `X-Forwarded-For`. Claims count
-only on connections from trusted proxies, and of these only what trusted proxies have added: the
-list of hops is walked from its end, and the first hop that is not one of them is the client.
+Anybody can write `X-Forwarded-For`, so it only counts on connections from trusted proxies, and
+only as far as trusted proxies wrote it: the list of hops is walked from its end, and the first hop
+that is not a trusted proxy is the client.
 """
 
 from __future__ import annotations

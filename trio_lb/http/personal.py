@@ -1,11 +1,11 @@
-"""Fields that make a connection personal: who authenticates once on it is its user from then on.
+"""Fields that make a connection personal: it is authenticated as one user from then on.
 
 NTLM and Negotiate (RFC 4559) authenticate a connection and not a request, against RFC 9110 section
-11.1. Whoever sends the next request on such a connection is taken for its user. Of requests,
-`Authorization` says so; of responses, `WWW-Authenticate`, and `Persistent-Auth` of some servers.
+11.1: every later request on such a connection counts as that user's. In requests `Authorization`
+shows it; in responses `WWW-Authenticate`, and `Persistent-Auth` of some servers.
 `Proxy-Authorization` and `Proxy-Authenticate` end at this hop, and so make no connection personal.
 
-The compiled parser knows the same by `ext/trio_lb/fast/http1/fields.pxi`.
+The compiled parser knows the same from `ext/trio_lb/fast/http1/fields.pxi`.
 """
 
 from __future__ import annotations

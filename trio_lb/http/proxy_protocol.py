@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: who a client is, said before its first byte.
+"""The PROXY protocol, versions 1 and 2: a header before HTTP that says who the client is.
 
-A proxy that only passes bytes on can't add a field to a request, so it begins the connection with
-a header of its own (https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt). Read and written
-here without IO; whether its writer is believed is decided elsewhere (`trio_lb.http.identity`).
+A proxy that only relays bytes can't add a field to a request, so it begins the connection with
+this header (https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt). Read and written here
+without IO; whether the sender is trusted is decided in `trio_lb.http.identity`.
 """
 
 from __future__ import annotations

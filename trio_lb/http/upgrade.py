@@ -1,8 +1,8 @@
-"""Upgrade (RFC 9110 section 7.8): what a client offers to switch to, and what a server may take.
+"""Upgrade (RFC 9110 section 7.8): which protocols a client offers, and a server may switch to.
 
-An offer speaks about one connection, so it is made anew towards the server, and only of protocols
-that a tunnel can carry blindly. Another HTTP is none of them: requests inside the tunnel would
-reach the server past every rule of ours (known as h2c smuggling).
+An offer is about one connection, so it is written anew for the server, and only for protocols that
+a tunnel can carry. Other versions of HTTP are not: requests inside the tunnel would reach the
+server unchecked (known as h2c smuggling).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Via: through whom a message has come (RFC 9110 section 7.6.3)."""
+"""Via: the proxies that a message has passed (RFC 9110 section 7.6.3)."""
 
 from __future__ import annotations
 

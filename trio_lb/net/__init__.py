@@ -1,1 +1,1 @@
-"""Bytes in and out under Trio: transports, names, dialling, listening, deadlines."""
+"""Bytes under Trio: transports, name resolution, dialling, listening, deadlines."""

@@ -1,11 +1,10 @@
 """Deadlines of waits, without a cancel scope for each.
 
 Entering and leaving a scope costs about as much as the wait that it bounds. Most waits end in
-time, so each only notes when it has to, and one task looks every so often for those that are late
-and wakes them. That makes deadlines late by up to `TICK`, which is far below the shortest one that
-a profile would sensibly have.
+time, so each only registers its deadline, and one task looks for expired ones every `TICK` and
+wakes those waits. So deadlines are late by up to `TICK`, far below any sensible setting.
 
-They are judged by the rules of `trio_lb.fast.clock`: after what had come before them, and
+They are judged by the rules of `trio_lb.fast.clock`: after the events that came before them, and
 without the time in which the loop stood still.
 """
 
@@ -142,7 +141,7 @@ class Deadlines:
         return Limit(self, seconds)
 
     async def watch_forever(self) -> Never:
-        """Wake who is late."""
+        """Wake the waits that are late."""
         clock = loop_clock()
         clock.join(self._shift)
         try:

@@ -1,4 +1,4 @@
-"""Dialling: a connected transport to a server, or the reason why not."""
+"""Dialling: connecting to a server, or the reason why it failed."""
 
 from __future__ import annotations
 

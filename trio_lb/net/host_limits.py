@@ -1,4 +1,4 @@
-"""What this host lacks: known by the error of a system call, and told of once a second at most."""
+"""What this host lacks, recognised by the errors of system calls; logged once a second at most."""
 
 from __future__ import annotations
 

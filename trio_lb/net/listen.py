@@ -1,4 +1,4 @@
-"""Listening: sockets bound before anything is promised, and an accept loop that does not die."""
+"""Listening: bound sockets, and an accept loop that survives every error of a single connection."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TURN = 64
 _PAUSE = 0.1
 _BREATH = 0.01
 
-#: A pause that begins sooner than this after the last one that was told of goes without saying.
+#: A pause that begins sooner than this after the last one that was logged is not logged.
 _QUIET = 5.0
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 #: accept(2): errors of the new connection alone; the next one may be fine.
@@ -60,16 +60,16 @@ _PASSING = (
 
 
 class ConnectionLimiter(Protocol):
-    """Who has the permits for clients."""
+    """Hands out permits for clients."""
 
     def try_acquire(self) -> str | None:
-        """Keep a place for the next client; if there is none, say why."""
+        """Take a permit for the next client; the reason if there is none, else None."""
 
     def release(self) -> None:
-        """Nobody came for the place."""
+        """Give back a permit that no client was accepted for."""
 
     def evict(self, *, descriptors: bool) -> bool:
-        """Close what is idle; whether there will be room, or a descriptor, at once."""
+        """Close idle connections; whether that makes room, or a descriptor, at once."""
 
 
 class Want(NamedTuple):
@@ -158,8 +158,8 @@ class Listener:
     ) -> None:
         """Hand every client to `handle`, which must not block, until cancelled.
 
-        Want of room, of descriptors say, pauses accepting for a moment, and is logged from time to
-        time; nothing else ends the loop.
+        If permits, descriptors or memory run out, accepting pauses for a moment, which is logged
+        from time to time. The loop goes on until it is cancelled.
 
         Args:
             handle: gets the clients.
@@ -202,10 +202,10 @@ class Listener:
         limiter: ConnectionLimiter,
         most: int = _TURN,
     ) -> Want | None:
-        """Hand those who are in the queue to `handle`, up to so many: other tasks want their turn.
+        """Accept clients from the queue, up to `most`, so that other tasks get their turn.
 
         Returns:
-            What kept us from going on; None if nothing did.
+            What was lacking to accept more; None if nothing was.
         """
         for _ in range(most):
             if (reason := limiter.try_acquire()) is not None:

@@ -1,8 +1,8 @@
-"""The least pace at which a peer has to move bytes: arithmetic alone, without a clock.
+"""The minimum rate at which a peer has to move bytes: arithmetic alone, without a clock.
 
-A peer that is waited for lives on credit, in seconds. Waiting for it uses the credit up, each byte
-that it moves earns some back, and there is never more of it than at the start. So a pause is
-forgiven, a drip of bytes is not; and time in which nobody waited for this peer costs it nothing.
+A peer has a credit, in seconds. Waiting for it uses up the credit, each byte that it moves earns
+some back, up to the initial credit. So a pause is allowed and a trickle of bytes is not; time in
+which nothing waited for this peer does not count.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Who is late in one exchange: one clock for both of its directions.
+"""Who is late in an exchange: one clock for both of its directions.
 
-While bytes move either way, nobody is late. When none do, somebody is waited for:
+While bytes move either way, nobody is late. When none do, one side is waited for:
 
-* **The client**, where the rest of its request is to come or its answer waits to be taken. It lives
-  on a credit (`trio_lb.net.minimum_rate`) that this time uses up and its bytes earn back, and that
-  is the same for both directions. Time in which the server moves something costs it nothing; a
-  drip of its own bytes earns next to nothing.
-* **The server**, where none of that is so: a server that waits for the rest of a request, or for
-  room for its answer, is not late. A client that waits for 100 (Continue) is not waited for.
+* **The client**, if the rest of its request is missing or it doesn't read its response. It has one
+  credit for both directions (`trio_lb.net.minimum_rate`), which waiting uses up and its bytes earn
+  back. Time in which the server moves bytes costs it nothing.
+* **The server**, otherwise. It is not late while it waits for the rest of a request or for room
+  for its response. A client that waits for 100 (Continue) is not late.
 """
 
 from __future__ import annotations

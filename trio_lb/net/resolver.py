@@ -1,9 +1,8 @@
 """Names of servers to addresses.
 
-A process looks the names up that its servers have, in threads, every 30 s and whenever an address
-fails: who connects takes what is known. For each name there is one look-up at a time, whoever
-wants it. The last good answer is kept, and serves while the next one fails or takes long: that says
-nothing about the server.
+A process looks up the names of its servers, in threads, every 30 s and whenever an address fails;
+connecting uses the known addresses. There is one look-up per name at a time. The last good result
+is kept while the next look-up fails or hangs, which is not counted against the server.
 """
 
 from __future__ import annotations

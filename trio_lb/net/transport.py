@@ -1,8 +1,8 @@
-"""A connection's bytes: non-blocking calls, and waits that always have a deadline.
+"""The bytes of a connection: non-blocking calls, and waits that always have a deadline.
 
-The few calls of `Transport` are all that the paths of a request need, so TCP, unix sockets, the
-tests' memory pipes and, later, TLS are interchangeable. What can be received or sent at once costs
-one system call and nothing of Trio's.
+Both paths only use the few methods of `Transport`, so TCP, unix sockets, the tests' memory pipes
+and, later, TLS are interchangeable. Data that can be received or sent at once costs one system
+call and no call into Trio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The paths of unix sockets: who may connect, and what a process that has died left there."""
+"""The paths of unix sockets: permissions, and stale ones left by a dead process."""
 
 from __future__ import annotations
 

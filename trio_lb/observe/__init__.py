@@ -1,1 +1,1 @@
-"""What the balancer tells of itself: statistics, reports on a terminal or in a file, access log."""
+"""Observability: statistics, reports on a terminal or in a file, the access log."""

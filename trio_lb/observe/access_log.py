@@ -1,7 +1,7 @@
-"""The access log: recording never waits; a task of its own writes in batches.
+"""The access log: recording never waits; a separate task writes in batches.
 
-Records wait as bytes in a buffer, which the fast path writes into by itself. Lines are made of them
-by compiled code, in the thread that writes them.
+Records are kept as bytes in a buffer, which the fast path fills directly. Compiled code formats
+the lines, in the thread that writes them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Standard error while a table is on its terminal: lines of all processes, for whoever draws.
+"""Captures standard error while the live table is on its terminal.
 
-What this process and its workers write goes into a pipe in place of the terminal, so that it can be
-shown above the table and not across it.
+Output of this process and its workers goes into a pipe instead of the terminal, so that it can be
+shown above the table.
 """
 
 from __future__ import annotations

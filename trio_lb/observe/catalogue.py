@@ -1,9 +1,9 @@
-"""What is known of a statistic, said once: beside its type, in the snapshot that it is a field of.
+"""The description of a statistic, written once next to its type, as a field of a snapshot.
 
     served: Annotated[int, counter("responses completed", heading="Connections Served", read=...)]
 
-Reading it, its column in reports and its lines in the documentation follow from that; its name is
-that of its key in saved reports. `trio_lb.observe.statistics` has the snapshots.
+How it is read, its column in reports and its documentation follow from that; its name is its key
+in saved reports. `trio_lb.observe.statistics` has the snapshots.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fitting text to where it goes: into narrow columns, and into encodings that lack characters."""
+"""Fitting text into narrow columns, and into encodings that lack characters."""
 
 from __future__ import annotations
 

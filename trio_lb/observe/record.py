@@ -1,6 +1,6 @@
-"""What became of a request: one record, filled on its way and read when it is over.
+"""The outcome of a request: one record, filled on the way and read when the request is over.
 
-The counters, the access log, and whoever else wants to know read the same one.
+Statistics and the access log read the same one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The typed snapshot of a running balancer, and the rates between two of them.
+"""The typed snapshot of a running load balancer, and the rates between two of them.
 
-This is the table of all statistics, with what `trio_lb.observe.catalogue` says about each: add one
-here, and it is read, saved, documented (`python scripts/document_statistics.py`), and shown if it
-has a heading and `trio_lb.observe.text` has a place for it.
+This is the table of all statistics, described by `trio_lb.observe.catalogue`: add one here, and it
+is read, saved, documented (`python scripts/document_statistics.py`), and shown if it has a heading
+and a column in `trio_lb.observe.text`. docs/extending.md has all the steps.
 """
 
 # No annotations from __future__: the catalogue needs them as they are.

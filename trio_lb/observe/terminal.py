@@ -1,7 +1,7 @@
 """`--report`: a table redrawn in place on a terminal, plain text per round elsewhere.
 
-Drawing and writing happen in a worker thread: a paused terminal or a stuck pipe holds up the report
-and nothing else.
+Drawing and writing happen in a worker thread: a paused terminal or a stuck pipe delays only the
+report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The report as aligned plain text: the article's table, a little wider, and its summary."""
+"""The report as aligned plain text: the table of servers, that of workers, and the summary."""
 
 from __future__ import annotations
 

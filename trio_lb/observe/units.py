@@ -1,4 +1,4 @@
-"""Figures as people read them: three digits and a unit."""
+"""Figures for people: three digits and a unit."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What a load balancer does, as its parts need it: typed, frozen, free of how it was written.
+"""The plan of a load balancer: typed, frozen, and independent of how a profile is written.
 
-`trio_lb.config` compiles a profile into a `Plan`, once, and workers get that in a message. Every
-part takes the piece that it needs, and not the whole. Times are seconds, sizes are bytes; what has
-no limit is None.
+`trio_lb.config` compiles a profile into a `Plan`, once, and workers get it in a message. Components
+take the part that they need, not the whole. Times are seconds, sizes are bytes; no limit is None.
 """
 
 from trio_lb.plan.address import ANY_HOST, Address

@@ -1,4 +1,4 @@
-"""Where something listens or is reached: `http://host:port/prefix` or `unix:/path`."""
+"""Addresses of listeners and servers: `http://host:port/prefix` or `unix:/path`."""
 
 from __future__ import annotations
 

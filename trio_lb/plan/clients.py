@@ -1,4 +1,4 @@
-"""Clients: who they are, how many may come, and how long and how much each may take."""
+"""Clients: identity, connection limits, timeouts and size limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan: all of it together."""
+"""The whole plan."""
 
 from __future__ import annotations
 

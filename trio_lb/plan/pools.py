@@ -1,4 +1,4 @@
-"""Pools: the servers, how one of them is picked, how they are reached and checked."""
+"""Pools: the servers, how one is picked, how they are reached and checked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which server gets the next request, and what became of it. No IO, no clock: `now` is passed in.
+"""Which server gets the next request, and its counters. No IO, no clock: `now` is passed in.
 
-The work is done by the compiled table and algorithms (`trio_lb.fast.table`); this package joins
-them with the profile and makes their use hard to get wrong.
+The work is done by the compiled table and algorithms (`trio_lb.fast.table`); this package wraps
+them in an interface that is hard to misuse.
 """
 
 from trio_lb.fast.table import Permits

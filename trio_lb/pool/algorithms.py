@@ -1,4 +1,4 @@
-"""The registry: which class carries out which algorithm. A new one is one line here."""
+"""The registry of algorithms and their classes. A new one is one line here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the clients of a process, and of all, have asked for and got."""
+"""Counters of clients and requests, of one process and of all."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What speaks for a failing server's being to blame, and when that is enough. No IO, no clock.
+"""When failures are enough evidence to mark a server down. No IO, no clock.
 
-One request can make a server fail, and any server as well: so what one client has caused is not
-enough to mark a server down for all the others. Failures count
+One bad request can make every server fail, so the failures of one client's requests are not enough
+to mark a server down for all others. Failures count
 
 * if they are of several clients' requests; or
 * if another server has answered the same request: then it was not the request's fault.
 
-And they count against what the server has answered meanwhile.
+They are compared with what the server has answered meanwhile.
 """
 
 from __future__ import annotations

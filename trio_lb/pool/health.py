@@ -1,4 +1,4 @@
-"""When a server counts as well or as ill: rise and fall. Pure, one tracker per server."""
+"""When checks mark a server up or down: rise and fall. Pure, one tracker per server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers of a pool, as they are from one change of them to the next."""
+"""The members of a pool: an immutable snapshot of its servers, replaced as a whole."""
 
 from __future__ import annotations
 

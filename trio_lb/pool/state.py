@@ -1,4 +1,4 @@
-"""What a server's state can be, and what is told about it."""
+"""A server's states, and notifications of changes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One try of one request with one server, on one stream.
+"""One attempt of one request on one server, on one stream.
 
-The head goes out, the body with it or beside it, and the response comes back and on to the
-client. What fails is raised; whether that is the end is decided in `forward`.
+The head is sent, the body with it or while the response comes back, and the response goes to the
+client. Failures are raised; whether to retry is decided in `forward`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Whose fault it was: what becomes of the failures of a request, once it is known how it fared.
+"""Whose fault a failure was, once it is known what the same request did on other servers.
 
-A failure that has followed a request from server to server is the request's, and speaks against
-none of them. One that another server's answer has put an end to is its server's. If there was
-no other server to tell, it takes failures of several clients' requests to mark one down. What is
-enough is in `trio_lb.pool.evidence`.
+A failure that followed a request from server to server is the request's, and counts against none
+of them. If another server answered the request, the failure is its server's. If there was no other
+server to compare, it takes failures of several clients' requests to mark one down:
+`trio_lb.pool.evidence` has the numbers.
 
-Where nothing was sent, as with a refused connection, there is nothing to inquire into.
+If nothing was sent, as with a refused connection, there is nothing to judge.
 """
 
 from __future__ import annotations

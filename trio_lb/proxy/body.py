@@ -1,7 +1,7 @@
 """A request's body on its way: streamed, and remembered while it is small.
 
-As long as everything that came of a body is remembered, the request can be sent again to another
-server. Past the bound the memory is let go, and with it the possibility.
+While all of the body so far is remembered, the request can be retried on another server. Beyond
+the limit the copy is dropped, and the request can't be retried any more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A client, for as long as its connection lasts: what is kept from one request to the next."""
+"""A client for the time of its connection: what is kept from one request to the next."""
 
 from __future__ import annotations
 

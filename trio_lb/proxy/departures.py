@@ -1,17 +1,16 @@
 """Clients that leave while they are served: noticed within a second, whatever they sent before.
 
-A reset proves that nobody reads. That a client has sent its last byte (FIN) may mean that it has
-closed its connection, or only that it has nothing more to say and reads on: to the system these are
-the same, until something is sent to it. So such a client is served on, as long as its server has
-something to say. Where it has not:
+A reset means that nobody reads any more. A FIN is ambiguous: the client may have closed its
+connection, or only have nothing more to send and read on; the two look the same until something is
+sent to it. So such a client is served on, as long as its server sends something. If it does not:
 
-* before an answer, the client is asked: by 100 (Continue), which a client that reads on discards
-  (RFC 9110 section 15.2.1), and which a closed socket meets with a reset;
-* in the middle of an answer, or where HTTP/1.0 knows no 100, it has left when its server was
+* before a response, the client is sent 100 (Continue), which a client that reads discards
+  (RFC 9110 section 15.2.1), and which a closed socket answers with a reset;
+* in the middle of a response, or as HTTP/1.0 has no 100, it counts as gone after its server was
   silent for `timeouts.half_closed`.
 
-The waits of an exchange are for somebody else, mostly, and would not notice. So one task looks
-at all clients that are being served, every so often.
+The waits of an exchange are mostly for the server, and would not notice. So one task looks at all
+clients that are being served, every so often.
 """
 
 from __future__ import annotations

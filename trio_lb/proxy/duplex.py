@@ -1,4 +1,4 @@
-"""Two directions at once: the one place where serving a request needs a second task."""
+"""Two directions at once: the only place where a request needs a second task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request and its answer, from the first byte to the last: what is known of it on the way."""
+"""One request and its response: what is known of it on the way."""
 
 from __future__ import annotations
 

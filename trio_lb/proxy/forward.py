@@ -1,21 +1,20 @@
-"""Which server gets a request, and which may get it next: the rules of failure, in one place.
+"""Forwarding a request: which server gets it, and whether it is retried on another one.
 
 * No connection: nothing was sent. The server is marked down at once, and any request may go to
   another one.
 * Broken, malformed or too late before the client saw a byte: only a request that may safely be
   sent twice, and whose body is still remembered, goes to another server. The server is marked
   down only after several such failures in a row, if it is clear that they are its own (`blame`),
-  and never if it is the last one alive: one poisonous request must not take the whole pool down.
-* A reused connection that breaks before the first byte says nothing about its server, which may
-  just have closed it; nor does one on which it had spoken before it was asked (408). Once, the
-  same server gets the request on a fresh connection.
+  and never if it is the last one alive: one bad request must not take the whole pool down.
+* A reused connection that breaks before the first byte is not a failure of the server, which may
+  just have closed it; nor is an unsolicited response on one (408). The same server gets the request
+  once more, on a fresh connection.
 * After the client has seen a byte: never again.
-* Nobody is alive: the request waits for a moment (`outage`), if nothing of it was sent.
+* No server is alive: the request waits for a moment (`outage`), if nothing of it was sent.
 * An offer of another protocol (Upgrade) goes to a server on a fresh connection, and is never
   repeated once it was sent: the server may have begun the conversation.
-* A client that has a server's connection of its own (NTLM) goes on with it, and waits for no other
-  while that server is full. Is the connection closed or the server out, its request is like a
-  first one.
+* A client with a personal connection to a server (NTLM) keeps using it, and gets no other server
+  while that one is full. If the connection is closed or the server down, any server may be picked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""No server is alive: requests wait for a moment, and have those that are down checked meanwhile.
+"""No server is alive: requests wait for a moment while servers that are down are checked.
 
-In the beginning of an outage, for `timeouts.connect`, the servers may just be restarting: whoever
-comes then waits until that time is over. Later on a request waits no longer than a check takes, so
-that the first one after a server's return is served, and all others know soon.
+At the beginning of an outage, for `timeouts.connect`, the servers may just be restarting, so
+requests wait until that time is over. After that a request waits only as long as a check takes, so
+that the first one after a server's return is served, and all others fail soon.
 """
 
 from __future__ import annotations

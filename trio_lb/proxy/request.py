@@ -1,4 +1,4 @@
-"""Serving one request: admitted, answered by a server or by us, and told of when it is over."""
+"""Serving one request: admitted, answered by a server or by trio-lb, and recorded."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class RequestHandler:
             return
         retry_after = None
         if isinstance(error, NoServer):
-            retry_after = 1  # who is full has room soon, and who is dead is checked all the time
+            retry_after = 1  # a full server has room soon, and dead ones are checked all the time
             # Why no server is available, with the id that the answer has.
             request_id = record.request_id.decode("latin-1") or "-"
             self._forwarder.outage.tell(request_id, trio.current_time())

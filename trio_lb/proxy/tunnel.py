@@ -1,7 +1,7 @@
 """A tunnel: after 101 (Switching Protocols), two connections are a stream of bytes each way.
 
-What the bytes mean is not known here, so nothing of ours is ever put between them: no message says
-why a tunnel ends early, only a reset, which nobody can take for an end in good order.
+The protocol inside is unknown here, so trio-lb never adds bytes to it: a tunnel that is broken off
+ends with a reset, which can't be taken for a regular end.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""A load balancer at work in one process: the service of a worker, and the one to embed."""
+"""A load balancer in one process: the service of a worker, and the embedded load balancer."""

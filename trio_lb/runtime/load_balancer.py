@@ -1,6 +1,6 @@
-"""The whole load balancer in one process: forwarding and health checks under one roof.
+"""The embedded load balancer: forwarding and health checks in one process.
 
-What a Trio program embeds. Workers run the same service without the checks.
+For Trio programs that embed it. Workers run the same service without the checks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Forwarding as a service: it accepts clients from listeners and serves them from a pool.
+"""Forwarding as a service: accepts clients from listeners and serves them from a pool.
 
 This is all that a worker process runs; `trio_lb.runtime.load_balancer` adds the health checks for
-programs that embed the whole. Whatever was started has ended when its block is left, however that
-comes about.
+programs that embed it. Leaving its block ends everything that was started.
 """
 
 from __future__ import annotations

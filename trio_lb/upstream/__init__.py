@@ -1,1 +1,1 @@
-"""Servers: streams to them and who opens these, idle connections, and names that have moved."""
+"""Servers: streams to them, the connector, idle connections, and changed addresses."""

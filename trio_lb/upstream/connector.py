@@ -1,6 +1,6 @@
-"""Opening streams to servers: on a connection that is kept where there is one, else on a new one.
+"""Opens streams to servers: on an idle connection if there is one, else on a new one.
 
-Whoever needs something of a server gets it here: requests, and health checks, which keep nothing.
+Used for requests, and for health checks, which keep no connections.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""HTTP/1.1 with a server: one request and its answer; see `trio_lb.upstream.stream`.
+"""HTTP/1.1 with a server: one request and its response; see `trio_lb.upstream.stream`.
 
-A connection has one stream at a time. Between two of them it is nothing but its transport, among
-the idle ones.
+A connection has one stream at a time. Between two of them it is only a transport in the idle pool.
 """
 
 from __future__ import annotations

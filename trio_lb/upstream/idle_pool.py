@@ -1,9 +1,8 @@
 """Idle connections to servers, kept for the next request.
 
 Last in, first out: the connection used most recently is the least likely to have been closed by
-its server, and those not needed grow old and go. Whether one is still good is asked before every
-use; that leaves the instant in which a server closes while a request is on its way, which the
-retry rules of `trio_lb.proxy` cover.
+its server, and unneeded ones expire. Each is checked before it is used; the server may still close
+it while the request is on its way, which the retry rules of `trio_lb.proxy` cover.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Servers whose names lead somewhere else by now: nothing is kept to where they were."""
+"""Closes idle connections to addresses that are gone from their server's name."""
 
 from __future__ import annotations
 

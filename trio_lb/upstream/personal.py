@@ -1,6 +1,6 @@
-"""A server's connection that has become one client's own, between two of its requests.
+"""A server's connection that belongs to one client, between two of its requests.
 
-It is never pooled. As long as it lives, that client's next requests go over it, whomever the
+It is never pooled. While it lives, that client's next requests use it, whichever server the
 algorithm would pick; they take a connection slot of its server like any other. It is closed with
 the client's connection at the latest.
 """

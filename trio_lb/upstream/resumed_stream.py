@@ -1,6 +1,6 @@
-"""A request that somebody else has begun to send on a connection, and that is gone on with.
+"""A request that the fast path has begun on a connection, resumed on the slow path.
 
-The connection is just as it was left: what is still to be sent and what has come is known.
+The connection is as it was left; what is still to be sent and what was received is known.
 """
 
 from __future__ import annotations

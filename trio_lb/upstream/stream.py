@@ -1,8 +1,8 @@
-"""What the proxy knows of a server: streams, each one request and its answer.
+"""The interface of upstream streams: each is one request to a server and its response.
 
 HTTP/1.1 has one at a time on a connection (`http1_stream`); a version that has many is another
-class with this interface. Whatever breaks here is the server's: `ResponseBroken` or
-`ResponseTimeout`. `trio_lb.upstream.connector` opens them.
+class with this interface. All errors are the server's: `ResponseBroken` or `ResponseTimeout`.
+`trio_lb.upstream.connector` opens them.
 """
 
 from __future__ import annotations

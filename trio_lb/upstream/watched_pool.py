@@ -1,7 +1,7 @@
-"""The idle connections to servers that both paths use; see `trio_lb.upstream.idle_pool`.
+"""The idle connections to servers that both paths share; see `trio_lb.upstream.idle_pool`.
 
-They are kept compiled, where the fast path takes them without a Python object. What happens to an
-idle one is an event, so that none has to be asked before it is found to be closed.
+They are kept in compiled code, where the fast path takes them without a Python object. Any event
+on an idle connection closes it, so that none has to be polled.
 """
 
 from __future__ import annotations
