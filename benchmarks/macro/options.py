@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmarks.macro import peers
+from benchmarks.macro import balancers, peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,12 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ",".join(peers.PEERS)
+    names = ",".join(balancers.PEERS)
     made.add_argument("--peers", type=str, metavar="NAME,...", help=f"default: {names}")
     made.add_argument(
-        "--balrs", type=Path, metavar="PATH", help="the program of Bal.rs, to take part as well"
-    )
+        "--program", type=_program, action="append", default=[], metavar="NAME=PATH",
+        help=f"a program that takes part as well: {', '.join(balancers.PROGRAMS)}",
+    )  # fmt: skip
     made.add_argument(
         "--save", type=Path, default=RESULTS, metavar="DIR", help="default: build/benchmarks"
     )
@@ -42,13 +43,20 @@ def chosen_peers(options: argparse.Namespace) -> dict[str, peers.Peer | None]:
     Raises:
         PeerError: there is no such peer.
     """
-    usual = peers.with_balrs(options.balrs) if options.balrs else peers.PEERS
-    known = {**usual, **peers.BESIDES}
+    usual = balancers.with_programs(dict(options.program))
+    known = {**usual, **balancers.BESIDES}
     names = options.peers.split(",") if options.peers else list(usual)
     for name in names:
         if name not in known:
             raise peers.PeerError(f"no peer {name!r}; there are {', '.join(known)}")
     return {name: known[name] for name in names}
+
+
+def _program(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if name not in balancers.PROGRAMS or not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"no program of a peer that is known: {text!r}")
+    return name, Path(path)
 
 
 def positive(text: str) -> int:

@@ -1,9 +1,4 @@
-"""The balancers that are compared: their configurations, their start and their end.
-
-A new peer is one function that writes its configuration and returns its command, and one line in
-`PEERS`. Each has one worker, keeps connections to servers, and says for whom it forwards; those
-that can, check the servers every 10 s.
-"""
+"""What a peer is: its start, the first answers that it has to give, and its end."""
 
 from __future__ import annotations
 
@@ -12,11 +7,9 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +27,6 @@ END_SECONDS = 5.0
 
 class PeerError(Exception):
     """A peer can't take part; says why."""
-
-
-#: Idle connections to servers that a balancer may keep: HAProxy and the relay have no bound, so
-#: the others get one that does not bind either.
-IDLE = 1024
 
 
 @dataclass(frozen=True)
@@ -67,83 +55,6 @@ class Peer:
     version: tuple[str, ...] = ()
 
 
-def _trio_lb(setting: str, site: Site, *, host: str = "127.0.0.1", idle: int = IDLE) -> list[str]:
-    profile = site.directory / "profile.yaml"
-    servers = "".join(f"  - http://{host}:{port}\n" for port in site.servers)
-    profile.write_text(
-        f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
-        f"{setting.format(directory=site.directory)}\nhealth_check: {{interval: 10s}}\n"
-        f"upstream: {{idle_connections: {idle}}}\nservers:\n{servers}"
-    )
-    return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
-
-
-def _bare_relay(site: Site) -> list[str]:
-    relay = Path(__file__).with_name("bare_relay.py")
-    return [sys.executable, str(relay), str(site.port), *map(str, site.servers)]
-
-
-def _aiohttp(site: Site) -> list[str]:
-    proxy = Path(__file__).with_name("aiohttp_proxy.py")
-    return [sys.executable, str(proxy), str(site.port), *map(str, site.servers)]
-
-
-#: What trio-lb tells servers and clients by default, and HAProxy only when asked.
-SAME_FIELDS = """  http-request set-header X-Forwarded-Proto http
-  http-request set-header X-Forwarded-Host %[req.hdr(host)]
-  http-request set-header X-Real-IP %[src]
-  http-request add-header Via "1.1 haproxy"
-  http-response add-header Via "1.1 haproxy"
-  unique-id-format %pid-%rt
-  unique-id-header X-Request-ID
-"""
-
-
-def _haproxy(fields: str, site: Site) -> list[str]:
-    configuration = site.directory / "haproxy.cfg"
-    servers = "".join(
-        f"  server s{number} 127.0.0.1:{port} check inter 10s\n"
-        for number, port in enumerate(site.servers)
-    )
-    configuration.write_text(
-        "global\n  nbthread 1\n  maxconn 4096\n"
-        "defaults\n  mode http\n  http-reuse always\n  option forwardfor\n"
-        "  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
-        f"frontend in\n  bind 127.0.0.1:{site.port}\n  default_backend out\n{fields}"
-        f"backend out\n  balance roundrobin\n"
-        f"  option httpchk GET /\n{servers}"
-    )
-    return ["haproxy", "-db", "-f", str(configuration)]
-
-
-def _nginx(site: Site) -> list[str]:
-    servers = "".join(f"    server 127.0.0.1:{port};\n" for port in site.servers)
-    return nginx(
-        site.directory,
-        f"  upstream out {{\n{servers}    keepalive {IDLE};\n"
-        "    keepalive_requests 1000000000;\n  }\n"
-        f"  server {{\n    listen 127.0.0.1:{site.port} backlog=4096;\n"
-        "    location / {\n      proxy_pass http://out;\n      proxy_http_version 1.1;\n"
-        '      proxy_set_header Connection "";\n'
-        "      proxy_set_header X-Forwarded-For $remote_addr;\n"
-        # Large bodies stay off the disk. Those of requests are collected before they are passed on,
-        # as by default; `proxy_request_buffering off` takes twice the CPU time.
-        "      proxy_max_temp_file_size 0;\n      client_body_buffer_size 2m;\n    }\n  }\n",
-    )
-
-
-def _balrs(program: Path, site: Site) -> list[str]:
-    servers = ", ".join(f"http://127.0.0.1:{port}" for port in site.servers)
-    (site.directory / "config.yaml").write_text(
-        f"load balancer: http://127.0.0.1:{site.port}\nalgorithm: round_robin\n"
-        f"servers: {servers}\nweights: 1, 1, 1\nmax connections: 100000, 100000, 100000\n"
-        "timeout: 10\nhealth check interval: 10\n"
-    )
-    # It reads its file from where it is, and prints each message, bodies included.
-    script = 'cd "$1" && exec "$0" start >/dev/null'
-    return ["sh", "-c", script, str(program.resolve()), str(site.directory)]
-
-
 def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
     """Configures an nginx with one worker and without an access log; returns its command."""
     user = "user root;\n" if os.geteuid() == 0 else ""  # its files are in a private directory
@@ -161,35 +72,6 @@ def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
     return ["nginx", "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
 
 
-PEERS: dict[str, Peer | None] = {
-    "trio-lb": Peer(partial(_trio_lb, "fast_path: on")),
-    "trio-lb-slow": Peer(partial(_trio_lb, "fast_path: off")),
-    "haproxy": Peer(partial(_haproxy, ""), ("haproxy", "-v")),
-    "nginx": Peer(_nginx, ("nginx", "-v")),
-    "aiohttp": Peer(_aiohttp),
-    "bare_relay": Peer(_bare_relay),
-    "direct": None,
-}
-
-#: Others, that take part when they are named.
-BESIDES: dict[str, Peer | None] = {
-    "haproxy-same": Peer(partial(_haproxy, SAME_FIELDS), ("haproxy", "-v")),
-    "trio-lb-combined": Peer(partial(_trio_lb, "access_log: {directory}/access.log")),
-    # A connection for each request: to an address, to a name, and without the fast path.
-    "trio-lb-fresh": Peer(partial(_trio_lb, "fast_path: on", idle=0)),
-    "trio-lb-fresh-named": Peer(partial(_trio_lb, "fast_path: on", idle=0, host="localhost")),
-    "trio-lb-fresh-slow": Peer(partial(_trio_lb, "fast_path: off", idle=0)),
-    "trio-lb-json": Peer(
-        partial(_trio_lb, "access_log: {directory}/access.log\naccess_log_format: json")
-    ),
-}
-
-
-def with_balrs(program: Path) -> dict[str, Peer | None]:
-    """Returns all peers, and Bal.rs, whose program is given; it has no version to tell."""
-    return {**PEERS, "balrs": Peer(partial(_balrs, program))}
-
-
 def version(definition: Peer | None) -> str | None:
     """Returns the first line that a peer's program prints about its version, if it is not ours."""
     if definition is None or not definition.version:
@@ -197,7 +79,7 @@ def version(definition: Peer | None) -> str | None:
     done = subprocess.run(
         definition.version, capture_output=True, text=True, check=False, env={"PATH": PATH}
     )
-    return (done.stdout + done.stderr).partition("\n")[0]
+    return (done.stdout + done.stderr).strip().partition("\n")[0]
 
 
 @contextmanager
@@ -217,7 +99,11 @@ def peer(
         yield Running(name, site.servers[0], None)
         return
     log = site.directory / "log"
-    with process(definition.set_up(site), log, cores) as running:
+    try:
+        command = definition.set_up(site)
+    except FileNotFoundError as error:
+        raise PeerError(f"{error.filename} is not installed") from error
+    with process(command, log, cores) as running:
         wait_answering(site.port, workloads, running, log)
         yield Running(name, site.port, running.pid)
 

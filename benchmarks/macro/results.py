@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: The peer to which all others are compared.
 REFERENCE = "haproxy"
 
+#: The relay in C that does as little as can be done.
+FLOOR = "floor"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -67,6 +70,7 @@ class Cell:
     errors: int  # of all runs, valid or not
     cost_us: float | None  # per request or per MiB
     ratio: float | None  # of cost_us to that of REFERENCE in the same round
+    floor_ratio: float | None  # of cost_us to that of FLOOR in the same round
     p50_ms: float | None
     p99_ms: float | None
     p50_ratio: float | None  # likewise
@@ -81,16 +85,16 @@ def summarise(runs: Sequence[Run]) -> list[Cell]:
     for run in runs:
         groups.setdefault((run.workload, run.peer), []).append(run)
     return [
-        _cell(group, groups.get((workload, REFERENCE), []))
+        _cell(group, groups.get((workload, REFERENCE), []), groups.get((workload, FLOOR), []))
         for (workload, _), group in groups.items()
     ]
 
 
-def _cell(runs: list[Run], reference: list[Run]) -> Cell:
-    theirs = {run.round: run for run in reference if run.valid}
+def _cell(runs: list[Run], reference: list[Run], floor: list[Run]) -> Cell:
     valid = [run for run in runs if run.valid]
 
-    def ratio(figure: Callable[[Run], float | None]) -> float | None:
+    def ratio(figure: Callable[[Run], float | None], others: list[Run] = reference) -> float | None:
+        theirs = {run.round: run for run in others if run.valid}
         pairs = [(run, theirs[run.round]) for run in valid if run.round in theirs]
         return _median(_ratio(figure(ours), figure(other)) for ours, other in pairs)
 
@@ -102,6 +106,7 @@ def _cell(runs: list[Run], reference: list[Run]) -> Cell:
         errors=sum(run.load.errors for run in runs),
         cost_us=_median(run.cost_us for run in runs),
         ratio=ratio(lambda run: run.cost_us),
+        floor_ratio=ratio(lambda run: run.cost_us, floor),
         p50_ms=_median(run.load.p50_s * 1e3 for run in valid),
         p99_ms=_median(run.load.p99_s * 1e3 for run in valid),
         p50_ratio=ratio(lambda run: run.load.p50_s),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.macro.results import REFERENCE
+from benchmarks.macro.results import FLOOR, REFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def render(cells: Sequence[Cell]) -> str:
     """Returns the cells as a table, a block of rows for each load."""
-    head = ["load", "peer", "CPU µs", "per", f"× {REFERENCE}", "p50 ms", "p99 ms", "requests/s"]
+    head = ["load", "peer", "CPU µs", "per", f"× {REFERENCE}", f"× {FLOOR}"]
     return markdown(
-        [*head, "memory MiB", "valid runs", "errors"],
+        [*head, "p50 ms", "p99 ms", "requests/s", "memory MiB", "valid runs", "errors"],
         [
             [
                 cell.workload.name,
@@ -24,6 +24,7 @@ def render(cells: Sequence[Cell]) -> str:
                 number(cell.cost_us, 1),
                 cell.workload.unit,
                 number(cell.ratio, 2),
+                number(cell.floor_ratio, 2),
                 number(cell.p50_ms, 2),
                 number(cell.p99_ms, 2),
                 number(cell.requests_per_second, 0),

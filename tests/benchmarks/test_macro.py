@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from benchmarks.floor.build import compiled
 from benchmarks.macro import bare_relay, cpu, load, memory, peers
 from benchmarks.macro.workloads import WORKLOADS, Workload
 from tests.support import scripts
@@ -223,6 +225,26 @@ async def test_the_python_peer_passes_messages_on(tmp_path: Path) -> None:
         }
         assert server.requests[0].header("te") is None
         assert server.requests[0].header("x-forwarded-for") == "127.0.0.1"
+        assert len(server.connections) == 1
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="the floor is compiled by gcc")
+async def test_the_floor_passes_messages_on(tmp_path: Path) -> None:
+    program = compiled(peers.ROOT / "benchmarks" / "floor" / "relay.c", tmp_path)
+    port = peers.free_port()
+    async with (
+        open_backend(scripts.answer(b"one")) as one,
+        open_backend(scripts.chunked([b"t", b"wo"], [("X-Sum", "2")])) as two,
+    ):
+        command = [str(program), str(port), str(one.port), str(two.port)]
+        with peers.process(command, tmp_path / "log", os.sched_getaffinity(0)):
+            await _wait_listening(port)
+            async with open_client(http_url("127.0.0.1", port)) as client:
+                for expected in (b"two", b"one") * 2:
+                    await client.send(b"PUT /a HTTP/1.1\r\nHost: b\r\nContent-Length: 2\r\n\r\nhi")
+                    assert (await client.read_response()).body == expected
+    for server in (one, two):
+        assert [request.body for request in server.requests] == [b"hi", b"hi"]
         assert len(server.connections) == 1
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.macro import goals, peers, plots, rates, table
+from benchmarks.macro import balancers, goals, plots, rates, table
 from benchmarks.macro.load import Load
 from benchmarks.macro.results import Cell, Run, Step, summarise
 from benchmarks.macro.save import save
 from benchmarks.macro.workloads import KIB, MIB, WORKLOADS, Workload, size
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOAD = Load(
     requests=1000,
@@ -42,6 +45,7 @@ def cell(
         errors=0,
         cost_us=None if ratio is None else ratio * 20,
         ratio=ratio,
+        floor_ratio=None,
         p50_ms=1.0,
         p99_ms=2.0,
         p50_ratio=p50,
@@ -113,10 +117,15 @@ def test_the_table() -> None:
     head, rule, *body = rows(table.render(summarise(runs)))
     assert head[1:5] == ["peer", "CPU µs", "per", "× haproxy"]
     assert set("".join(rule)) == {"-"}
-    assert body == [
-        ["32B@64", "haproxy", "20.0", "request", "1.00", "1.00", "10.00", "100", "3.0", "1/1", "0"],
-        ["32B@64", "nginx", "-", "request", "-", "-", "-", "-", "-", "0/1", "1"],
+    assert [" ".join(row) for row in body] == [
+        "32B@64 haproxy 20.0 request 1.00 - 1.00 10.00 100 3.0 1/1 0",
+        "32B@64 nginx - request - - - - - - 0/1 1",
     ]
+
+
+def test_the_floor_is_a_second_reference() -> None:
+    runs = [RUN, replace(RUN, peer="floor", cpu_s=0.016)]
+    assert [each.floor_ratio for each in summarise(runs)] == pytest.approx([1.25, 1])
 
 
 def test_goals_are_about_loads_that_there_are() -> None:
@@ -179,7 +188,7 @@ def test_pictures(tmp_path: Path) -> None:
 
 
 def test_every_peer_has_a_colour() -> None:
-    known = {*peers.with_balrs(Path("Balrs")), *peers.BESIDES}
+    known = {*balancers.PEERS, *balancers.PROGRAMS, *balancers.BESIDES}
     assert known == set(plots.COLOURS)
 
 
