@@ -37,7 +37,7 @@ struct side {
     int fd, is_server, server, dead;
     side *other, *next;
     /* The message that comes from here. */
-    int in_body;
+    int in_body, whole;
     long left;
     char window[WINDOW]; /* its last bytes, while it is chunked */
     int in_window;
@@ -212,6 +212,7 @@ static void finish(side *server)
 {
     side *client = server->other;
     server->in_body = client->in_body = server->in_window = client->in_window = 0;
+    server->whole = client->whole = 0;
     server->other = client->other = NULL;
     server->next = idle[server->server];
     idle[server->server] = server;
@@ -273,8 +274,10 @@ static void receive(side *from, int hung_up)
             return;
         }
         pass_on(from->other, interim ? copy : buffer, size);
-        if (ends && from->is_server)
-            finish(from);
+        from->whole |= ends;
+        /* A server may answer before the whole request is there. */
+        if (from->whole && from->other->whole)
+            finish(from->is_server ? from : from->other);
         if (size < BUFFER && !hung_up)
             return;
     }

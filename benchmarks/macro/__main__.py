@@ -23,7 +23,7 @@ from benchmarks.macro.options import chosen_peers, parser, positive, run
 from benchmarks.macro.results import Run, summarise
 from benchmarks.macro.save import save
 from benchmarks.macro.stage import open_stage
-from benchmarks.macro.workloads import WORKLOADS, Workload
+from benchmarks.macro.workloads import CLASS_LOADS, WORKLOADS, Workload
 
 if TYPE_CHECKING:
     from benchmarks.macro.peers import Running
@@ -36,17 +36,21 @@ def main() -> int:
     add("--rounds", type=positive, default=3, help="runs of each peer under each load (default: 3)")
     add("--seconds", type=positive, default=3, help="length of a run (default: 3)")
     add("--workloads", type=_workloads, default=list(WORKLOADS.values()), metavar="NAME,...",
-        help=f"of {','.join(WORKLOADS)}")  # fmt: skip
+        help=f"of {','.join(WORKLOADS)}; besides, {','.join(CLASS_LOADS)}, "
+        "and `classes`, which is all of these")  # fmt: skip
     options = arguments.parse_args()
     return run(lambda: _benchmark(options))
 
 
 def _workloads(text: str) -> list[Workload]:
+    if text == "classes":
+        return list(CLASS_LOADS.values())
+    known = {**WORKLOADS, **CLASS_LOADS}
     names = text.split(",")
     for name in names:
-        if name not in WORKLOADS:
-            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(WORKLOADS)}")
-    return [WORKLOADS[name] for name in names]
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"no {name!r}; there are {', '.join(known)}")
+    return [known[name] for name in names]
 
 
 def _benchmark(options: argparse.Namespace) -> int:

@@ -14,25 +14,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.floor.build import compiled
-from benchmarks.macro.peers import ROOT, Peer, Site, nginx
+from benchmarks.macro.peers import ROOT, Peer, Site, nginx, websocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from benchmarks.macro.peers import Backends
 
 #: Idle connections to servers that a balancer may keep: HAProxy and the relays have no bound, so
 #: the others get one that does not bind either.
 IDLE = 1024
 
 
-def _trio_lb(setting: str, site: Site, *, host: str = "127.0.0.1", idle: int = IDLE) -> list[str]:
+def _trio_lb(
+    setting: str,
+    site: Site,
+    *,
+    servers: Callable[[Backends], Iterable[str]] | None = None,
+    idle: int = IDLE,
+    workers: int = 1,
+) -> list[str]:
     profile = site.directory / "profile.yaml"
-    servers = "".join(f"  - http://{host}:{port}\n" for port in site.servers)
+    listed = "".join(f"  - {server}\n" for server in (servers or _by_address)(site.backends))
     profile.write_text(
-        f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: 1\n"
+        f"listen: http://127.0.0.1:{site.port}\nalgorithm: round_robin\nworkers: {workers}\n"
         f"{setting.format(directory=site.directory)}\nhealth_check: {{interval: 10s}}\n"
-        f"upstream: {{idle_connections: {idle}}}\nservers:\n{servers}"
+        f"upstream: {{idle_connections: {idle}}}\nservers:\n{listed}"
     )
     return [sys.executable, "-m", "trio_lb", "start", "-p", str(profile)]
+
+
+def _by_address(backends: Backends) -> Iterable[str]:
+    return (f"http://127.0.0.1:{port}" for port in backends.ports)
+
+
+def _by_name(backends: Backends) -> Iterable[str]:
+    return (f"http://localhost:{port}" for port in backends.ports)
+
+
+def _by_socket(backends: Backends) -> Iterable[str]:
+    return (f"unix:{path}" for path in backends.sockets)
+
+
+def _with_header(backends: Backends) -> Iterable[str]:
+    return (f"{{url: 'http://127.0.0.1:{port}', send_proxy: v2}}" for port in backends.proxied)
 
 
 def _bare_relay(site: Site) -> list[str]:
@@ -56,21 +82,43 @@ SAME_FIELDS = """  http-request set-header X-Forwarded-Proto http
 """
 
 
-def _haproxy(fields: str, site: Site) -> list[str]:
+def _haproxy(
+    fields: str,
+    site: Site,
+    *,
+    servers: Callable[[Backends], Iterable[str]] | None = None,
+    threads: int = 1,
+) -> list[str]:
     configuration = site.directory / "haproxy.cfg"
-    servers = "".join(
-        f"  server s{number} 127.0.0.1:{port} check inter 10s\n"
-        for number, port in enumerate(site.servers)
+    listed = "".join(
+        f"  server s{number} {server} check inter 10s\n"
+        for number, server in enumerate((servers or _haproxy_address)(site.backends))
     )
     configuration.write_text(
-        "global\n  nbthread 1\n  maxconn 4096\n"
+        f"global\n  nbthread {threads}\n  maxconn 4096\n"
         "defaults\n  mode http\n  http-reuse always\n  option forwardfor\n"
         "  timeout connect 2s\n  timeout client 60s\n  timeout server 60s\n"
         f"frontend in\n  bind 127.0.0.1:{site.port}\n  default_backend out\n{fields}"
         f"backend out\n  balance roundrobin\n"
-        f"  option httpchk GET /\n{servers}"
+        f"  option httpchk GET /\n{listed}"
     )
     return ["haproxy", "-db", "-f", str(configuration)]
+
+
+def _haproxy_address(backends: Backends) -> Iterable[str]:
+    return (f"127.0.0.1:{port}" for port in backends.ports)
+
+
+def _haproxy_name(backends: Backends) -> Iterable[str]:
+    return (f"localhost:{port}" for port in backends.ports)
+
+
+def _haproxy_socket(backends: Backends) -> Iterable[str]:
+    return (f"unix@{path}" for path in backends.sockets)
+
+
+def _haproxy_header(backends: Backends) -> Iterable[str]:
+    return (f"127.0.0.1:{port} send-proxy-v2" for port in backends.proxied)
 
 
 def _nginx(site: Site) -> list[str]:
@@ -85,7 +133,8 @@ def _nginx(site: Site) -> list[str]:
         "      proxy_set_header X-Forwarded-For $remote_addr;\n"
         # Large bodies stay off the disk. Those of requests are collected before they are passed on,
         # as by default; `proxy_request_buffering off` takes twice the CPU time.
-        "      proxy_max_temp_file_size 0;\n      client_body_buffer_size 2m;\n    }\n  }\n",
+        "      proxy_max_temp_file_size 0;\n      client_body_buffer_size 2m;\n    }\n"
+        f"    location = /websocket {{\n{websocket('http://out')}    }}\n  }}\n",
     )
 
 
@@ -200,15 +249,29 @@ PEERS: dict[str, Peer | None] = {
     "direct": None,
 }
 
-#: Others, that take part when they are named.
+
+def _haproxy_with(**settings: Any) -> Peer:
+    return Peer(partial(_haproxy, "", **settings), ("haproxy", "-v"))
+
+
+#: Others, that take part when they are named: NAME+SETTING is a variant of another.
 BESIDES: dict[str, Peer | None] = {
     "haproxy-same": Peer(partial(_haproxy, SAME_FIELDS), ("haproxy", "-v")),
-    "trio-lb-combined": Peer(partial(_trio_lb, "access_log: {directory}/access.log")),
+    "trio-lb+combined": Peer(partial(_trio_lb, "access_log: {directory}/access.log")),
     # A connection for each request: to an address, to a name, and without the fast path.
-    "trio-lb-fresh": Peer(partial(_trio_lb, "fast_path: on", idle=0)),
-    "trio-lb-fresh-named": Peer(partial(_trio_lb, "fast_path: on", idle=0, host="localhost")),
-    "trio-lb-fresh-slow": Peer(partial(_trio_lb, "fast_path: off", idle=0)),
-    "trio-lb-json": Peer(
+    "trio-lb+fresh": Peer(partial(_trio_lb, "fast_path: on", idle=0)),
+    "trio-lb+fresh-named": Peer(partial(_trio_lb, "fast_path: on", idle=0, servers=_by_name)),
+    "trio-lb+fresh-slow": Peer(partial(_trio_lb, "fast_path: off", idle=0)),
+    "trio-lb+forwarded": Peer(partial(_trio_lb, "forwarded: on")),
+    "trio-lb+send_proxy": Peer(partial(_trio_lb, "", servers=_with_header)),
+    "trio-lb+named": Peer(partial(_trio_lb, "", servers=_by_name)),
+    "trio-lb+unix": Peer(partial(_trio_lb, "", servers=_by_socket)),
+    "trio-lb+2": Peer(partial(_trio_lb, "", workers=2)),
+    "haproxy+send_proxy": _haproxy_with(servers=_haproxy_header),
+    "haproxy+named": _haproxy_with(servers=_haproxy_name),
+    "haproxy+unix": _haproxy_with(servers=_haproxy_socket),
+    "haproxy+2": _haproxy_with(threads=2),
+    "trio-lb+json": Peer(
         partial(_trio_lb, "access_log: {directory}/access.log\naccess_log_format: json")
     ),
 }

@@ -1,12 +1,16 @@
-"""The load: wrk, a closed loop of connections, and what it reports."""
+"""The load: wrk or a client in C, a closed loop of connections, and what it reports."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmarks.classes.requests import CLASSES
+from benchmarks.floor.build import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,15 +24,16 @@ BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 PATIENCE = "5s"
 
 SCRIPTS = Path(__file__).parent
+CLIENT = SCRIPTS.parent / "classes" / "client.c"
 
 
 class LoadError(Exception):
-    """wrk couldn't run to its end, for example since nothing accepts connections."""
+    """The load couldn't run to its end, for example since nothing accepts connections."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """The result of one run of wrk."""
+    """The result of one run."""
 
     requests: int
     bytes_read: float  # heads and bodies, of unfinished answers too; to three digits
@@ -48,6 +53,8 @@ def run_closed(port: int, workload: Workload, seconds: int, halfway: Callable[[]
     Raises:
         LoadError: there is no result.
     """
+    if workload.kind in CLASSES:
+        return _run_client(port, workload, seconds, halfway)
     url = _url(port, workload.path)
     name = "chunks.lua" if workload.kind == "chunked-upload" else "post.lua"
     script = (SCRIPTS / name, workload.sent) if workload.sent else None
@@ -82,18 +89,55 @@ def _run(
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", PATIENCE]
     command += ["--latency", *options, *(("-s", str(script[0])) if script else ())]
     command += [url, *(("--", str(script[1])) if script else ())]
+    return parse_wrk(_output(command, b"", seconds, halfway))
+
+
+def _run_client(port: int, workload: Workload, seconds: int, halfway: Callable[[], None]) -> Load:
+    request = CLASSES[workload.kind]
+    command = [str(_client()), str(port), str(workload.connections), str(seconds), request.mode]
+    return parse_client(_output(command, request.text, seconds, halfway))
+
+
+@cache
+def _client() -> Path:
+    directory = SCRIPTS.parents[1] / "build" / "benchmarks"
+    directory.mkdir(parents=True, exist_ok=True)
+    return compiled(CLIENT, directory)
+
+
+def _output(command: Sequence[str], given: bytes, seconds: int, halfway: Callable[[], None]) -> str:
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as wrk:
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as load:
         try:
-            output, _ = wrk.communicate(timeout=seconds / 2)
+            output, _ = load.communicate(given, timeout=seconds / 2)
         except subprocess.TimeoutExpired:
             halfway()
-            output, _ = wrk.communicate()
+            output, _ = load.communicate()
         except BaseException:
-            wrk.kill()
+            load.kill()
             raise
-    return parse_wrk(output)
+    return output.decode(errors="replace")
+
+
+def parse_client(output: str) -> Load:
+    """Reads the line that client.c prints.
+
+    Raises:
+        LoadError: it isn't that.
+    """
+    try:
+        requests, received, errors, seconds, p50, p99 = output.split()
+        return Load(
+            requests=int(requests),
+            bytes_read=float(received),
+            requests_per_second=int(requests) / float(seconds),
+            p50_s=int(p50) / 1e6,
+            p99_s=int(p99) / 1e6,
+            errors=int(errors),
+        )
+    except ValueError as error:
+        raise LoadError(f"the client printed {output!r}") from error
 
 
 def parse_wrk(output: str) -> Load:

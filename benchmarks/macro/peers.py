@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,13 +29,26 @@ class PeerError(Exception):
     """A peer can't take part; says why."""
 
 
+class Backends(NamedTuple):
+    """The servers: their ports, those where a PROXY header is expected, and their unix sockets."""
+
+    ports: tuple[int, ...]
+    proxied: tuple[int, ...] = ()
+    sockets: tuple[Path, ...] = ()
+
+
 @dataclass(frozen=True)
 class Site:
-    """Where a peer is set up: its directory, its port, and the ports of the servers."""
+    """Where a peer is set up: its directory, its port, and the servers."""
 
     directory: Path
     port: int
-    servers: tuple[int, ...]
+    backends: Backends
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """The ordinary ports of the servers."""
+        return self.backends.ports
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,15 @@ def nginx(directory: Path, http: str, *, connections: int = 4096) -> list[str]:
         f"  client_max_body_size 0;\n{temporary}{http}}}\n"
     )
     return ["nginx", "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
+
+
+def websocket(url: str) -> str:
+    """Returns what a location of nginx needs to pass WebSockets on to `url`."""
+    return (
+        f"      proxy_pass {url};\n      proxy_http_version 1.1;\n"
+        "      proxy_set_header Upgrade $http_upgrade;\n"
+        '      proxy_set_header Connection "upgrade";\n'
+    )
 
 
 def version(definition: Peer | None) -> str | None:

@@ -27,11 +27,20 @@ else:
 COLOURS = {
     "trio-lb": "#d62728",
     "trio-lb-slow": "#ff9896",
-    "trio-lb-combined": "#8c6d31",
-    "trio-lb-json": "#e7ba52",
-    "trio-lb-fresh": "#e377c2",
-    "trio-lb-fresh-named": "#f7b6d2",
-    "trio-lb-fresh-slow": "#c49c94",
+    "trio-lb+combined": "#8c6d31",
+    "trio-lb+json": "#e7ba52",
+    "trio-lb+fresh": "#e377c2",
+    "trio-lb+fresh-named": "#f7b6d2",
+    "trio-lb+fresh-slow": "#c49c94",
+    "trio-lb+forwarded": "#ad494a",
+    "trio-lb+send_proxy": "#d6616b",
+    "trio-lb+named": "#e7969c",
+    "trio-lb+unix": "#843c39",
+    "trio-lb+2": "#a55194",
+    "haproxy+send_proxy": "#3182bd",
+    "haproxy+named": "#6baed6",
+    "haproxy+unix": "#9ecae1",
+    "haproxy+2": "#c6dbef",
     "haproxy": "#1f77b4",
     "haproxy-same": "#aec7e8",
     "nginx": "#2ca02c",
@@ -94,7 +103,7 @@ def _bars(axes: Axes, cells: Sequence[Cell], value: Callable[[Cell], float | Non
             color=COLOURS[peer],
         )
     axes.set_xticks(range(len(loads)), loads)
-    axes.legend(ncols=max(1, len(peers)), fontsize="small")
+    axes.legend(ncols=max(1, min(len(peers), 7)), fontsize="small")
     axes.grid(axis="y", alpha=0.3)
 
 

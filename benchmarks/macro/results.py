@@ -21,6 +21,11 @@ REFERENCE = "haproxy"
 FLOOR = "floor"
 
 
+def base(peer: str) -> str:
+    """The peer of which another is a variant with some setting: `trio-lb` of `trio-lb+json`."""
+    return peer.partition("+")[0]
+
+
 @dataclass(frozen=True)
 class Step:
     """What a peer made of one offered rate; all rates are in requests per second."""
@@ -71,6 +76,7 @@ class Cell:
     cost_us: float | None  # per request or per MiB
     ratio: float | None  # of cost_us to that of REFERENCE in the same round
     floor_ratio: float | None  # of cost_us to that of FLOOR in the same round
+    plain_ratio: float | None  # of cost_us to that of the peer's own plain request, likewise
     p50_ms: float | None
     p99_ms: float | None
     p50_ratio: float | None  # likewise
@@ -84,13 +90,23 @@ def summarise(runs: Sequence[Run]) -> list[Cell]:
     groups: dict[tuple[Workload, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.workload, run.peer), []).append(run)
+    named = {(workload.name, peer): group for (workload, peer), group in groups.items()}
+
+    def found(name: str | None, peer: str) -> list[Run]:
+        return named.get((name, peer), []) if name else []
+
     return [
-        _cell(group, groups.get((workload, REFERENCE), []), groups.get((workload, FLOOR), []))
-        for (workload, _), group in groups.items()
+        _cell(
+            group,
+            found(workload.name, REFERENCE),
+            found(workload.name, FLOOR),
+            found(workload.like, base(peer)),
+        )
+        for (workload, peer), group in groups.items()
     ]
 
 
-def _cell(runs: list[Run], reference: list[Run], floor: list[Run]) -> Cell:
+def _cell(runs: list[Run], reference: list[Run], floor: list[Run], plain: list[Run]) -> Cell:
     valid = [run for run in runs if run.valid]
 
     def ratio(figure: Callable[[Run], float | None], others: list[Run] = reference) -> float | None:
@@ -107,6 +123,7 @@ def _cell(runs: list[Run], reference: list[Run], floor: list[Run]) -> Cell:
         cost_us=_median(run.cost_us for run in runs),
         ratio=ratio(lambda run: run.cost_us),
         floor_ratio=ratio(lambda run: run.cost_us, floor),
+        plain_ratio=ratio(lambda run: run.cost_us, plain),
         p50_ms=_median(run.load.p50_s * 1e3 for run in valid),
         p99_ms=_median(run.load.p99_s * 1e3 for run in valid),
         p50_ratio=ratio(lambda run: run.load.p50_s),

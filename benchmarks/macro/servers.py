@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from benchmarks.macro.peers import free_port, nginx, process, wait_answering
+from benchmarks.floor.build import compiled
+from benchmarks.macro.peers import (
+    ROOT,
+    Backends,
+    free_port,
+    nginx,
+    process,
+    wait_answering,
+    websocket,
+)
 from benchmarks.macro.workloads import SMALL
 
 if TYPE_CHECKING:
@@ -16,14 +25,21 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def servers(
-    directory: Path, workloads: Iterable[Workload], cores: set[int]
-) -> Iterator[tuple[int, ...]]:
+def servers(directory: Path, workloads: Iterable[Workload], cores: set[int]) -> Iterator[Backends]:
     """Runs servers until the block is left; begins when they answer all of `workloads`."""
-    ports = tuple(free_port() for _ in range(3))
+    workloads = list(workloads)
+    ports, proxied = (tuple(free_port() for _ in range(3)) for _ in range(2))
+    sockets = tuple(directory / f"{number}.sock" for number in range(3))
+    echo = free_port()
     for workload in workloads:
         (directory / str(workload.body)).write_bytes(b"x" * workload.body)
-    listen = "".join(f"    listen 127.0.0.1:{port} backlog=4096;\n" for port in ports)
+    listen = "".join(
+        [
+            *(f"    listen 127.0.0.1:{port} backlog=4096;\n" for port in ports),
+            *(f"    listen 127.0.0.1:{port} proxy_protocol backlog=4096;\n" for port in proxied),
+            *(f"    listen unix:{path} backlog=4096;\n" for path in sockets),
+        ]
+    )
     command = nginx(
         directory,
         "  sendfile on;\n  open_file_cache max=100;\n  default_type application/octet-stream;\n"
@@ -40,9 +56,20 @@ def servers(
         "      proxy_pass_request_body off;\n    }\n"
         # Server-side includes could change the length, so these answers are chunked.
         f"    location /chunked/ {{\n      alias {directory}/;\n      ssi on;\n"
-        "      ssi_types *;\n    }\n  }\n",
+        "      ssi_types *;\n    }\n"
+        # ... or, if that is forbidden, end with their connection.
+        f"    location /closing/ {{\n      alias {directory}/;\n      ssi on;\n"
+        "      ssi_types *;\n      chunked_transfer_encoding off;\n    }\n"
+        f"    location /trailers/ {{\n      alias {directory}/;\n"
+        "      add_trailer X-Sum 1;\n    }\n"
+        "    location = /304 {\n      return 304;\n    }\n"
+        f"    location = /websocket {{\n{websocket(f'http://127.0.0.1:{echo}')}    }}\n  }}\n",
     )
-    with process(command, directory / "log", cores) as running:
+    with ExitStack() as stack:
+        if any(workload.kind == "websocket" for workload in workloads):
+            program = compiled(ROOT / "benchmarks" / "classes" / "echo.c", directory)
+            stack.enter_context(process([str(program), str(echo)], directory / "echo-log", cores))
+        running = stack.enter_context(process(command, directory / "log", cores))
         for port in ports:
             wait_answering(port, workloads, running, directory / "log")
-        yield ports
+        yield Backends(ports, proxied, sockets)

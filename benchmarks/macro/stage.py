@@ -50,10 +50,10 @@ def open_stage(
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trio-lb-bench-")))
         (directory / "servers").mkdir()
-        ports = stack.enter_context(servers(directory / "servers", workloads, other_cores))
+        backends = stack.enter_context(servers(directory / "servers", workloads, other_cores))
         for name, definition in chosen.items():
             (directory / name).mkdir()
-            site = peers.Site(directory / name, peers.free_port(), ports)
+            site = peers.Site(directory / name, peers.free_port(), backends)
             try:
                 running = stack.enter_context(
                     peers.peer(name, definition, site, workloads, balancer_cores)

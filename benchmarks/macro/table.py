@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def render(cells: Sequence[Cell]) -> str:
     """Returns the cells as a table, a block of rows for each load."""
-    head = ["load", "peer", "CPU µs", "per", f"× {REFERENCE}", f"× {FLOOR}"]
+    head = ["load", "peer", "CPU µs", "per", f"× {REFERENCE}", f"× {FLOOR}", "× plain"]
     return markdown(
         [*head, "p50 ms", "p99 ms", "requests/s", "memory MiB", "valid runs", "errors"],
         [
@@ -25,6 +25,7 @@ def render(cells: Sequence[Cell]) -> str:
                 cell.workload.unit,
                 number(cell.ratio, 2),
                 number(cell.floor_ratio, 2),
+                number(cell.plain_ratio, 2),
                 number(cell.p50_ms, 2),
                 number(cell.p99_ms, 2),
                 number(cell.requests_per_second, 0),

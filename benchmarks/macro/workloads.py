@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.classes.requests import CLASSES
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -20,13 +22,13 @@ class Workload:
     """One kind of request, one at a time on each of some connections.
 
     Attributes:
-        kind: a GET, a small POST, a GET whose answer has no Content-Length, a POST that the server
-            reads in full, one without Content-Length, or a GET that is the only request on its
-            connection.
+        kind: a GET, a small POST, a GET whose answer has no Content-Length (chunked), a POST that
+            the server reads in full (upload), one without Content-Length (chunked-upload), a GET
+            that is the only request on its connection (close), or one of `CLASSES`.
         body: bytes of the answer's body.
     """
 
-    kind: Literal["GET", "POST", "chunked", "upload", "chunked-upload", "close"]
+    kind: str
     body: int
     connections: int
 
@@ -35,6 +37,12 @@ class Workload:
         """What people call it, and `--workloads` takes."""
         what = size(self.body) if self.kind == "GET" else self.kind
         return f"{what}@{self.connections}"
+
+    @property
+    def like(self) -> str | None:
+        """The name of the plain load that it is compared to, if it is one of `CLASSES`."""
+        known = CLASSES.get(self.kind)
+        return f"{known.like}@{self.connections}" if known else None
 
     @property
     def path(self) -> str:
@@ -77,4 +85,9 @@ WORKLOADS = {
         Workload("chunked-upload", SMALL, 16),
         Workload("close", SMALL, 64),
     )
+}
+
+#: Others, that are measured when they are named; all of them as `classes`.
+CLASS_LOADS = {
+    workload.name: workload for workload in (Workload(kind, SMALL, 64) for kind in CLASSES)
 }

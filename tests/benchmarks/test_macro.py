@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from benchmarks.classes.requests import CLASSES
 from benchmarks.floor.build import compiled
 from benchmarks.macro import bare_relay, cpu, load, memory, peers
 from benchmarks.macro.workloads import WORKLOADS, Workload
@@ -25,6 +26,8 @@ from tests.support.net import http_url
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="programs in C need gcc")
 
 WRK = """Running 1s test @ http://127.0.0.1:33235/32
   1 threads and 64 connections
@@ -228,7 +231,7 @@ async def test_the_python_peer_passes_messages_on(tmp_path: Path) -> None:
         assert len(server.connections) == 1
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="the floor is compiled by gcc")
+@needs_gcc
 async def test_the_floor_passes_messages_on(tmp_path: Path) -> None:
     program = compiled(peers.ROOT / "benchmarks" / "floor" / "relay.c", tmp_path)
     port = peers.free_port()
@@ -246,6 +249,52 @@ async def test_the_floor_passes_messages_on(tmp_path: Path) -> None:
     for server in (one, two):
         assert [request.body for request in server.requests] == [b"hi", b"hi"]
         assert len(server.connections) == 1
+
+
+def test_the_line_of_the_client() -> None:
+    told = load.parse_client("100 25600 1 2.000 1500 20000\n")
+    assert (told.requests, told.bytes_read, told.errors) == (100, 25600, 1)
+    assert (told.requests_per_second, told.p50_s, told.p99_s) == (50, 0.0015, 0.02)
+    with pytest.raises(load.LoadError, match="connect: Connection refused"):
+        load.parse_client("connect: Connection refused\n")
+
+
+@needs_gcc
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind not in ("head", "websocket")])
+async def test_the_client_sends_each_class_and_reads_its_answers(kind: str) -> None:
+    workload = Workload(kind, 32, 2)
+    async with open_backend(scripts.bulk(32)) as backend:
+        run = await trio.to_thread.run_sync(
+            load.run_closed, backend.port, workload, 1, lambda: None
+        )
+    assert run.requests > 2
+    assert run.errors == 0
+    sent = backend.requests[0]
+    head = CLASSES[kind].text.partition(b"\r\n")[0].decode()
+    assert f"{sent.method} {sent.target} " in head
+    assert sent.body_size == (256 if CLASSES[kind].like == "plain-post" else 0)
+
+
+@needs_gcc
+async def test_the_client_counts_errors() -> None:
+    async with open_backend(scripts.answer(status=503)) as backend:
+        run = await trio.to_thread.run_sync(
+            load.run_closed, backend.port, Workload("plain", 32, 1), 1, lambda: None
+        )
+    assert run.requests == 0
+    assert run.errors > 0
+
+
+@needs_gcc
+def test_frames_come_back(tmp_path: Path) -> None:
+    echo = compiled(peers.ROOT / "benchmarks" / "classes" / "echo.c", tmp_path)
+    port = peers.free_port()
+    with peers.process([str(echo), str(port)], tmp_path / "log", os.sched_getaffinity(0)):
+        trio.run(_wait_listening, port)
+        run = load.run_closed(port, Workload("websocket", 32, 4), 1, lambda: None)
+    assert run.requests > 4
+    assert run.bytes_read >= run.requests * 127
+    assert run.errors == 0
 
 
 async def _wait_listening(port: int) -> None:

@@ -12,7 +12,7 @@ from benchmarks.macro import balancers, goals, plots, rates, table
 from benchmarks.macro.load import Load
 from benchmarks.macro.results import Cell, Run, Step, summarise
 from benchmarks.macro.save import save
-from benchmarks.macro.workloads import KIB, MIB, WORKLOADS, Workload, size
+from benchmarks.macro.workloads import CLASS_LOADS, KIB, MIB, WORKLOADS, Workload, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,7 @@ def cell(
         cost_us=None if ratio is None else ratio * 20,
         ratio=ratio,
         floor_ratio=None,
+        plain_ratio=None,
         p50_ms=1.0,
         p99_ms=2.0,
         p50_ratio=p50,
@@ -118,14 +119,24 @@ def test_the_table() -> None:
     assert head[1:5] == ["peer", "CPU µs", "per", "× haproxy"]
     assert set("".join(rule)) == {"-"}
     assert [" ".join(row) for row in body] == [
-        "32B@64 haproxy 20.0 request 1.00 - 1.00 10.00 100 3.0 1/1 0",
-        "32B@64 nginx - request - - - - - - 0/1 1",
+        "32B@64 haproxy 20.0 request 1.00 - - 1.00 10.00 100 3.0 1/1 0",
+        "32B@64 nginx - request - - - - - - - 0/1 1",
     ]
 
 
 def test_the_floor_is_a_second_reference() -> None:
     runs = [RUN, replace(RUN, peer="floor", cpu_s=0.016)]
     assert [each.floor_ratio for each in summarise(runs)] == pytest.approx([1.25, 1])
+
+
+def test_a_class_is_compared_to_the_peers_own_plain_request() -> None:
+    plain = replace(RUN, workload=CLASS_LOADS["plain@64"])
+    odd = replace(RUN, workload=CLASS_LOADS["te@64"], cpu_s=0.03)
+    variant = replace(plain, peer="haproxy+unix", cpu_s=0.01)
+    other = replace(odd, peer="nginx")
+    ratios = [each.plain_ratio for each in summarise([plain, odd, variant, other])]
+    assert ratios == [1, pytest.approx(1.5), 0.5, None]
+    assert all(load.like in CLASS_LOADS for load in CLASS_LOADS.values())
 
 
 def test_goals_are_about_loads_that_there_are() -> None:
