@@ -1,8 +1,9 @@
-"""For all tests: how much hypothesis tries, and how files are spread over processes."""
+"""For all tests: how much hypothesis tries, how files are spread over processes, compiled code."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["pytest_configure", "pytest_runtest_protocol"]
+
+# Wherever it is set: hundreds of processes start here, and each would compile all that it imports,
+# as pytest would compile all tests in each of its own.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Before a release; how long an example takes says more about the machine than about the code.
 settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
