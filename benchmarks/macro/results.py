@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.macro.load import Load
     from benchmarks.macro.workloads import Workload
 
-#: The peer to which all others are compared.
+#: The peer to which all others are compared; variants to its variant with the same setting.
 REFERENCE = "haproxy"
 
 #: The relay in C that does as little as can be done.
@@ -95,10 +95,15 @@ def summarise(runs: Sequence[Run]) -> list[Cell]:
     def found(name: str | None, peer: str) -> list[Run]:
         return named.get((name, peer), []) if name else []
 
+    def reference(workload: Workload, peer: str) -> list[Run]:
+        """Of `trio-lb+2` it is `haproxy+2`, if that took part."""
+        variant = REFERENCE + peer.removeprefix(base(peer))
+        return found(workload.name, variant) or found(workload.name, REFERENCE)
+
     return [
         _cell(
             group,
-            found(workload.name, REFERENCE),
+            reference(workload, peer),
             found(workload.name, FLOOR),
             found(workload.like, base(peer)),
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from benchmarks import start
 from benchmarks.classes.requests import CLASSES
 from benchmarks.floor.build import compiled
 from benchmarks.macro import bare_relay, cpu, load, memory, peers
@@ -295,6 +296,28 @@ def test_frames_come_back(tmp_path: Path) -> None:
     assert run.requests > 4
     assert run.bytes_read >= run.requests * 127
     assert run.errors == 0
+
+
+def test_the_start_of_a_peer(tmp_path: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    program = [sys.executable, "-c", _ANSWERS_32]
+    peer = peers.Peer(lambda site: [*program, str(site.port)])
+    seconds, memory = start.start(peer, tmp_path, peers.Backends(()), cores)
+    assert 0 < seconds < peers.START_SECONDS
+    assert memory > 1024**2
+    fails = peers.Peer(lambda _: [sys.executable, "-c", "raise SystemExit(2)"])
+    with pytest.raises(peers.PeerError, match="gives no answer"):
+        start.start(fails, tmp_path, peers.Backends(()), cores)
+
+
+_ANSWERS_32 = """
+import socket, sys
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as server:
+    while True:
+        with server.accept()[0] as client:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 32\\r\\n\\r\\n" + b"x" * 32)
+"""
 
 
 async def _wait_listening(port: int) -> None:

@@ -139,6 +139,13 @@ def test_a_class_is_compared_to_the_peers_own_plain_request() -> None:
     assert all(load.like in CLASS_LOADS for load in CLASS_LOADS.values())
 
 
+def test_a_variant_is_compared_to_the_references_variant() -> None:
+    ours = replace(RUN, peer="trio-lb+2", cpu_s=0.01)
+    theirs = replace(RUN, peer="haproxy+2", cpu_s=0.04)
+    assert [each.ratio for each in summarise([RUN, ours, theirs])] == [1, 0.25, 1]
+    assert [each.ratio for each in summarise([RUN, ours])] == [1, 0.5]
+
+
 def test_goals_are_about_loads_that_there_are() -> None:
     shown = {"upload@16", "chunked-upload@16", "close@64"}
     assert WORKLOADS.keys() - goals.COST.keys() == shown
