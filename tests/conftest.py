@@ -13,7 +13,7 @@ from tests.support.names import Names
 from tests.support.time_limit import pytest_configure, pytest_runtest_protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 __all__ = ["pytest_configure", "pytest_runtest_protocol"]
 
@@ -44,6 +44,22 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than there are processors, as many tests wait for other processes."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Count no lines where `no_cover` says so.
+
+    In a process of pytest-xdist, pytest-cov measures twice, and stops only one of the two.
+    """
+    tracing = sys.gettrace()
+    if tracing is None or item.get_closest_marker("no_cover") is None:
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracing)
 
 
 @pytest.hookimpl(trylast=True)

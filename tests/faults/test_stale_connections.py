@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.support.backend import Exchange
 
+pytestmark = pytest.mark.no_cover  # thousands of requests, which reach no other lines
+
 
 async def test_row_6_get_never_fails_when_a_reused_connection_is_reset() -> None:
     """1000 GET, of which every second one meets the reset."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.support.backend import Exchange
 
+pytestmark = pytest.mark.no_cover  # megabytes in small pieces, which reach no other lines
+
 LATE = 0.3
 CHUNKED = "Transfer-Encoding: chunked"
 SIZE = 1_000_000
