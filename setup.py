@@ -77,8 +77,8 @@ class KeepingBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
         built, kept = Path(self.get_ext_fullpath(ext.name)), self.kept(ext)
         if kept.exists():
+            os.utime(kept)  # or the copy is taken for older than what was built last
             put(kept, built)
-            os.utime(kept)
             return
         print(f"[{next(self.numbers)}/{self.new}] compiling {ext.name}", flush=True)
         built.unlink(missing_ok=True)  # or it is taken for new enough

@@ -23,6 +23,11 @@ UNRAISABLE = re.compile(r'__Pyx_WriteUnraisable\("trio_lb\.fast\.([\w.]+)"')
 
 #: All that they call of Python is in a `try`.
 WRAPPED = {
+    "exchange.Acceptor.step",
+    "exchange.Acceptor.stop",
+    "exchange.Clients.give_back",
+    "exchange.Clients.lose",
+    "exchange.Clients.part",
     "exchange.ClientSide.end",
     "exchange.connect",
     "exchange.keep_record",

@@ -36,15 +36,17 @@ def _nothing_is_left_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     from trio_lb.proxy.fast_path import FastPathEntry
 
     serve = FastPathEntry.serve
+    new: list[bytes] = []  # the memory of an exchange before its first request
 
     async def checked(
         self: FastPathEntry, session: Http1Session, fast_side: ClientSide, peer: Peer
     ) -> Handover | None:
-        before = fast_side.exchange.memory
+        new.append(fast_side.exchange.memory)
+        assert fast_side.exchange.memory == new[0]
         try:
             return await serve(self, session, fast_side, peer)
         finally:
-            assert fast_side.exchange.memory == before
+            assert fast_side.exchange.memory == new[0]
 
     monkeypatch.setattr(FastPathEntry, "serve", checked)
 

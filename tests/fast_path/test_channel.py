@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from trio_lb.fast.loop import Epoll, Server
 from trio_lb.net import dial, listen
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.transport import Buffer, SocketTransport, TransportBroken
+from trio_lb.proxy.connection import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,6 +90,8 @@ def wires(wire: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         def peek(self) -> bytes | None:
             return b"?" if self._more else super().peek()
 
+    # Clients are accepted on the slow path, which makes their transports.
+    monkeypatch.setattr(Proxy, "acceptor", lambda *_: nullcontext())
     monkeypatch.setattr(listen, "SocketTransport", XorTransport)
     monkeypatch.setattr(dial, "SocketTransport", XorTransport)
     return wires

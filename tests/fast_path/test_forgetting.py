@@ -5,6 +5,7 @@ How it ends with a run is looked at in all tests here: see conftest.py.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from tests.support.balancer import open_balancer
 from tests.support.client import open_client
 from tests.support.rig import get, post, post_chunks
 from tests.support.waiting import eventually
-from trio_lb.fast.exchange import ClientSide
 
 if TYPE_CHECKING:
     import trio_lb
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 async def exchange_of(balancer: trio_lb.LoadBalancer) -> Exchange:
     """That of the only client."""
-    sessions = balancer._service._proxy._sessions
-    await eventually(lambda: sessions and next(iter(sessions)).fast_side)
-    [session] = sessions
-    assert isinstance(session.fast_side, ClientSide)
-    return session.fast_side.exchange
+    taskless = balancer._service._proxy._taskless
+    assert taskless is not None
+    await eventually(lambda: taskless.idle_before(math.inf))
+    [client] = taskless.idle_before(math.inf)
+    return client.exchange
 
 
 @pytest.mark.parametrize(

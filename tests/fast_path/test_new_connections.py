@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 import trio_lb
 from tests.support import scripts
 from tests.support.client import End
@@ -47,9 +45,8 @@ def counted() -> Iterator[Counter[str]]:
         sys.setprofile(None)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere options are not inherited")
 async def test_the_calls_for_connections_with_one_plain_request_each() -> None:
-    """Besides accept(), close() and the compiled path's own: three, and nothing of h11's."""
+    """None in Python: they are accepted, served and closed by the compiled path."""
     async with open_socket_bed(scripts.answer(b"short")) as bed:
 
         async def ask() -> None:
@@ -62,8 +59,7 @@ async def test_the_calls_for_connections_with_one_plain_request_each() -> None:
         with counted() as calls:
             for _ in range(10):
                 await ask()
-        del calls["fileno"]  # no system call
-        assert calls == {"setblocking": 10, "getsockname": 10, "recv": 10}
+        assert not calls
 
 
 async def test_an_idle_client_costs_nothing_ten_times_a_second() -> None:

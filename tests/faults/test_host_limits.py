@@ -238,12 +238,18 @@ def is_connected(sock: socket.socket) -> bool:
     return True
 
 
+def no_watch(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 async def test_row_38_a_listening_socket_is_waited_for_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     autojump_clock: MockClock,
 ) -> None:
+    """By the task that accepts clients where compiled code can't."""
     caplog.set_level("INFO")
+    monkeypatch.setattr("trio_lb.proxy.fast_path.Acceptor", no_watch)
     not_watched(monkeypatch, lambda sock: not is_connected(sock), times=3)
     async with (
         open_backend(scripts.answer()) as backend,
@@ -259,9 +265,7 @@ async def test_row_38_a_listening_socket_is_waited_for_again(
 async def test_row_38_clients_that_the_fast_path_can_not_watch_take_the_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_watch(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
+    monkeypatch.setattr("trio_lb.proxy.fast_path.Acceptor", no_watch)
     monkeypatch.setattr("trio_lb.proxy.fast_path.ClientSide", no_watch)
     async with (
         open_backend(scripts.answer()) as backend,

@@ -57,4 +57,5 @@ def assert_even(balancer: trio_lb.LoadBalancer) -> None:
     if plain := balancer._service._plain:
         assert plain.readiness.under_way == 0
         assert plain.fast_path.borrowed == 0
-        assert len(plain.readiness) == len(plain.upstreams)
+        watched = len(balancer._service._proxy.acceptors) + len(plain.upstreams)
+        assert len(plain.readiness) == watched

@@ -28,6 +28,11 @@ class AddressLimit:
         self._permits = permits
         self._most = most
 
+    @property
+    def limits(self) -> bool:
+        """Whether there is a limit."""
+        return self._most is not None
+
     def let_in(self, peer: Peer) -> bool:
         """Count a connection; false, and it is not counted, if its address has too many."""
         if self._most is None or not _counts(peer):

@@ -41,7 +41,7 @@ class FastSide(Protocol):
     def drain(self) -> None:
         """As `Http1Session.drain`."""
 
-    def let_go(self) -> None:
+    def evict(self) -> None:
         """As `Http1Session.evict`."""
 
     def detach(self) -> None:
@@ -265,7 +265,7 @@ class Http1Session:
     def evict(self) -> None:
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
         if self.fast_side is not None:
-            self.fast_side.let_go()
+            self.fast_side.evict()
         self._idle_since = NEVER
         self.transport.read_by = AT_ONCE
         self.transport.wake()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from typing import TYPE_CHECKING, Never, Protocol
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
 import trio
 
 if TYPE_CHECKING:
-    from trio_lb.net.transport import SocketTransport
+    from collections.abc import Awaitable, Callable
+
     from trio_lb.plan import ConnectionLimits
     from trio_lb.pool import Counters, Permits
 
@@ -31,9 +32,6 @@ _WANTING = 0.5
 
 class Clients(Protocol):
     """Who serves clients, as far as the limiter has to do with it."""
-
-    async def serve(self, transport: SocketTransport, proxy_protocol: bool) -> None:
-        """Serve a client until its connection ends, and close it."""
 
     def evict_idle(self) -> int:
         """Close connections that are idle; how many those are."""
@@ -87,10 +85,10 @@ class ConnectionLimiter:
         """Nobody came for the place."""
         self._permits.give_back()
 
-    async def serve(self, transport: SocketTransport, proxy_protocol: bool) -> None:
-        """Serve a client that has a permit."""
+    async def serve(self, serve: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        """Serve a client that has a permit, by calling `serve`."""
         try:
-            await self._clients.serve(transport, proxy_protocol)
+            await serve(*arguments)
         finally:
             self._permits.give_back()
 

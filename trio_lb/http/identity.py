@@ -76,6 +76,11 @@ class Identification:
         self._trusted = frozenset(trusted)
         self._field = field
 
+    @property
+    def tells_our_end(self) -> bool:
+        """Whether servers are told our end of a client's connection as well."""
+        return self._field is not ForwardedField.OFF
+
     def peer(self, source: tuple[str, int] | None, destination: tuple[str, int] | None) -> Peer:
         """The peer of a new connection.
 

@@ -24,7 +24,7 @@ from .transport import VANISHED_AFTER, SocketTransport, tune
 from .unix_paths import OURS, rights_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from trio_lb.plan import Address, ListenerPlan
 
@@ -156,20 +156,36 @@ class Listener:
         deadlines: Deadlines,
         limiter: ConnectionLimiter,
     ) -> None:
-        """Hand every client to `handle`, which must not block, until cancelled.
-
-        If permits, descriptors or memory run out, accepting pauses for a moment, which is logged
-        from time to time. The loop goes on until it is cancelled.
+        """Hand every client to `handle`, which must not block, until cancelled; see `accept_by`.
 
         Args:
             handle: gets the clients.
             deadlines: of their waits.
             limiter: has the permits for them.
         """
+
+        async def accept(_: bool) -> Want | None:
+            return await self._wait() or self.accept_some(handle, deadlines, limiter)
+
+        await self.accept_by(accept, limiter)
+
+    async def accept_by(
+        self, accept: Callable[[bool], Awaitable[Want | None]], limiter: ConnectionLimiter
+    ) -> None:
+        """Have clients accepted until cancelled.
+
+        If permits, descriptors or memory run out, accepting pauses for a moment, which is logged
+        from time to time. The loop goes on until it is cancelled.
+
+        Args:
+            accept: accepts clients, and returns what is lacking to go on. It may return None from
+                time to time, and soon if it is called with True: then accepting was paused.
+            limiter: has the permits for them.
+        """
         paused = told = False
         last_told = -math.inf
         while True:
-            want = await self._wait() or self.accept_some(handle, deadlines, limiter)
+            want = await accept(paused)
             if want is not None and limiter.evict(descriptors=want.descriptors):
                 await trio.sleep(_BREATH)
             elif want is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from heapq import nsmallest
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from trio_lb.downstream.http1_session import Http1Session
 from trio_lb.downstream.proxy_header import ProxyHeaders
 from trio_lb.errors import ClientGone, HostLimit
 from trio_lb.http.identity import Identification
+from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import Transport, YieldBudget
 
 from .client import Client
@@ -23,15 +25,17 @@ from .forward import Forwarder
 from .request import RequestHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from trio_lb.fast.exchange import ClientSide, FastPath
+    from trio_lb.downstream.limiter import ConnectionLimiter
+    from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, FastPath
+    from trio_lb.net.listen import Listener
     from trio_lb.observe.record import Record
     from trio_lb.plan import ClientPlan, RoutePlan
     from trio_lb.pool import Counters, Permits, ServerPool
     from trio_lb.upstream.connector import Connector
 
-    from .fast_path import FastPathEntry
+    from .fast_path import FastPathEntry, GiveTask
     from .resumed import ResumedRequest
 
 log = logging.getLogger("trio_lb.proxy")
@@ -60,6 +64,7 @@ class Proxy:
     Attributes:
         departures: notices clients that leave; somebody's nursery must run its `watch_forever`.
         outage: somebody must run its `watch_forever`.
+        acceptors: those that accept clients without a task at present.
     """
 
     def __init__(
@@ -94,6 +99,9 @@ class Proxy:
             self.departures,
             on_ended,
         )
+        self._taskless: Clients | None = None
+        self._taskless_ended = trio.Event()
+        self.acceptors: set[Acceptor] = set()
         self._fast_path: FastPathEntry | None = None
         if fast_path is not None:
             from .fast_path import FastPathEntry  # there are builds without it
@@ -116,19 +124,42 @@ class Proxy:
             transport: its bytes; closed at the end.
             proxy_protocol: they begin with a PROXY header.
         """
+        self._counters.opened()
         session = Http1Session(transport, self._limits, self._timeouts)
+        await self._serve(session, partial(self._meet, session, proxy_protocol))
+
+    async def serve_accepted(self, transport: Transport, fast_side: ClientSide | None) -> None:
+        """Serve one client that was accepted on the fast path, like `serve`.
+
+        Args:
+            transport: as above.
+            fast_side: what is known of it there; None if nothing is.
+        """
+        session = Http1Session(transport, self._limits, self._timeouts)
+        session.fast_side = fast_side
+
+        async def meet() -> Client:
+            return Client(self._identification.peer(*transport.ends()))
+
+        await self._serve(session, meet, fast_side)
+
+    async def _serve(
+        self,
+        session: Http1Session,
+        meet: Callable[[], Awaitable[Client | None]],
+        fast_side: ClientSide | None = None,
+    ) -> None:
         session.draining = self._draining
         self._sessions.add(session)
-        self._counters.opened()
         client: Client | None = None
         try:
-            client = await self._meet(session, proxy_protocol)
+            client = await meet()
             if client is not None:
-                await self._serve_client(session, client)
+                await self._serve_client(session, client, fast_side)
         except (ClientGone, HostLimit):  # which the log has been told
             pass
         except Exception:  # a bug of ours must not cancel the listener's nursery with all clients
-            log.exception("serving %s failed", transport.peer)
+            log.exception("serving %s failed", session.transport.peer)
         finally:
             if client is not None:
                 client.close_personal()
@@ -138,11 +169,57 @@ class Proxy:
             if client is not None:
                 self._address_limit.left(client.peer)
 
+    def serve_without_tasks(self, limiter: ConnectionLimiter, give_task: GiveTask) -> bool:
+        """Have clients served on the fast path without a task, if there is one.
+
+        Returns:
+            Whether there is; then `keep_taskless` has to run.
+
+        Args:
+            limiter: has the permits for them.
+            give_task: called with the descriptor and address of a connection that needs a task for
+                `serve_accepted`, and with what the fast path knows of it.
+        """
+        if self._fast_path is not None:
+            self._taskless = self._fast_path.without_tasks(limiter, self._address_limit, give_task)
+        return self._taskless is not None
+
+    async def keep_taskless(self) -> None:
+        """Let clients without a task live until they have drained, but no longer than this."""
+        assert self._taskless is not None
+        try:
+            await self._taskless_ended.wait()
+        finally:
+            self._taskless.cancel()
+
+    @contextmanager
+    def acceptor(self, listener: Listener) -> Iterator[Acceptor | None]:
+        """What accepts clients of a listener that need no task; None if nothing does."""
+        if self._fast_path is None or self._taskless is None or listener.proxy_protocol:
+            yield None
+            return
+        try:
+            acceptor = self._fast_path.acceptor(
+                self._taskless, listener.fileno(), limited=self._address_limit.limits
+            )
+        except OSError as exc:  # no watch is to be had
+            watch_failed(exc)
+            yield None
+            return
+        self.acceptors.add(acceptor)
+        try:
+            yield acceptor
+        finally:
+            self.acceptors.discard(acceptor)
+            acceptor.detach()
+
     def drain(self) -> None:
         """Make the answers under way the last ones, and let idle clients go."""
         self._draining = True
         for session in self._sessions:
             session.drain()
+        if self._taskless is not None:
+            self._taskless.drain(self._taskless_ended.set)
 
     def evict_idle(self) -> int:
         """Close connections of clients that have been idle longest: an eighth, and not too many.
@@ -151,10 +228,14 @@ class Proxy:
             How many those are; they end in a moment.
         """
         latest = trio.current_time() - _SETTLED
-        idle = [session for session in self._sessions if session.idle_since <= latest]
+        idle: list[Http1Session | ClientSide] = [
+            session for session in self._sessions if session.idle_since <= latest
+        ]
+        if self._taskless is not None:
+            idle += self._taskless.idle_before(latest)
         number = min(-(-len(idle) // 8), _MOST_LET_GO)
-        for session in nsmallest(number, idle, key=attrgetter("idle_since")):
-            session.evict()
+        for each in nsmallest(number, idle, key=attrgetter("idle_since")):
+            each.evict()
             self._counters.let_go()
         return number
 
@@ -173,11 +254,12 @@ class Proxy:
         self._counters.refused()
         return None
 
-    async def _serve_client(self, session: Http1Session, client: Client) -> None:
+    async def _serve_client(
+        self, session: Http1Session, client: Client, fast_side: ClientSide | None
+    ) -> None:
         turns = YieldBudget()
-        fast_side = (
-            None if self._fast_path is None else self._fast_path.attach(session, client.peer)
-        )
+        if fast_side is None and self._fast_path is not None:
+            fast_side = self._fast_path.attach(session, client.peer)
         while await self._serve_some(session, client, fast_side):
             await turns.step()
 

@@ -8,12 +8,13 @@ can't be served any more is settled here, by the same rules.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
 from trio_lb.errors import End
-from trio_lb.fast.exchange import ClientSide, HandoverReason
+from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, HandoverReason, Origin
 from trio_lb.http.client_lines import client_lines, from_here
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
@@ -24,9 +25,12 @@ from .resumed import ResumedRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trio_lb.downstream.address_limit import AddressLimit
     from trio_lb.downstream.http1_session import Http1Session
+    from trio_lb.downstream.limiter import ConnectionLimiter
     from trio_lb.fast.exchange import FastPath, Handover
     from trio_lb.http.identity import Identification, Peer
+    from trio_lb.http.proxy_protocol import Endpoint
     from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import ServerPool
 
@@ -40,6 +44,9 @@ _ENDS = {
     HandoverReason.CANCELLED: End.CANCELLED,
     HandoverReason.INTERNAL_ERROR: End.FAILED,
 }
+
+#: A descriptor, the address of its client, and what the fast path knows of that.
+GiveTask: TypeAlias = "Callable[[int, bytes, ClientSide | None], None]"
 
 #: Clients' addresses whose lines are kept: many come again, and often.
 _ADDRESSES = 4096
@@ -69,20 +76,55 @@ class FastPathEntry:
         self._fast_path = fast_path
         self._timeouts = timeouts
         self._servers = servers
-        self._lines = lru_cache(_ADDRESSES)(partial(client_lines, identification))
+        self._identification = identification
+        self._origins = lru_cache(_ADDRESSES)(self._origin)
         self._forwarder = forwarder
         self._ended = ended
 
+    def without_tasks(
+        self, limiter: ConnectionLimiter, address_limit: AddressLimit, give_task: GiveTask
+    ) -> Clients:
+        """Those clients that the fast path serves without a task.
+
+        Args:
+            limiter: has the permits for them.
+            address_limit: counts those of an address.
+            give_task: called with the descriptor and address of a connection that needs one, and
+                with what the fast path knows of it, if anything.
+        """
+        return Clients(self._fast_path, limiter, address_limit, give_task)
+
+    def acceptor(self, clients: Clients, fd: int, *, limited: bool) -> Acceptor:
+        """Accepts clients that have no task.
+
+        Args:
+            clients: those that were accepted.
+            fd: a socket that listens.
+            limited: whether they are counted by address.
+
+        Raises:
+            OSError: the socket can't be watched.
+        """
+        describe = partial(self._describe, limited)
+        return Acceptor(clients, fd, describe, self._identification.tells_our_end)
+
+    def _describe(self, limited: bool, ends: bytes) -> Origin:
+        peer = self._identification.peer(*_unpacked(ends))
+        lines = client_lines(self._identification, peer.address, peer.ends.destination)
+        return Origin(lines, peer.trusted, peer.address.encode(), peer if limited else None)
+
+    def _origin(self, address: str, trusted: bool, destination: Endpoint | None) -> Origin | None:
+        lines = client_lines(self._identification, address, destination)
+        return None if lines is None else Origin(lines, trusted, address.encode(), None)
+
     def attach(self, session: Http1Session, peer: Peer) -> ClientSide | None:
         """Let a client take this path; None if that can't be."""
-        lines = self._lines(peer.address, peer.ends.destination)
-        if lines is None or not isinstance(session.transport, SocketTransport):
+        origin = self._origins(peer.address, peer.trusted, peer.ends.destination)
+        transport = session.transport
+        if origin is None or not isinstance(transport, SocketTransport):
             return None
-        transport, address = session.transport, peer.address.encode()
         try:
-            fast_side = ClientSide(
-                self._fast_path, transport.fileno(), transport.wire, lines, peer.trusted, address
-            )
+            fast_side = ClientSide(self._fast_path, transport.fileno(), transport.wire, origin)
         except OSError as exc:  # the slow path can do without
             watch_failed(exc)
             return None
@@ -96,11 +138,14 @@ class FastPathEntry:
     ) -> Handover | None:
         """Serve a client's requests as long as they are ordinary.
 
+        Of a client that had no task so far, the fast path has served them already.
+
         Returns:
             What the slow path goes on with; None if the connection has ended.
         """
         try:
-            await fast_side.run(*session.leave())
+            if not fast_side.ended:
+                await fast_side.run(*session.leave())
         finally:
             handover = fast_side.take_ending()
             falls_back = handover.why is HandoverReason.FALLBACK
@@ -153,3 +198,18 @@ class FastPathEntry:
         if not record.status and record.ended in (End.CLIENT_GONE, End.CLIENT_SLOW):
             record.status = CLIENT_GONE
         self._ended(record)
+
+
+def _unpacked(ends: bytes) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
+    """The two ends of a connection, of which the fast path tells the first, or both.
+
+    Args:
+        ends: an IP address, and then perhaps another and a port; nothing for a unix socket.
+    """
+    if not ends:
+        return None, None
+    size = 4 if len(ends) in (4, 10) else 16
+    client = str(ip_address(ends[:size])), 0
+    if len(ends) == size:
+        return client, None
+    return client, (str(ip_address(ends[size:-2])), int.from_bytes(ends[-2:]))

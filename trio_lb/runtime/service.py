@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,9 +20,10 @@ from trio_lb.errors import HostLimit
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.host_limits import tell
-from trio_lb.net.listen import BACKLOG
+from trio_lb.net.listen import BACKLOG, Want
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.net.resolver import Resolver
+from trio_lb.net.transport import SocketTransport
 from trio_lb.observe.access_log import AccessLog, open_access_log
 from trio_lb.pool import Counters, Members, Permits, ServerPool, State, StateChange
 from trio_lb.proxy.build_fast_path import build_fast_path
@@ -33,9 +35,10 @@ from trio_lb.upstream.moved import MovedServers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
+    from trio_lb.fast.exchange import Acceptor, ClientSide
     from trio_lb.fast.table import Table
     from trio_lb.net.listen import Listener
-    from trio_lb.net.transport import SocketTransport, Transport
+    from trio_lb.net.transport import Transport
     from trio_lb.plan import AccessLogPlan, Address, Algorithm, Plan
     from trio_lb.upstream.idle_pool import IdleConnections
 
@@ -127,6 +130,7 @@ class Service:
         self._limiter = ConnectionLimiter(
             plan.clients.connections, permits, self.counters, self._upstreams, self._proxy
         )
+        self._taskless = self._proxy.serve_without_tasks(self._limiter, self._give_task)
         self._moved = MovedServers(self._resolver, servers.members)
         self._clients: trio.Nursery
         self._acceptors: trio.Nursery
@@ -144,6 +148,8 @@ class Service:
         self._begun = True
         try:
             async with trio.open_nursery() as self._clients:
+                if self._taskless:
+                    self._clients.start_soon(self._proxy.keep_taskless)
                 with self._accepting:
                     async with trio.open_nursery() as self._acceptors:
                         for listener in self.listeners:
@@ -239,12 +245,24 @@ class Service:
         log_change(self.servers, change)
 
     async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:
-        with scope or nullcontext():
-            welcome = partial(self._welcome, listener)
-            await listener.accept_forever(welcome, self.deadlines, self._limiter)
+        with scope or nullcontext(), self._proxy.acceptor(listener) as acceptor:
+            if acceptor is None:
+                welcome = partial(self._welcome, listener)
+                await listener.accept_forever(welcome, self.deadlines, self._limiter)
+            else:
+                await listener.accept_by(partial(_accept_by, acceptor), self._limiter)
 
     def _welcome(self, listener: Listener, transport: SocketTransport) -> None:
-        self._clients.start_soon(self._limiter.serve, transport, listener.proxy_protocol)
+        serve = self._proxy.serve
+        self._clients.start_soon(self._limiter.serve, serve, transport, listener.proxy_protocol)
+
+    def _give_task(self, fd: int, address: bytes, fast_side: ClientSide | None) -> None:
+        """A client that was accepted without a task needs one."""
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        transport = SocketTransport(sock, address.decode(), self.deadlines)
+        serve = self._proxy.serve_accepted
+        self._clients.start_soon(self._limiter.serve, serve, transport, fast_side)
 
     async def _dial(
         self, address: Address, seconds: float, under_way: Transport | None = None
@@ -265,6 +283,11 @@ class Service:
         want = listener.accept_some(welcome, self.deadlines, self._limiter, BACKLOG)
         if want is not None:
             log.warning("%s: queued connections are lost: %s", listener.address, want.of)
+
+
+async def _accept_by(acceptor: Acceptor, once: bool) -> Want | None:
+    lack = await acceptor.run(once)
+    return None if lack is None else Want(lack[0], descriptors=lack[1])
 
 
 @asynccontextmanager

@@ -2,8 +2,8 @@
 
 from libc.stdint cimport uint64_t
 
-from trio_lb.fast.http1 cimport ClientLines, HeadLimits
-from trio_lb.fast.loop cimport Buffer, Watched
+from trio_lb.fast.http1 cimport HeadLimits
+from trio_lb.fast.loop cimport Buffer, Watched, Wire
 
 #: A body that takes longer than this to come is the slow path's, which knows how slow it may
 #: be. And every so often it is looked whether a client that waits is still there. Seconds.
@@ -16,9 +16,9 @@ cdef double LAST_REQUEST
 
 cdef class ClientSide(Watched):
     cdef FastPath path
-    cdef ClientLines lines
+    cdef Origin origin
     cdef const HeadLimits *limits
-    cdef bytes address          # for records
+    cdef Clients clients        # while it has no task, or None
     cdef object task            # that sleeps in `run`
     cdef Handover ending        # of the run that is over
     cdef readonly Exchange exchange     # under way, or next: HTTP/1.1 has one at a time
@@ -33,12 +33,17 @@ cdef class ClientSide(Watched):
     cdef MinimumRate read_credit        # while it has to be waited for to take a response
     cdef MinimumRate send_credit        # while a body is waited for
 
+    cdef int set_up(self, FastPath path, int fd, Wire wire, Origin origin) except -1
     # Go on with what has come, from the first request's beginning.
     cdef int begin(self, bytes unread, uint64_t served) except -1
     # Wait for the next request, or the first.
     cdef void await_request(self) noexcept
     # End the run: what the slow path needs goes into `ending`, and the task wakes up.
     cdef void end(self, HandoverReason why, str reason=*) noexcept
+    cdef void forget(self) noexcept
+    cdef void unwatch(self) noexcept
+    # Whether such an end leaves nothing to do but to close.
+    cdef bint closes(self, HandoverReason why) noexcept
     cdef void on_late_response(self, double now) noexcept
     cdef void wait_until(self, double when) noexcept
     cdef void look_for_client(self) noexcept

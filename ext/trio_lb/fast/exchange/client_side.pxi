@@ -20,10 +20,9 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from trio_lb.fast.http1 cimport ClientLines
 from trio_lb.fast.loop cimport (
     BROKEN, discard, ENDED, held, HUNG_UP, log_fault, NEVER, PEER_BROKEN, PEER_ENDED,
-    peer_state, READABLE, Readiness, set_deadline, silent, TICK, Wire, WRITABLE,
+    nothing_unread, peer_state, READABLE, Readiness, set_deadline, silent, TICK, Wire, WRITABLE,
 )
 
 import trio
@@ -43,15 +42,13 @@ cdef class ClientSide(Watched):
         path: of the process.
         fd: the client's socket.
         wire: what is between that and the client's bytes, or None.
-        lines: what servers are told about this client.
-        trusted: it is a proxy whose claims count.
-        address: the client's, for records.
+        origin: what is known of the client.
     """
 
-    def __init__(
-        self, FastPath path not None, int fd, Wire wire, ClientLines lines not None, bint trusted,
-        bytes address not None,
-    ):
+    def __init__(self, FastPath path not None, int fd, Wire wire, Origin origin not None):
+        self.set_up(path, fd, wire, origin)
+
+    cdef int set_up(self, FastPath path, int fd, Wire wire, Origin origin) except -1:
         self.path = path
         self.ended_at = NEVER
         self.read_credit.patience = path.patience.body
@@ -62,9 +59,9 @@ cdef class ClientSide(Watched):
         self.exchange.forget()
         path.readiness.watch(self, fd, wire)    # and if it is ready already, that comes as an event
         self.exchange.client = self
-        self.lines = lines
-        self.limits = &path.limits_of_trusted if trusted else &path.limits
-        self.address = address
+        self.origin = origin
+        self.limits = &path.limits_of_trusted if origin.trusted else &path.limits
+        return 0
 
     async def run(self, bytes unread not None, uint64_t served):
         """Serve plain requests until there is something else to do; see `take_ending`.
@@ -86,6 +83,11 @@ cdef class ClientSide(Watched):
         self.end(CANCELLED)
         return trio.lowlevel.Abort.SUCCEEDED
 
+    @property
+    def ended(self):
+        """Whether there is a Handover to be taken."""
+        return self.ending is not None
+
     def take_ending(self):
         """The Handover of the run that has ended."""
         ending, self.ending = self.ending, None
@@ -106,13 +108,16 @@ cdef class ClientSide(Watched):
         """From when on it has been waiting for a request; NEVER while it has one, or is away."""
         return self.idle_from if waits_for_request(self.exchange) else NEVER
 
-    def let_go(self):
+    def evict(self):
         """Give up waiting for a request; one that has come meanwhile is served all the same."""
         if waits_for_request(self.exchange) and silent(&self.channel):
             self.end(CLOSED_IDLE)
 
     def detach(self):
         """The socket will be closed now."""
+        self.unwatch()
+
+    cdef void unwatch(self) noexcept:
         self.path.readiness.forget(self, False)
         self.exchange.client = None             # a circle of references
 
@@ -154,6 +159,10 @@ cdef class ClientSide(Watched):
         cdef Exchange exchange = self.exchange
         cdef Handover ending
         cdef object task
+        if self.clients is not None and self.closes(why):
+            self.forget()
+            self.clients.close(self)
+            return
         try:
             ending = hand_over(exchange, why, reason)
         except BaseException:       # out of memory, most likely: nothing is handed over
@@ -163,9 +172,7 @@ cdef class ClientSide(Watched):
                 discard(exchange.upstream)
             if exchange.server is not None:
                 self.path.table.release_slot(exchange.server.slot)
-        exchange.forget()
-        self.path.buffers.give_back(&self.input)
-        set_deadline(self.path.readiness, self, NEVER)
+        self.forget()
         self.ending = ending
         task, self.task = self.task, None
         if task is not None:
@@ -173,6 +180,19 @@ cdef class ClientSide(Watched):
                 trio.lowlevel.reschedule(task)
             except BaseException:
                 log_fault("waking a client's task")
+        elif self.clients is not None:
+            self.clients.part(self, self.channel.fd, self.origin)
+
+    cdef bint closes(self, HandoverReason why) noexcept:
+        if why == SERVED:
+            return not held(&self.input) and nothing_unread(&self.channel)
+        return why == CLOSED_IDLE or why != FALLBACK and self.exchange.started == NEVER
+
+    cdef void forget(self) noexcept:
+        """Have nothing of a client's requests, and no deadline."""
+        self.exchange.forget()
+        self.path.buffers.give_back(&self.input)
+        set_deadline(self.path.readiness, self, NEVER)
 
     cdef void on_ready(self, uint32_t events) noexcept:
         cdef State state = self.exchange.state

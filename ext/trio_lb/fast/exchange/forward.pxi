@@ -54,8 +54,8 @@ cdef bint write_head(Exchange exchange) noexcept:
     additions.prefix.length = exchange.server.prefix_length
     additions.request_id.data = exchange.own_id
     additions.request_id.length = exchange.own_id_length
-    additions.pieces = exchange.client.lines.pieces
-    additions.piece_count = exchange.client.lines.count
+    additions.pieces = exchange.client.origin.lines.pieces
+    additions.piece_count = exchange.client.origin.lines.count
     if not path.buffers.borrow(out, SMALL):
         return False
     out.end = write_request(

@@ -94,6 +94,13 @@ cdef inline bint silent(Channel *channel) noexcept nogil:
     return channel.ops.silent(channel)
 
 
+cdef inline bint nothing_unread(Channel *channel) noexcept nogil:
+    """No bytes of the peer have come that were not received; its end may have."""
+    if channel.ops is NULL:
+        return no_bytes_came(channel.fd)
+    return channel.ops.silent(channel)
+
+
 cdef inline bint may_splice(const Channel *channel) noexcept nogil:
     """What goes through it is what its socket has."""
     return channel.ops is NULL

@@ -31,17 +31,10 @@ cdef extern from "<sys/epoll.h>" nogil:
 cdef extern from "<poll.h>" nogil:
     """
     #include <sys/prctl.h>
-    #include <time.h>
     /* Wait until one of two is readable; true if only the first one is. */
     static inline int tlb_only_first(int first, int second, int milliseconds) {
         struct pollfd both[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
         return poll(both, 2, milliseconds) == 1 && both[0].revents;
-    }
-    /* Wait until it is readable, at most for so long; true if it is, or that can't be told. */
-    static inline int tlb_readable_within(int fd, double seconds) {
-        struct pollfd one = {.fd = fd, .events = POLLIN};
-        struct timespec time = {0, seconds * 1e9};
-        return ppoll(&one, 1, &time, NULL) != 0;
     }
     /* The system may let a thread sleep 50 microseconds longer than it asks; this one by 1 ns. */
     static inline void tlb_sleep_exactly(void) {
@@ -49,7 +42,6 @@ cdef extern from "<poll.h>" nogil:
     }
     """
     bint only_first "tlb_only_first"(int first, int second, int milliseconds)
-    bint readable_within "tlb_readable_within"(int fd, double seconds)
     void sleep_exactly "tlb_sleep_exactly"()
 
 cdef extern from "<sys/eventfd.h>" nogil:

@@ -5,6 +5,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 cdef extern from "system.h" nogil:
     """
+    #include <time.h>
     static inline ssize_t tlb_send_two(
             int fd, const char *first, size_t first_size, const char *second, size_t second_size) {
         struct iovec parts[2] = {{(void *) first, first_size}, {(void *) second, second_size}};
@@ -20,12 +21,19 @@ cdef extern from "system.h" nogil:
         socklen_t size = sizeof(error);
         return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
     }
+    /* Wait until it is readable, at most for so long; true if it is, or that can't be told. */
+    static inline int tlb_readable_within(int fd, double seconds) {
+        struct pollfd one = {.fd = fd, .events = POLLIN};
+        struct timespec time = {0, seconds * 1e9};
+        return ppoll(&one, 1, &time, NULL) != 0;
+    }
     """
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     int MSG_DONTWAIT, MSG_PEEK
     ssize_t send_two "tlb_send_two"(
         int fd, const char *first, size_t first_size, const char *second, size_t second_size)
     int socket_error "tlb_socket_error"(int fd)
+    bint readable_within "tlb_readable_within"(int fd, double seconds)
     int in_queue "tlb_in_queue"(int fd)
     int peer_state "tlb_peer_state"(int fd)
 
@@ -60,6 +68,11 @@ cdef inline ssize_t send_to(
             return count
         if errno != EINTR:
             return 0 if errno == EAGAIN else FAILED
+
+
+cdef inline bint no_bytes_came(int fd) noexcept nogil:
+    cdef char unread
+    return recv(fd, &unread, 1, MSG_PEEK | MSG_DONTWAIT) <= 0
 
 
 cdef inline bint nothing_came(int fd) noexcept nogil:
