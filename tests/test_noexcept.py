@@ -28,6 +28,8 @@ WRAPPED = {
     "exchange.Clients.give_back",
     "exchange.Clients.lose",
     "exchange.Clients.part",
+    "exchange.FastPath.lend",
+    "exchange.FastPath.take_back",
     "exchange.ClientSide.end",
     "exchange.connect",
     "exchange.keep_record",

@@ -20,16 +20,22 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     import trio_lb
     from tests.support.backend import Script
-    from trio_lb.fast.exchange import Exchange
+    from trio_lb.fast.exchange import ClientSide, Exchange
 
 
-async def exchange_of(balancer: trio_lb.LoadBalancer) -> Exchange:
-    """That of the only client."""
+async def only_client(balancer: trio_lb.LoadBalancer) -> ClientSide:
+    """It has no request yet, and shares an exchange with all that have none."""
     taskless = balancer._service._proxy._taskless
     assert taskless is not None
     await eventually(lambda: taskless.idle_before(math.inf))
     [client] = taskless.idle_before(math.inf)
-    return client.exchange
+    return client
+
+
+def spare(balancer: trio_lb.LoadBalancer) -> list[Exchange]:
+    """Exchanges that clients have given back."""
+    assert balancer._service._plain is not None
+    return balancer._service._plain.fast_path.spare
 
 
 @pytest.mark.parametrize(
@@ -63,12 +69,11 @@ async def test_between_two_requests(
         open_balancer(server.url, health_check="off") as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
-        exchange = await exchange_of(balancer)
-        fresh = exchange.memory
+        fresh = (await only_client(balancer)).exchange.memory
         for _ in range(2):
             await client.send(asked)
             assert (await client.read_response()).status == 200
-            assert exchange.memory == fresh
+            assert [exchange.memory for exchange in spare(balancer)] == [fresh]
         assert not on_slow_path
 
 
@@ -79,12 +84,13 @@ async def test_a_standstill_between_two_requests() -> None:
         open_balancer(server.url, health_check="off") as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
-        exchange = await exchange_of(balancer)
-        fresh = exchange.memory
+        side = await only_client(balancer)
+        fresh = side.exchange.memory
         await client.send(get())
         await client.read_response()
         balancer._service._plain.readiness._shift(1.0)  # type: ignore[union-attr]
-        assert exchange.memory == fresh
+        assert side.exchange.memory == fresh
+        assert [exchange.memory for exchange in spare(balancer)] == [fresh]
 
 
 async def test_in_the_middle_of_one() -> None:
@@ -94,7 +100,7 @@ async def test_in_the_middle_of_one() -> None:
         open_balancer(server.url, health_check="off") as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
-        exchange = await exchange_of(balancer)
-        fresh = exchange.memory
+        side = await only_client(balancer)
+        fresh = side.exchange.memory
         await client.send(post(b"x" * 10)[:-3])
-        await eventually(lambda: exchange.memory != fresh)
+        await eventually(lambda: side.exchange.memory != fresh)

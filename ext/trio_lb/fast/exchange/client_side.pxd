@@ -21,7 +21,8 @@ cdef class ClientSide(Watched):
     cdef Clients clients        # while it has no task, or None
     cdef object task            # that sleeps in `run`
     cdef Handover ending        # of the run that is over
-    cdef readonly Exchange exchange     # under way, or next: HTTP/1.1 has one at a time
+    # Under way: HTTP/1.1 has one at a time. Without a request, that of all clients without one.
+    cdef readonly Exchange exchange
     cdef readonly uint64_t served       # requests on this connection, on both paths
     cdef bint readable          # the last receive did not say that there is nothing more
     cdef bint blocked           # the last send said that there is no room
@@ -40,6 +41,7 @@ cdef class ClientSide(Watched):
     cdef void await_request(self) noexcept
     # End the run: what the slow path needs goes into `ending`, and the task wakes up.
     cdef void end(self, HandoverReason why, str reason=*) noexcept
+    cdef void lose_exchange(self, Exchange instead) noexcept
     cdef void forget(self) noexcept
     cdef void unwatch(self) noexcept
     # Whether such an end leaves nothing to do but to close.

@@ -54,11 +54,8 @@ cdef class ClientSide(Watched):
         self.read_credit.patience = path.patience.body
         self.read_credit.rate = path.rate
         self.send_credit = self.read_credit
-        self.exchange = Exchange.__new__(Exchange)
-        self.exchange.path = path
-        self.exchange.forget()
+        self.exchange = path.away
         path.readiness.watch(self, fd, wire)    # and if it is ready already, that comes as an event
-        self.exchange.client = self
         self.origin = origin
         self.limits = &path.limits_of_trusted if origin.trusted else &path.limits
         return 0
@@ -119,7 +116,7 @@ cdef class ClientSide(Watched):
 
     cdef void unwatch(self) noexcept:
         self.path.readiness.forget(self, False)
-        self.exchange.client = None             # a circle of references
+        self.lose_exchange(self.path.away)
 
     cdef int begin(self, bytes unread, uint64_t served) except -1:
         cdef FastPath path = self.path
@@ -136,14 +133,17 @@ cdef class ClientSide(Watched):
         else:
             memcpy(self.input.data, <char *> unread, length)
             self.input.end = length
-            self.exchange.state = READING
+            self.exchange = path.idle
             parse(self)
         return 0
 
     cdef void await_request(self) noexcept:
         cdef FastPath path = self.path
         cdef double patience = path.patience.head
-        self.exchange.state = READING
+        if held(&self.input) and self.exchange.client is not None:
+            self.exchange.state = READING
+        else:
+            self.lose_exchange(path.idle)
         self.idle_from = path.readiness.now
         if self.served:
             patience = path.patience.keep_alive
@@ -164,7 +164,7 @@ cdef class ClientSide(Watched):
             self.clients.close(self)
             return
         try:
-            ending = hand_over(exchange, why, reason)
+            ending = hand_over(self, why, reason)
         except BaseException:       # out of memory, most likely: nothing is handed over
             log_fault("handing a request over")
             ending = self.path.failed
@@ -190,9 +190,17 @@ cdef class ClientSide(Watched):
 
     cdef void forget(self) noexcept:
         """Have nothing of a client's requests, and no deadline."""
-        self.exchange.forget()
+        if self.exchange.client is not None:
+            self.exchange.forget()
+        self.lose_exchange(self.path.away)
         self.path.buffers.give_back(&self.input)
         set_deadline(self.path.readiness, self, NEVER)
+
+    cdef void lose_exchange(self, Exchange instead) noexcept:
+        """Have none of its own, after it was made to forget the last request."""
+        if self.exchange.client is not None:
+            self.path.take_back(self.exchange)
+        self.exchange = instead
 
     cdef void on_ready(self, uint32_t events) noexcept:
         cdef State state = self.exchange.state

@@ -20,9 +20,12 @@ cdef enum State:
     RELAYING                    # a response
 
 
+cdef Exchange new_exchange(FastPath path)
+
+
 cdef class Exchange:
     cdef FastPath path
-    cdef ClientSide client      # None when that is detached
+    cdef ClientSide client      # that has it; None: nobody, or all that have no request
     cdef State state
     # The request, whose bytes are in `client.input`: from here on, all is as new after `forget`
     cdef size_t seen            # bytes of an incomplete head that were looked at

@@ -10,10 +10,17 @@ from trio_lb.fast.loop cimport held, NEVER
 cdef Body NO_BODY               # all zeros
 
 
+cdef Exchange new_exchange(FastPath path):
+    cdef Exchange exchange = Exchange.__new__(Exchange)
+    exchange.path = path
+    exchange.forget()
+    return exchange
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Exchange:
-    """A request and its answer; a client's connection has one, which is used again and again."""
+    """A request and its answer; lent to a client's connection that has one, again and again."""
 
     @property
     def memory(self):

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from trio_lb.fast.http1 cimport DATE_LINE, HeadLimits
-from trio_lb.fast.loop cimport Buffers, Readiness
+from trio_lb.fast.loop cimport Buffers, Readiness, Watched
 from trio_lb.fast.record cimport RecordBuffer
 from trio_lb.fast.table cimport Table
 
@@ -17,6 +17,8 @@ cdef struct Patience:           # with clients, seconds; see `timeouts` in the p
     double half_closed
 
 
+cdef class ClientSide(Watched)
+cdef class Exchange
 cdef class Handover
 
 
@@ -35,11 +37,19 @@ cdef class FastPath:
     cdef uint64_t serial
     cdef RecordBuffer records   # of requests that were served here; None: nobody reads any
     cdef Handover failed        # that of a run of which nothing could be handed over
+    # Clients that have no request share one of these two, so that they need no memory for one.
+    cdef Exchange idle          # that of those who may send one
+    cdef Exchange away          # that of those who are not on the fast path
+    cdef readonly list spare    # exchanges that nobody has
 
     cdef char date[DATE_LINE]
     cdef int64_t dated          # the second that it is for
 
     # The Date line of this second, for a response that has come without one.
     cdef const char *date_line(self) noexcept nogil
+    # Give a client an exchange of its own; false if there is no memory for one.
+    cdef bint lend(self, ClientSide client) noexcept
+    # It is nobody's, and knows of no request.
+    cdef void take_back(self, Exchange exchange) noexcept
     # Make a request id; its length.
     cdef size_t make_id(self, char *out) noexcept nogil

@@ -5,6 +5,10 @@ from libc.string cimport memcpy
 from libc.time cimport time
 
 from trio_lb.fast.http1 cimport HeadLimits, write_date
+from trio_lb.fast.loop cimport log_fault
+
+cdef enum:
+    MOST_SPARE = 1024           # exchanges that are kept for who has a request next
 
 cdef const char *DIGITS = "0123456789abcdef"
 
@@ -37,6 +41,10 @@ cdef class FastPath:
         self.buffers = Buffers()
         self.records = records
         self.failed = empty_handover(INTERNAL_ERROR, "")
+        self.spare = []
+        self.away = new_exchange(self)
+        self.idle = new_exchange(self)
+        self.idle.state = READING
         self.limits = HeadLimits(head_limit, target_limit, field_limit, False)
         self.limits_of_trusted = HeadLimits(head_limit, target_limit, field_limit, True)
         self.patience = Patience(client_head, keep_alive, body, half_closed)
@@ -65,6 +73,26 @@ cdef class FastPath:
     def close_idle_pipes(self):
         """Close the pipes that are kept for those who need one next."""
         self.buffers.pipes.close()
+
+    cdef bint lend(self, ClientSide client) noexcept:
+        cdef Exchange exchange
+        try:
+            exchange = self.spare.pop() if self.spare else new_exchange(self)
+        except BaseException:
+            log_fault("making room for a request")
+            return False
+        exchange.client = client
+        exchange.state = READING
+        client.exchange = exchange
+        return True
+
+    cdef void take_back(self, Exchange exchange) noexcept:
+        exchange.client = None
+        try:
+            if len(self.spare) < MOST_SPARE:
+                self.spare.append(exchange)
+        except BaseException:       # then it is not kept
+            pass
 
     cdef const char *date_line(self) noexcept nogil:
         cdef int64_t second = time(NULL)    # of the wall clock; costs no system call

@@ -59,5 +59,5 @@ cdef class AnswerState:
 
 # One that says why, and hands nothing over.
 cdef Handover empty_handover(HandoverReason why, str reason)
-# All that the slow path needs of an exchange. The connection to its server is no longer ours.
-cdef Handover hand_over(Exchange exchange, HandoverReason why, str reason)
+# All that the slow path needs of a client. The connection to its server is no longer ours.
+cdef Handover hand_over(ClientSide client, HandoverReason why, str reason)

@@ -72,9 +72,10 @@ cdef Handover empty_handover(HandoverReason why, str reason):
     return handover
 
 
-cdef Handover hand_over(Exchange exchange, HandoverReason why, str reason):
+cdef Handover hand_over(ClientSide client, HandoverReason why, str reason):
     cdef Handover handover = empty_handover(why, reason)
-    cdef Buffer *input = &exchange.client.input
+    cdef Exchange exchange = client.exchange
+    cdef Buffer *input = &client.input
     handover.unread = as_bytes(input.data, input.start, input.end)
     handover.began = time_or_none(exchange.began)
     handover.started = time_or_none(exchange.started)

@@ -33,9 +33,13 @@ cdef void read_request(ClientSide client) noexcept:
 
 cdef void parse(ClientSide client) noexcept:
     cdef FastPath path = client.path
-    cdef Exchange exchange = client.exchange
+    cdef Exchange exchange
     cdef Buffer *input = &client.input
     cdef Verdict verdict
+    if client.exchange.client is None and not path.lend(client):
+        client.end(INTERNAL_ERROR)
+        return
+    exchange = client.exchange
     if exchange.state == COLLECTING:
         collect(exchange)
         return
