@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SMALL = 32 * 1024  # bytes of the first buffer; see ext/trio_lb/fast/loop/buffers.pxd
 LARGE = 512 * 1024
 MOST_LARGE = 64
-ODD = get("/odd", "TE: trailers")
+ODD = get("/odd", "TE: gzip")
 DATA = random.Random(1).randbytes(3_000_000)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %7d\r\n\r\n"
 FIRST = SMALL - len(HEAD % 0)
@@ -311,7 +311,7 @@ async def test_an_upload_for_which_there_is_no_buffer(
             await exchange.respond(b"")
 
     in_chunks = scripts.chunked([DATA])
-    odd = post(b"x", "TE: trailers", target="/odd")
+    odd = post(b"x", "TE: gzip", target="/odd")
     body = DATA[:200_000]
     async with (
         open_backend(script) as backend,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 OK = scripts.answer(b"ok")
-ODD = get("/odd", "TE: trailers")
+ODD = get("/odd", "TE: gzip")
 
 
 async def test_both_paths_use_the_same_connections(on_slow_path: list[bytes]) -> None:

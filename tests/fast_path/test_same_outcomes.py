@@ -108,6 +108,13 @@ CASES = [
     one("get", get("/a?b", "Accept: */*", "X-Twice: 1", "x-twice:  2 ")),
     one("own request id", get("/", "X-Request-ID: mine")),
     one("forged identity", get("/", "X-Forwarded-For: 1.2.3.4", "Forwarded: for=x")),
+    one(
+        "an offer of h2c, as Java makes with every request",
+        get("/", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAEAAEAA", "Upgrade: h2c"),
+    ),
+    one("trailers are welcome", get("/", "TE: trailers", "Connection: TE")),
+    one("options in a row", get("/", "Connection: keep-alive, TE", "TE: trailers")),
+    one("close among others", get("/", "Connection: close, TE", "TE: trailers")),
     one("via", get("/", "Via: 1.0 fred")),
     one("below a path", get("/a"), path="/below"),
     one("post", post(b"x" * 100), method="POST"),
@@ -123,7 +130,7 @@ CASES = [
     ),
     Case(
         "an odd one, half of the next",
-        [([get("/1", "TE: trailers") + get("/2")[:10], get("/2")[10:]], ["GET"] * 2)],
+        [([get("/1", "TE: gzip") + get("/2")[:10], get("/2")[10:]], ["GET"] * 2)],
         slow=[b"/1"],
     ),
     one("client closes", get("/", "Connection: close")),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.http_bytes import (
+    OFFERS,
     SLOW_PATH_FIELDS,
     SLOW_PATH_HOSTS,
     STRANGE_FIELDS,
@@ -102,7 +103,7 @@ def check(data: bytes) -> Request | Literal[False] | None:
     assert admitted.idempotent == request.idempotent
     assert (admitted.method == b"HEAD") == request.head_only
     assert not admitted.expects_continue
-    assert not admitted.wants_trailers
+    assert admitted.wants_trailers == request.wants_trailers
     assert not admitted.upgrade
     assert not makes_personal(admitted.lines)
     assert CLIENT is not None
@@ -128,6 +129,9 @@ def check_connection(data: bytes, request: Request) -> None:
     assert connection.trailing_data[0] == data[request.length :]
     if not request.chunked and not request.content_length:
         assert type(connection.next_event()) is h11.EndOfMessage
+        if connection.their_state not in (h11.DONE, h11.MUST_CLOSE):
+            # It might switch to another protocol; an answer decides.
+            connection.send(h11.Response(status_code=200, headers=[(b"Content-Length", b"0")]))
         assert request.close == (connection.their_state is h11.MUST_CLOSE)
 
 
@@ -234,6 +238,12 @@ def test_not_plain(data: bytes) -> None:
 @pytest.mark.parametrize("before", [b"", b"Accept: x\r\n"])
 def test_fields_that_are_not_plain(field: bytes, before: bytes) -> None:
     assert read(b"GET / HTTP/1.1\r\nHost: a\r\n%b%b\r\n\r\n" % (before, field)) is False
+
+
+@pytest.mark.parametrize("field", OFFERS)
+@pytest.mark.parametrize("before", [b"", b"Accept: x\r\n"])
+def test_offers_that_are_left_out(field: bytes, before: bytes) -> None:
+    assert check(b"GET / HTTP/1.1\r\nHost: a\r\n" + before + field + b"\r\n\r\n")
 
 
 @pytest.mark.parametrize("host", SLOW_PATH_HOSTS)

@@ -76,15 +76,22 @@ X-Forwarded_For: evil
 X_Custom: x
 Connection:
 Connection: close, X-Custom
-Connection: keep-alive, close
 Connection: X-Custom
-Connection: upgrade
+Connection: upgrade, X-Custom
+Connection: ,close
+Connection: close,
+Connection: close ,te
 Close: x
 Proxy: x
-Upgrade: h2c
-HTTP2-Settings: x
+Upgrade: websocket
+Upgrade: h2c, websocket
+Upgrade: h2c/1
+Upgrade:
 Expect: 100-continue
-TE: trailers
+TE: gzip
+TE: trailers, gzip
+TE: trailers;q=0.5
+TE:
 Trailer: X-Sum
 Max-Forwards: 0
 Proxy-Connection: keep-alive
@@ -103,6 +110,11 @@ X!: x""".split(b"\n")[1:]
 SLOW_PATH_FIELDS += [b"\tfolded", b"X-Request-ID: b\xe4d", b"X-Request-ID: " + b"a" * 129, b"\r"]
 SLOW_PATH_FIELDS += [b"N\xe4me: x", b"N\x00me: x", b"Name: \x00", b"Name: a\rb", b"Name: \x7f"]
 SLOW_PATH_FIELDS += [b"Name: a\x01b", b"Name: \x0b", b"Name: a\nb"]
+
+#: Lines that are plain in requests, and not in responses.
+OFFERS = [b"Connection: keep-alive, close", b"Connection: upgrade", b"Connection: TE,close"]
+OFFERS += [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"upgrade: H2C"]
+OFFERS += [b"HTTP2-Settings: AAEAAEAA", b"TE: trailers", b"te: Trailers"]
 
 #: Lines that are only spelled strangely, or that must not come twice, or not with each other.
 STRANGE_FIELDS = [b"Name:\tx\t", b"Name:", b"Name: ", b"Name:x", b"Name:  x  ", b"N" * 300 + b": x"]
@@ -135,6 +147,11 @@ SLOW_PATH_HOSTS += [
 ]
 
 
+def field_name(line: bytes) -> bytes:
+    """Of a field line, in lower case."""
+    return line.partition(b":")[0].lower()
+
+
 def line(field: tuple[bytes, bytes]) -> bytes:
     return b"%b: %b" % field
 
@@ -161,8 +178,12 @@ def ordinary_requests(draw: st.DrawFn) -> bytes:
     lines = [line((draw(st.sampled_from([b"Host", b"host", b"HOST"])), draw(HOSTS)))]
     lines += draw(st.lists(LINES, max_size=8))
     lines += draw(some(st.one_of(LENGTHS, CHUNKED)))
-    for part in (CONNECTION, VIA, REQUEST_ID, IDENTITY, IDENTITY, KEEP_ALIVE):
+    for part in (VIA, REQUEST_ID, IDENTITY, IDENTITY, KEEP_ALIVE):
         lines += draw(some(part))
+    offers = draw(st.lists(st.sampled_from(OFFERS), max_size=3, unique_by=field_name))
+    lines += offers
+    if b"connection" not in map(field_name, offers):
+        lines += draw(some(CONNECTION))
     start = b"%b %b HTTP/1.1" % (method, target)
     return b"\r\n".join([start, *draw(st.permutations(lines)), b"", b""])
 

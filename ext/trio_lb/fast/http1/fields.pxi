@@ -42,7 +42,7 @@ cdef void note(const char *text, FieldKind kind) noexcept:
         first_of_length[longer] = noted
 
 
-note(b"te", SLOW_ONLY)
+note(b"te", TE)
 note(b"via", VIA)
 note(b"host", HOST)
 note(b"date", DATE)
@@ -52,7 +52,7 @@ note(b"close", SLOW_ONLY)
 note(b"proxy", SLOW_ONLY)
 note(b"expect", SLOW_ONLY)
 note(b"trailer", SLOW_ONLY)
-note(b"upgrade", SLOW_ONLY)
+note(b"upgrade", UPGRADE)
 note(b"forwarded", IDENTITY)
 note(b"x-real-ip", IDENTITY)
 note(b"connection", CONNECTION)
@@ -61,7 +61,7 @@ note(b"max-forwards", SLOW_ONLY)
 note(b"x-request-id", REQUEST_ID)
 note(b"authorization", AUTHENTICATION)
 note(b"content-length", CONTENT_LENGTH)
-note(b"http2-settings", SLOW_ONLY)
+note(b"http2-settings", HTTP2_SETTINGS)
 note(b"x-forwarded-for", IDENTITY)
 # Of servers that take who was authenticated for the user of all that follows.
 note(b"persistent-auth", SLOW_ONLY)

@@ -45,6 +45,11 @@ cdef class Request:
         return bool(self.head.idempotent)
 
     @property
+    def wants_trailers(self):
+        """Whether its client reads trailers."""
+        return bool(self.head.wants_trailers)
+
+    @property
     def head_only(self):
         """HEAD: its response has no body."""
         return bool(self.head.head_only)

@@ -23,6 +23,9 @@ cdef enum FieldKind:
     IDENTITY                    # a claim that only a proxy may make; left out
     DATE                        # likewise
     AUTHENTICATION              # END_TO_END; SLOW_ONLY if it speaks of the whole connection
+    UPGRADE                     # of requests: only offers of what no tunnel may carry are plain
+    HTTP2_SETTINGS              # goes with such an offer; left out
+    TE                          # of requests: `trailers`, or it is not plain
     SLOW_ONLY                   # never in a parsed head
 
 cdef struct Span:
@@ -42,6 +45,7 @@ cdef struct ParsedRequest:       # always HTTP/1.1; always with a valid Host
     uint8_t close               # the client wants no other request on this connection
     uint8_t idempotent
     uint8_t head_only           # HEAD: the response will have no body
+    uint8_t wants_trailers      # TE: trailers
     int64_t content_length      # below 10 ** 18; -1: none was said
     Span method
     Span target                 # in origin form

@@ -89,6 +89,39 @@ cdef inline bint judge_connection(
 
 # 2. Requests
 
+cdef bint judge_options(const char *data, const Found *found, uint8_t *close) noexcept nogil:
+    """Connection, a list of what may be plain; fields that are named there are left out anyhow."""
+    cdef Span value = said(found, CONNECTION)
+    cdef const char *p = data + value.start
+    cdef const char *end = p + value.length
+    cdef const char *option
+    close[0] = False
+    while p < end:
+        option = p
+        p = end_of_name(p, end)
+        if is_word(option, p, b"close"):
+            close[0] = True
+        elif not (is_word(option, p, b"keep-alive") or is_word(option, p, b"upgrade")
+                  or is_word(option, p, b"http2-settings") or is_word(option, p, b"te")):
+            return False
+        if p < end and (p[0] != c"," or p + 1 == end):
+            return False
+        p += 1
+        while p < end and is_blank(p[0]):
+            p += 1
+    return not has(found, CONNECTION) or value.length > 0
+
+
+cdef inline bint judge_offers(
+    const char *data, const Found *found, uint8_t *wants_trailers
+) noexcept nogil:
+    """Upgrade, if it offers what is not passed on anyhow (see trio_lb.http.upgrade), and TE."""
+    wants_trailers[0] = has(found, TE)
+    return (
+        (not has(found, UPGRADE) or is_text(data, said(found, UPGRADE), b"h2c", 3))
+        and (not has(found, TE) or is_text(data, said(found, TE), b"trailers", 8)))
+
+
 cdef Verdict parse_request(
     const char *data, size_t length, size_t seen, const HeadLimits *limits,
     ParsedRequest *head
@@ -187,7 +220,8 @@ cdef inline bint judge_request(
     return (
         is_host(data + head.host.start, head.host.length)
         and judge_framing(data, found, &head.content_length, &head.chunked)
-        and judge_connection(data, found, &head.close)
+        and judge_options(data, found, &head.close)
+        and judge_offers(data, found, &head.wants_trailers)
         and not (limits.trusted and has(found, IDENTITY))
         and not goes_round(data + head.via.start, head.via.length)
         and (not has(found, REQUEST_ID)
@@ -291,7 +325,9 @@ cdef inline bint judge_response(
     head.via = said(found, VIA)
     head.dated = has(found, DATE)
     if not (judge_framing(data, found, &head.content_length, &head.chunked)
-            and judge_connection(data, found, &head.close)):
+            and judge_connection(data, found, &head.close)
+            and not has(found, UPGRADE) and not has(found, HTTP2_SETTINGS)
+            and not has(found, TE)):
         return False
     framed = head.chunked or head.content_length >= 0
     head.bodiless = to_head or head.status == 204 or head.status == 304

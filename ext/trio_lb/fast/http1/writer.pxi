@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 
 cdef enum:
-    ADDED = 128                 # bytes; more than all the words that a writer has of its own
+    ADDED = 192                 # bytes; more than all the words that a writer has of its own
 
 
 @cython.final
@@ -107,6 +107,8 @@ cdef size_t write_request(
         out = put_text(out, b"Content-Length: ")
         out = put_number(out, <uint64_t> head.content_length)
         out = put_text(out, b"\r\n")
+    if head.wants_trailers:
+        out = put_text(out, b"TE: trailers\r\nConnection: TE\r\n")
     out = put_via(out, data, head.via)
     for piece in range(additions.piece_count):
         if piece:
