@@ -52,7 +52,7 @@ def main() -> None:
     shared = SharedTable(servers, 64)
     slots = shared.assign(pool.servers)
     start = Start(
-        plan=plan, table=3, row=1, slots={pool.name: slots}, number=0, listen=[[]], log_levels=[]
+        plan=plan, table=0, row=1, slots={pool.name: slots}, number=0, listen=[[]], log_levels=[]
     )
     message = msgspec.msgpack.encode(start)
     decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToWorker)

@@ -5,12 +5,15 @@ A `sitecustomize` of these tests has workers die or hang before they are ready.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 import trio
@@ -20,6 +23,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks
 from tests.support.client import open_client, request
+from tests.support.in_workers import in_workers
 from tests.support.process import ROOT, run_balancer, run_process
 from tests.support.supervised import (
     GET,
@@ -40,12 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.support.backend import Exchange
+
 OK = besides_checks(scripts.answer())
 
 #: As many workers start as there are files `may-start-...`; what the others do is in SPOILED.
-SITECUSTOMIZE = """\
-import os, sys, time
-if "trio_lb.supervise.worker" in sys.orig_argv and "SPOILED" in os.environ:
+SITECUSTOMIZE = in_workers("""\
+import time
+if "SPOILED" in os.environ:
     here = os.path.dirname(__file__)
     for name in os.listdir(here):
         if name.startswith("may-start"):
@@ -56,13 +62,18 @@ if "trio_lb.supervise.worker" in sys.orig_argv and "SPOILED" in os.environ:
             break
     else:
         exec(os.environ["SPOILED"])
-"""
+""")
 HANG = "time.sleep(1000)"
 HANG_THEN_DIE = """\
 while not os.path.exists(os.path.join(here, "die")):
     time.sleep(0.05)
 os._exit(3)
 """
+
+
+def refuses(address: tuple[str, int | None]) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(address) == errno.ECONNREFUSED
 
 
 @pytest.fixture
@@ -110,12 +121,18 @@ async def test_a_signal_ends_a_start_whose_workers_hang(
 async def test_a_term_ends_a_reload_whose_workers_hang_and_drains_the_present_ones(
     spoil: pytest.MonkeyPatch,
 ) -> None:
-    script = besides_checks(scripts.delayed(0.5, scripts.answer(b"finished")))
+    draining = trio.Event()
+
+    async def finish(exchange: Exchange) -> None:
+        await draining.wait()
+        await exchange.respond(b"finished")
+
     async with (
-        open_backend(script) as backend,
+        open_backend(besides_checks(finish)) as backend,
         open_supervisor(backend.url) as balancer,
         open_client(balancer.url) as client,
     ):
+        address = ("127.0.0.1", urlsplit(balancer.url).port)
         spoil.setenv("SPOILED", HANG)
         await client.send(GET)
         await until(lambda: asked(backend))
@@ -123,6 +140,8 @@ async def test_a_term_ends_a_reload_whose_workers_hang_and_drains_the_present_on
         balancer.supervisor.reload()
         await until(lambda: len(balancer.pids) == 2 + 3)
         balancer.supervisor.drain()
+        await until(lambda: refuses(address))
+        draining.set()
         response = await client.read_response()
         assert (response.body, response.header("connection")) == (b"finished", "close")
         assert await balancer.end()

@@ -13,6 +13,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks
 from tests.support.client import End, open_client, request
+from tests.support.in_workers import in_workers
 from tests.support.load import Load
 from tests.support.process import ROOT, run_balancer
 from tests.support.supervised import (
@@ -195,9 +196,7 @@ async def test_row_18_one_that_keeps_dying_is_started_after_growing_pauses(
 
 
 async def test_row_18_workers_that_never_start_end_the_supervisor(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif 'trio_lb.supervise.worker' in sys.orig_argv: os._exit(3)\n"
-    )
+    (tmp_path / "sitecustomize.py").write_text(in_workers("os._exit(3)"))
     write_profile(tmp_path / "config.yaml", ["http://127.0.0.1:1"], pid_file="x.pid")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     async with run_balancer("start", cwd=tmp_path, env={"PYTHONPATH": path}) as child:

@@ -47,9 +47,11 @@ REFUSED = {
     "accept4": ("accept4", "ENOSYS", ""),
     "ppoll": ("ppoll", "EPERM", ""),
     "timer slack": ("PR_SET_TIMERSLACK", "EPERM", ""),
+    "adopting orphans": ("PR_SET_CHILD_SUBREAPER", "EPERM", "no zygote (Operation not permitted)"),
+    "pidfd": ("pidfd_open", "ENOSYS", "no zygote (Function not implemented)"),
     "all of it": (
-        "splice,eventfd2,memfd_create,SO_REUSEPORT,accept4,ppoll,PR_SET_TIMERSLACK", "ENOSYS",
-        "no epoll (",
+        "splice,eventfd2,memfd_create,SO_REUSEPORT,accept4,ppoll,PR_SET_TIMERSLACK,pidfd_open",
+        "ENOSYS", "no epoll (",
     ),
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import asked, besides_checks
 from tests.support.client import End, open_client, request
+from tests.support.in_workers import in_workers
 from tests.support.load import Load
 from tests.support.process import run_balancer
 from tests.support.supervised import (
@@ -184,8 +185,7 @@ async def test_a_worker_that_takes_long_to_end_has_drained_all_the_same(
     It was killed for its silence, and a program that had cut nobody ended with 1.
     """
     (tmp_path / "sitecustomize.py").write_text(
-        "import atexit, sys, time\n"
-        "if 'trio_lb.supervise.worker' in sys.orig_argv: atexit.register(time.sleep, 2.5)\n"
+        in_workers("import atexit, time; atexit.register(time.sleep, 2.5)")
     )
     monkeypatch.syspath_prepend(tmp_path)
     async with (

@@ -27,6 +27,7 @@ NUMBERS: Final = {
     "accept4": (288, 242),
     "ppoll": (271, 73),
     "prctl": (157, 167),
+    "pidfd_open": (434, 434),
     "setsockopt": (54, 208),
 }
 
@@ -34,6 +35,7 @@ NUMBERS: Final = {
 KINDS: Final = {
     "SO_REUSEPORT": ("setsockopt", 2, 15),
     "PR_SET_TIMERSLACK": ("prctl", 0, 29),
+    "PR_SET_CHILD_SUBREAPER": ("prctl", 0, 36),
 }
 
 ARCHITECTURES: Final = ("x86_64", "aarch64")

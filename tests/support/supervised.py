@@ -51,18 +51,33 @@ async def until(condition: Callable[[], object], *, within: float = PATIENCE) ->
 
 def workers_of(pid: int) -> list[int]:
     """The worker processes of a supervisor, oldest first."""
+    return sorted(child for child in _children(pid) if _kind(child) == "worker")
+
+
+def zygotes_of(pid: int) -> list[int]:
+    """Those from which a supervisor has its workers forked, oldest first."""
+    return sorted(child for child in _children(pid) if _kind(child) == "zygote")
+
+
+def _children(pid: int) -> set[int]:
     children: set[int] = set()
     for thread in Path(f"/proc/{pid}/task").iterdir():
         children.update(map(int, (thread / "children").read_text().split()))
-    return sorted(child for child in children if _is_worker(child))
+    return children
 
 
-def _is_worker(pid: int) -> bool:
+def _kind(pid: int) -> str:
+    """What a child of a supervisor is; a worker has the command line of what it is forked from."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        return False
-    return b"trio_lb.supervise.worker" in command
+        return ""
+    if b"trio_lb.supervise.worker" in command:
+        return "worker"
+    if b"trio_lb.supervise.zygote" not in command:  # also one that has ended
+        return ""
+    return "worker" if name == "trio-lb-worker" else "zygote"
 
 
 def is_gone(pid: int) -> bool:
@@ -93,6 +108,11 @@ class Supervised:
     def pids(self) -> list[int]:
         """Its workers."""
         return workers_of(os.getpid())
+
+    @property
+    def zygotes(self) -> list[int]:
+        """What its workers are forked from."""
+        return zygotes_of(os.getpid())
 
     @property
     def at_work(self) -> dict[int, int]:
@@ -161,6 +181,7 @@ async def open_supervisor(*servers: object, **settings: object) -> AsyncIterator
             finally:
                 nursery.cancel_scope.cancel()
         assert not supervised.pids
+        assert not zygotes_of(os.getpid())
 
 
 @contextmanager

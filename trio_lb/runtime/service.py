@@ -136,6 +136,7 @@ class Service:
         self._acceptors: trio.Nursery
         self._accepting = trio.CancelScope()
         self._also: dict[Listener, trio.CancelScope] = {}
+        self._one_acceptor = {listener: trio.Lock() for listener in spare}
         self._begun = False
         self._ended = trio.Event()
         #: Everything ended by itself.
@@ -169,7 +170,7 @@ class Service:
             self._also.pop(listener).cancel()
         for listener in set(listeners).difference(self.listeners, self._also):
             scope = self._also[listener] = trio.CancelScope()
-            self._acceptors.start_soon(self._accept_from, listener, scope)
+            self._acceptors.start_soon(self._accept_also_from, listener, scope)
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Stop accepting, finish what is in flight, and come back when that is done.
@@ -244,13 +245,19 @@ class Service:
             self._upstreams.drop(change.member.table_slot)
         log_change(self.servers, change)
 
-    async def _accept_from(self, listener: Listener, scope: trio.CancelScope | None = None) -> None:
-        with scope or nullcontext(), self._proxy.acceptor(listener) as acceptor:
+    async def _accept_from(self, listener: Listener) -> None:
+        with self._proxy.acceptor(listener) as acceptor:
             if acceptor is None:
                 welcome = partial(self._welcome, listener)
                 await listener.accept_forever(welcome, self.deadlines, self._limiter)
             else:
                 await listener.accept_by(partial(_accept_by, acceptor), self._limiter)
+
+    async def _accept_also_from(self, listener: Listener, scope: trio.CancelScope) -> None:
+        # A task that was cancelled may not have ended yet: two can't wait for one socket.
+        async with self._one_acceptor[listener]:
+            with scope:
+                await self._accept_from(listener)
 
     def _welcome(self, listener: Listener, transport: SocketTransport) -> None:
         serve = self._proxy.serve

@@ -8,6 +8,7 @@ import trio
 
 from .messages import InheritedSocket, SetMembers, Start
 from .monitor import WorkerMonitor, WorkersKeepDying
+from .processes import starter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,11 +55,13 @@ class Generation:
         self._sockets = sockets
         self._log_levels = log_levels
         self._workers = workers
+        self._starter = starter(reaper)
+        self._draining = trio.Event()
         self.monitors = [
             WorkerMonitor(
                 number,
                 table,
-                sockets,
+                self._starter,
                 self._start_of(number),
                 members,
                 plan.drain_timeout,
@@ -87,6 +90,7 @@ class Generation:
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._start_until_draining)
             for monitor in self.monitors:
                 nursery.start_soon(keep, monitor)
             for monitor in tuple(self.monitors):
@@ -114,8 +118,15 @@ class Generation:
     def _taken(self) -> None:
         self._someone_took.unpark_all()
 
+    async def _start_until_draining(self) -> None:
+        try:
+            await self._draining.wait()
+        finally:
+            await self._starter.close()
+
     def drain(self) -> None:
         """Have all workers finish what they have in hand and end."""
+        self._draining.set()
         for monitor in self.monitors:
             monitor.drain()
 
@@ -129,26 +140,30 @@ class Generation:
 
     def _start_of(self, number: int) -> Callable[[int], tuple[Start, list[int]]]:
         def start(row: int) -> tuple[Start, list[int]]:
-            listen = [self._inherited(worker) for worker in range(self._workers)]
-            table = self._table.fd
+            descriptors = [self._table.fd]
+            listen = [self._inherited(worker, descriptors) for worker in range(self._workers)]
             message = Start(
                 plan=self.plan,
-                table=table,
+                table=0,
                 row=row,
                 slots={self._members.pool: self._members.slots},
                 number=number,
                 listen=listen,
                 log_levels=self._log_levels,
             )
-            return message, [table, *{sock.fd for each in listen for sock in each}]
+            return message, descriptors
 
         return start
 
-    def _inherited(self, worker: int) -> list[InheritedSocket]:
+    def _inherited(self, worker: int, descriptors: list[int]) -> list[InheritedSocket]:
+        """The sockets of a worker; descriptors that are not there yet are appended."""
         listeners = self.plan.listeners
         addresses = tuple(each.address for each in listeners)
         begin_with_header = self._sockets.with_proxy_header(listeners)
-        return [
-            InheritedSocket(each.fileno(), each.address, each in begin_with_header)
-            for each in self._sockets.of_worker(addresses, worker, self._workers)
-        ]
+        inherited = []
+        for each in self._sockets.of_worker(addresses, worker, self._workers):
+            if each.fileno() not in descriptors:
+                descriptors.append(each.fileno())
+            position = descriptors.index(each.fileno())
+            inherited.append(InheritedSocket(position, each.address, each in begin_with_header))
+        return inherited

@@ -1,10 +1,11 @@
 """All that a supervisor and its workers say to each other, over one socket for each worker.
 
-The supervisor sends `Start`, and the worker `Ready` once it could accept clients. It does so when
-it is sent `Accept`: a profile comes into effect with all its workers, or not at all. From then on
-it may be sent other members of a pool (`SetMembers`, answered by `MembersSet`), the numbers of
-workers that are not there at the moment (`CoverFor`), and in the end `Drain`. That the other side
-is gone is said by the end of the stream.
+The supervisor hands descriptors over (`supervise/descriptors.py`), which messages call by their
+position among them. Then it sends `Start`, and the worker `Ready` once it could accept clients. It
+does so when it is sent `Accept`: a profile comes into effect with all its workers, or not at all.
+From then on it may be sent other members of a pool (`SetMembers`, answered by `MembersSet`), the
+numbers of workers that are not there at the moment (`CoverFor`), and in the end `Drain`. That the
+other side is gone is said by the end of the stream.
 
 A message is a msgpack map that names its type, behind its length in four bytes.
 """
@@ -30,12 +31,12 @@ class InheritedSocket(Struct, frozen=True):
     """A listening socket that a worker inherits.
 
     Attributes:
-        fd: its descriptor, in the worker.
+        position: of its descriptor among those that the worker was handed.
         address: what it is bound to.
         proxy_protocol: connections to it begin with a PROXY header.
     """
 
-    fd: int
+    position: int
     address: Address
     proxy_protocol: bool = False
 
@@ -48,7 +49,7 @@ class Start(Struct, frozen=True, tag="start"):
 
     Attributes:
         plan: what it does.
-        table: descriptor of the table's memory.
+        table: position of the descriptor of the table's memory.
         row: which row of it is the worker's.
         slots: where the servers of each pool are in it, by the pool's name.
         number: which one of the workers it is, from 0.

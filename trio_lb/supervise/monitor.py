@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
-import subprocess
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +21,7 @@ from trio_lb.observe.catalogue import values_of
 from trio_lb.observe.statistics import WorkerStatistics
 from trio_lb.pool import Counters, NoRoom
 
-from . import interpreter
+from .descriptors import send_descriptors
 from .messages import (
     Accept,
     BadMessage,
@@ -34,6 +32,7 @@ from .messages import (
     SetMembers,
     control_of_worker,
 )
+from .processes import how_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
     from .messages import Control, Start, ToSupervisor, ToWorker
     from .orphans import OrphanReaper
-    from .sockets import ListeningSockets
+    from .processes import Process, Starter
 
 log = logging.getLogger("trio_lb.supervisor")
 
@@ -78,8 +77,8 @@ class WorkerMonitor:
     Args:
         number: of the worker, from 0.
         table: whose rows the processes get.
-        sockets: some of which they inherit.
-        start: makes a process's first message from its row, and says what it inherits.
+        starter: starts them.
+        start: makes a process's first message from its row, and says which descriptors it gets.
         members: of the pool, as that message has them.
         drain: seconds that a drain may take.
         reaper: must know which processes are not its business.
@@ -97,7 +96,7 @@ class WorkerMonitor:
         self,
         number: int,
         table: SharedTable,
-        sockets: ListeningSockets,
+        starter: Starter,
         start: Callable[[int], tuple[Start, list[int]]],
         members: SetMembers,
         drain: float,
@@ -111,7 +110,7 @@ class WorkerMonitor:
         self.pid: int | None = None
         self.starts = 0
         self._table = table
-        self._sockets = sockets
+        self._starter = starter
         self._start_of = start
         self._drain = drain
         self._reaper = reaper
@@ -227,12 +226,7 @@ class WorkerMonitor:
         """How the process ended, for logs."""
         if self._killed_for is not None:
             return self._killed_for
-        if code >= 0:
-            return f"ended with exit code {code}"
-        try:
-            return f"was killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was killed by signal {-code}"
+        return how_ended(code)
 
     def _is_hopeless(self, deaths: int, began: float) -> bool:
         took = trio.current_time() - began
@@ -248,16 +242,17 @@ class WorkerMonitor:
         """
         self._row = row = self._table.lease()
         try:
-            process, stream, start = await self._start(row)
+            process, sock = await self._start()
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
             try:
                 async with stream, trio.open_nursery() as nursery:
                     control = control_of_worker(stream)
                     nursery.start_soon(self._hear, control, process)
-                    nursery.start_soon(self._tell, control, start)
+                    nursery.start_soon(self._tell, control, sock, process, row)
                     nursery.start_soon(self._watch, process, row)
                     nursery.start_soon(self._end_in_time, process)
                     try:
-                        await process.wait()
+                        code = await process.wait()
                     finally:
                         with trio.CancelScope(shield=True):
                             process.kill()
@@ -268,37 +263,45 @@ class WorkerMonitor:
                 self._picked_from = []
                 self._serves(False)
                 self._reaper.own.discard(process.pid)
-            assert process.returncode is not None
-            return process.returncode
+            return code
         finally:
             self._row = None
             self._table.retire(row)
 
-    async def _start(self, row: int) -> tuple[trio.Process, trio.SocketStream, Start]:
-        """Start a process; where it counts and what it has to be sent depends on its row."""
-        with ExitStack() as stack:
-            ours, theirs = map(stack.enter_context, socket.socketpair())
-            with self._reaper.starting(), self._sockets.being_inherited():
-                start, descriptors = self._start_of(row)
-                self._picked_from = [self._members]
-                process = await trio.lowlevel.open_process(
-                    interpreter.command("trio_lb.supervise.worker", str(theirs.fileno())),
-                    env=interpreter.environment(),
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), *descriptors],
-                    start_new_session=True,  # the supervisor handles the terminal's signals
-                )
-                self._reaper.own.add(process.pid)
-            self.pid = process.pid
-            self.starts += 1
-            theirs.close()
-            stack.pop_all()
+    async def _start(self) -> tuple[Process, socket.socket]:
+        """Start a process; the socket to it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await self._starter.start(theirs)
+            except BaseException:
+                ours.close()
+                raise
+        self.pid = process.pid
+        self.starts += 1
         ours.setblocking(False)
-        return process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)), start
+        return process, ours
 
-    async def _tell(self, control: Control[ToWorker, ToSupervisor], start: Start) -> None:
-        """Send it what there is to say, until the drain."""
-        with suppress(trio.BrokenResourceError):  # it has died, which is noticed otherwise
+    async def _tell(
+        self,
+        control: Control[ToWorker, ToSupervisor],
+        sock: socket.socket,
+        process: Process,
+        row: int,
+    ) -> None:
+        """Send it what there is to say, until the drain; once that has begun, nothing."""
+        if self._draining.is_set():  # there may be no sockets any more
+            return
+        start, descriptors = self._start_of(row)
+        self._picked_from = [self._members]
+        try:
+            send_descriptors(sock, descriptors)
+        except ConnectionError:  # it has died, which is noticed otherwise
+            return
+        except OSError as exc:
+            self._kill(process, f"could not be passed its sockets ({exc})")
+            return
+        with suppress(trio.BrokenResourceError):  # the same
             await control.send(start)
             self._sent = []
             while not self._draining.is_set():
@@ -326,7 +329,7 @@ class WorkerMonitor:
             return CoverFor(tuple(self._sent))
         return None
 
-    async def _hear(self, control: Control[ToWorker, ToSupervisor], process: trio.Process) -> None:
+    async def _hear(self, control: Control[ToWorker, ToSupervisor], process: Process) -> None:
         """Take in what it says; one that can't be understood is killed."""
         try:
             while (message := await control.receive()) is not None:
@@ -346,7 +349,7 @@ class WorkerMonitor:
         self._changed.set()
         self._taken()
 
-    async def _end_in_time(self, process: trio.Process) -> None:
+    async def _end_in_time(self, process: Process) -> None:
         """Kill it if it drains for too long, or at once if nobody can be in its hands."""
         await self._draining.wait()
         if self._was_let_in:
@@ -359,7 +362,7 @@ class WorkerMonitor:
         self._absent = []
         self._share()
 
-    async def _watch(self, process: trio.Process, row: int) -> None:
+    async def _watch(self, process: Process, row: int) -> None:
         """Kill the process when its heart stops, or when it does not come to accept clients."""
         # Where it was us, or the machine, that stood still, that time is no silence.
         clock = loop_clock()
@@ -380,7 +383,7 @@ class WorkerMonitor:
                 continue
             return
 
-    def _kill(self, process: trio.Process, why: str) -> None:
+    def _kill(self, process: Process, why: str) -> None:
         self._killed_for = why
         log.error("worker %d (pid %d) %s: killing it", self.number, process.pid, why)
         process.kill()

@@ -16,7 +16,6 @@ import functools
 import logging
 import socket
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trio_lb.errors import ListenError
@@ -24,7 +23,7 @@ from trio_lb.net.listen import Listener, bind_listeners, look_up_rights
 from trio_lb.net.unix_paths import OURS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from trio_lb.net.unix_paths import Owner, Rights
     from trio_lb.plan import Address, ListenerPlan
@@ -70,8 +69,6 @@ class ListeningSockets:
         self._added: list[Listener] = []
         #: What the unix sockets that were there before will get.
         self._rights: list[tuple[str, Rights]] = []
-        self._being_inherited = 0
-        self._to_close: list[Listener] = []
         self._passed = [[Listener(sock, address, owned=False)] for sock, address in passed or []]
 
     @property
@@ -189,22 +186,7 @@ class ListeningSockets:
             self._close(queue)
         self._queues.clear()
 
-    @contextmanager
-    def being_inherited(self) -> Iterator[None]:
-        """While a process is started that inherits some: their numbers must stay theirs."""
-        self._being_inherited += 1
-        try:
-            yield
-        finally:
-            self._being_inherited -= 1
-            if not self._being_inherited:
-                self._close(self._to_close)
-                self._to_close = []
-
     def _close(self, listeners: list[Listener]) -> None:
-        if self._being_inherited:
-            self._to_close += listeners
-            return
         for listener in listeners:
             listener.close()
 

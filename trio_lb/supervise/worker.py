@@ -1,4 +1,4 @@
-"""A worker process: `python -m trio_lb.supervise.worker FD`, where FD is its supervisor's socket.
+"""A worker process, forked by the zygote or run as `python -m trio_lb.supervise.worker FD`.
 
 It forwards requests until it is told to drain. Should its supervisor be gone, it drains too, and
 quickly: whoever starts the next one wants the addresses.
@@ -23,6 +23,7 @@ from trio_lb.pool import Members, ServerPool, attach
 from trio_lb.runtime.garbage import freeze_gc
 from trio_lb.runtime.service import open_service
 
+from .descriptors import receive_descriptors
 from .messages import (
     Accept,
     BadMessage,
@@ -52,33 +53,47 @@ _ORPHANED = 3.0
 _BAD = "the supervisor sent what can't be understood"
 
 
-def main() -> int:
+def leave_signals_to_the_supervisor() -> None:
+    """Ignore those that may reach a whole group of processes, and are for the supervisor alone.
+
+    It has workers drain, or gets others in their place.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def work(sock: socket.socket) -> int:
     """Work until drained.
+
+    Args:
+        sock: to the supervisor.
 
     Returns:
         0 if everything in flight was finished.
     """
-    # Also where these reach a whole group of processes, they are for the supervisor alone: it has
-    # us drain, or gets others in our place.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
     logs.configure("info")  # until the supervisor says more
-    sock = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        descriptors = receive_descriptors(sock)
+    except EOFError:  # it has ended meanwhile
+        return 1
+    except OSError as exc:
+        log.error("%s: %s", _BAD, exc)
+        return 1
     sock.setblocking(False)
-    return trio.run(_obey, sock)
+    return trio.run(_obey, sock, descriptors)
 
 
-async def _obey(sock: socket.socket) -> int:
+async def _obey(sock: socket.socket, descriptors: list[int]) -> int:
     async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
         control = control_of_supervisor(stream)
         try:
-            return await _work(control)
+            return await _work(control, descriptors)
         except BadMessage as exc:
             log.error("%s: %s", _BAD, exc)
             return 1
 
 
-async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
+async def _work(control: Control[ToSupervisor, ToWorker], descriptors: list[int]) -> int:
     start = await control.receive()
     if start is None:  # the supervisor has ended meanwhile
         return 1
@@ -86,13 +101,14 @@ async def _work(control: Control[ToSupervisor, ToWorker]) -> int:
         raise BadMessage(f"expected Start, got {type(start).__name__}")
     plan = start.plan
     logs.configure(plan.log_level, start.log_levels)
-    by_fd = {sock.fd: sock for each in start.listen for sock in each}
-    listener = {fd: _listener(sock) for fd, sock in by_fd.items()}
-    listeners = [[listener[sock.fd] for sock in each] for each in start.listen]
+    sockets = {sock.position: sock for each in start.listen for sock in each}
+    listener = {at: _listener(sock, descriptors[at]) for at, sock in sockets.items()}
+    listeners = [[listener[sock.position] for sock in each] for each in start.listen]
     own = listeners[start.number]
     others = [each for each in listener.values() if each not in own]
-    table = attach(start.table, start.row, epoch=trio.current_time() - time.monotonic())
-    os.close(start.table)
+    memory = descriptors[start.table]
+    table = attach(memory, start.row, epoch=trio.current_time() - time.monotonic())
+    os.close(memory)
     table.enter(os.getpid(), trio.current_time())
     (pool,) = plan.pools
     members = Members(pool.servers, start.slots[pool.name])
@@ -128,9 +144,9 @@ async def _set_members(
         await control.send(MembersSet(message.pool, message.version))
 
 
-def _listener(sock: InheritedSocket) -> Listener:
+def _listener(sock: InheritedSocket, descriptor: int) -> Listener:
     return Listener(
-        socket.socket(fileno=sock.fd),
+        socket.socket(fileno=descriptor),
         sock.address,
         owned=False,
         proxy_protocol=sock.proxy_protocol,
@@ -181,4 +197,5 @@ async def _serve_as_told(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_signals_to_the_supervisor()
+    sys.exit(work(socket.socket(fileno=int(sys.argv[1]))))

@@ -43,7 +43,7 @@ def plan_of(servers: int) -> Plan:
 def start_of(plan: Plan) -> Start:
     (pool,) = plan.pools
     slots = {pool.name: tuple(range(len(pool.servers)))}
-    return Start(plan=plan, table=3, row=1, slots=slots, number=0, listen=[[]], log_levels=[])
+    return Start(plan=plan, table=0, row=1, slots=slots, number=0, listen=[[]], log_levels=[])
 
 
 class Steps:

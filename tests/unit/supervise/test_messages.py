@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from trio_lb.config import compile_plan, parse_profile
 from trio_lb.plan import Address, Algorithm, ServerPlan
+from trio_lb.supervise.descriptors import send_descriptors
 from trio_lb.supervise.messages import (
     MAX_BYTES,
     Accept,
@@ -48,13 +50,13 @@ access_log: /var/log/access.log
 """
 START = Start(
     plan=compile_plan(parse_profile(PROFILE)),
-    table=7,
+    table=0,
     row=3,
     slots={"main": (4, 0)},
     number=1,
     listen=[
-        [InheritedSocket(8, Address(host="*", port=80), True)],
-        [InheritedSocket(9, Address(unix="/run/x y.sock"))],
+        [InheritedSocket(1, Address(host="*", port=80), True)],
+        [InheritedSocket(2, Address(unix="/run/x y.sock"))],
     ],
     log_levels=[(None, "DEBUG"), ("trio_lb.proxy", "ERROR")],
 )
@@ -170,7 +172,8 @@ async def test_what_is_no_message_is_told(data: bytes) -> None:
 )
 def test_a_worker_that_can_not_understand_says_so_and_ends(data: bytes, said: str) -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    with ours, theirs, open(os.devnull) as file:
+        send_descriptors(ours, [file.fileno()])
         ours.sendall(data)
         worker = subprocess.run(
             [sys.executable, "-m", "trio_lb.supervise.worker", str(theirs.fileno())],

@@ -13,7 +13,7 @@ from trio_lb.pool import NoRoom, SharedTable
 from trio_lb.supervise.messages import SetMembers
 from trio_lb.supervise.monitor import WorkerMonitor, WorkersKeepDying
 from trio_lb.supervise.orphans import OrphanReaper
-from trio_lb.supervise.sockets import ListeningSockets
+from trio_lb.supervise.processes import Interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,10 @@ class Scripted(WorkerMonitor):
     """
 
     def __init__(self, table: SharedTable, *lives: float | Exception) -> None:
-        sockets = ListeningSockets()
+        starter = Interpreters(OrphanReaper())
         members = SetMembers("servers", 1, Algorithm.ROUND_ROBIN, (), ())
         super().__init__(
-            0, table, sockets, self._no_start, members, 1.0, OrphanReaper(), _nothing, _nothing
+            0, table, starter, self._no_start, members, 1.0, OrphanReaper(), _nothing, _nothing
         )
         self.lives = list(lives)
         self.began: list[float] = []

@@ -210,22 +210,6 @@ async def test_a_port_that_was_taken_before_the_commit_is_an_error() -> None:
         assert sockets.addresses == ()
 
 
-async def test_none_is_closed_while_a_process_is_started_that_inherits_it() -> None:
-    one, two = (parse_listen_address(f"http://127.0.0.1:{free_port()}") for _ in range(2))
-    with listening() as sockets:
-        await sockets.open(at(one, two), 1)
-        sockets.commit((one, two))
-        with sockets.being_inherited():
-            with sockets.being_inherited():
-                sockets.commit((two,))
-            assert is_open(one.port)
-        assert (is_open(one.port), is_open(two.port)) == (False, True)
-        with sockets.being_inherited():
-            sockets.close()
-            assert is_open(two.port)
-        assert not is_open(two.port)
-
-
 async def test_workers_share_where_no_further_socket_can_be_opened(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
