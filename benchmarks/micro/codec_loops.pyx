@@ -6,8 +6,9 @@ Under callgrind each loop's instructions are dumped by themselves, under its nam
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from trio_lb.fast.http1 cimport (
-    begin_body, Body, BODY_END, ClientLines, feed_body, HEAD, HeadLimits, parse_request,
-    parse_response, ParsedRequest, ParsedResponse, RequestAdditions, write_request, write_response,
+    add_client_lines, begin_body, Body, BODY_END, ClientLines, feed_body, HEAD, HeadLimits,
+    parse_request, parse_response, ParsedRequest, ParsedResponse, RequestAdditions, write_request,
+    write_response,
 )
 from trio_lb.fast.loop cimport Epoll, READABLE, Watched
 from trio_lb.fast.table cimport NOBODY, Selection, Table
@@ -55,10 +56,9 @@ def write_requests(bytes name, bytes data, ClientLines client, bytes request_id,
     additions.prefix.length = 0
     additions.request_id.data = request_id
     additions.request_id.length = len(request_id)
-    additions.pieces = client.pieces
-    additions.piece_count = client.count
     BEGIN_COUNT()
     for _ in range(times):
+        add_client_lines(&additions, client, begin, &head)
         written += write_request(out, sizeof(out), begin, &head, &additions)
     END_COUNT(name)
     assert written

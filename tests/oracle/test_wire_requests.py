@@ -6,6 +6,7 @@ same; what it calls not plain is theirs to judge. That plain heads are called he
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Literal
 
 import h11
@@ -36,9 +37,9 @@ from trio_lb.http.personal import makes_personal
 from trio_lb.http1 import serialise
 from trio_lb.http1.h11_codec import ClientCodec
 
-TOLD = Identification((), ForwardedField.OFF)
-PEER = TOLD.peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
-CLIENT = client_lines(TOLD, PEER.address, PEER.ends.destination)
+TOLD = [Identification((), field) for field in ForwardedField]
+PEER = TOLD[0].peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
+CLIENTS = [client_lines(each, PEER.address, PEER.ends.destination) for each in TOLD]
 SMALL = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -78,9 +79,11 @@ def general(
     return part if isinstance(part, RequestHead) else None
 
 
-def written(head: RequestHead, request: AdmittedRequest, prefix: bytes) -> bytes:
+def written(
+    head: RequestHead, request: AdmittedRequest, prefix: bytes, told: Identification
+) -> bytes:
     """The head that the slow path sends."""
-    client = TOLD.identify(PEER, head.fields, request.host)
+    client = told.identify(PEER, head.fields, request.host)
     lines = request_lines(request, client, request.request_id or b"ours-1", b"unused")
     return serialise.request_head(request.method, request_target(request.target, prefix), lines)
 
@@ -106,10 +109,9 @@ def check(data: bytes) -> Request | Literal[False] | None:
     assert admitted.wants_trailers == request.wants_trailers
     assert not admitted.upgrade
     assert not makes_personal(admitted.lines)
-    assert CLIENT is not None
-    for prefix in (b"", b"/below/here"):
-        expected = written(head, admitted, prefix)
-        assert request.write(CLIENT, b"ours-1", prefix) == expected
+    for prefix, (told, client) in product((b"", b"/below/here"), zip(TOLD, CLIENTS, strict=True)):
+        expected = written(head, admitted, prefix, told)
+        assert request.write(client, b"ours-1", prefix) == expected
     check_connection(data, request)
     return request
 
@@ -347,6 +349,11 @@ def test_a_declared_body_over_the_limit_is_not_plain() -> None:
 def test_client_lines_have_one_to_four_pieces(pieces: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match=f"1 to 4 pieces, not {len(pieces)}"):
         ClientLines(*pieces)
+
+
+def test_client_lines_have_as_many_pieces_with_quotes() -> None:
+    with pytest.raises(ValueError, match="2 pieces, but 1 with quotes"):
+        ClientLines(b"", b"", quoting=(b"",))
 
 
 SCHEMES = st.sampled_from(

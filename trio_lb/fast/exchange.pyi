@@ -139,9 +139,7 @@ class Exchange:
 
 @final
 class Origin:
-    def __new__(
-        cls, lines: ClientLines | None, trusted: bool, address: bytes, peer: object
-    ) -> Self: ...
+    def __new__(cls, lines: ClientLines, trusted: bool, address: bytes, peer: object) -> Self: ...
 
 @final
 class Clients:

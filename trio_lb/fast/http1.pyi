@@ -4,7 +4,7 @@ __pyx_capi__: Final[dict[str, object]]  # what compiled modules import
 
 @final
 class ClientLines:
-    def __new__(cls, *pieces: bytes) -> Self: ...
+    def __new__(cls, *pieces: bytes, quoting: tuple[bytes, ...] | None = None) -> Self: ...
 
 FRAMED_MORE: Final[int]
 FRAMED_END: Final[int]

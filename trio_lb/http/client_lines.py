@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .identity import Identification
     from .proxy_protocol import Endpoint
 
-#: Values of Host, to see where and how a line contains it: with a port, Forwarded quotes it.
+#: Values of Host, to see where lines contain it. Forwarded quotes the second: it is no token.
 _HOST: Final = b"host.invalid"
 _HOST_AND_PORT: Final = b"host.invalid:65535"
 
@@ -23,22 +23,18 @@ _LENGTH: Final = re.compile(rb"(\r\ncontent-length:[ \t]*)(\d+)", re.IGNORECASE)
 
 def client_lines(
     identification: Identification, address: str, destination: Endpoint | None
-) -> ClientLines | None:
+) -> ClientLines:
     """The lines that tell servers about a peer's requests, if these claim nothing themselves.
 
     Args:
         identification: knows what servers are told.
         address: of the peer; see `Peer`.
         destination: our end of its connection.
-
-    Returns:
-        None if Host isn't simply copied into them.
     """
     peer = Peer(address, False, ProxyHeader(destination=destination))
     pieces = _lines(identification, peer, _HOST).split(_HOST)
-    if _lines(identification, peer, _HOST_AND_PORT) != _HOST_AND_PORT.join(pieces):
-        return None
-    return ClientLines(*pieces)
+    quoting = _lines(identification, peer, _HOST_AND_PORT).split(_HOST_AND_PORT)
+    return ClientLines(*pieces, quoting=tuple(quoting))
 
 
 def from_here(request: bytes, gone: int) -> bytes:

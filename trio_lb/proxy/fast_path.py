@@ -113,16 +113,16 @@ class FastPathEntry:
         lines = client_lines(self._identification, peer.address, peer.ends.destination)
         return Origin(lines, peer.trusted, peer.address.encode(), peer if limited else None)
 
-    def _origin(self, address: str, trusted: bool, destination: Endpoint | None) -> Origin | None:
+    def _origin(self, address: str, trusted: bool, destination: Endpoint | None) -> Origin:
         lines = client_lines(self._identification, address, destination)
-        return None if lines is None else Origin(lines, trusted, address.encode(), None)
+        return Origin(lines, trusted, address.encode(), None)
 
     def attach(self, session: Http1Session, peer: Peer) -> ClientSide | None:
         """Let a client take this path; None if that can't be."""
-        origin = self._origins(peer.address, peer.trusted, peer.ends.destination)
         transport = session.transport
-        if origin is None or not isinstance(transport, SocketTransport):
+        if not isinstance(transport, SocketTransport):
             return None
+        origin = self._origins(peer.address, peer.trusted, peer.ends.destination)
         try:
             fast_side = ClientSide(self._fast_path, transport.fileno(), transport.wire, origin)
         except OSError as exc:  # the slow path can do without

@@ -39,13 +39,13 @@ cdef class Origin:
     """What is known of clients by where they come from.
 
     Args:
-        lines: what servers are told about them; None: the fast path is not for them.
+        lines: what servers are told about them.
         trusted: they are proxies whose claims count.
         address: theirs, for records.
         peer: of whom `Clients` asks the limit for an address; None: they are not limited.
     """
 
-    def __cinit__(self, ClientLines lines, bint trusted, bytes address not None, peer):
+    def __cinit__(self, ClientLines lines not None, bint trusted, bytes address not None, peer):
         self.lines = lines
         self.trusted = trusted
         self.address = address
@@ -274,9 +274,6 @@ cdef class Acceptor(Watched):
             raise
         clients.path.table.client_opened()
         clients.count += 1
-        if origin.lines is None:
-            clients.part(None, fd, origin)
-            return 0
         try:
             client.set_up(clients.path, fd, None, origin)
         except OSError:                 # it can't be watched: the slow path does without

@@ -3,7 +3,7 @@
 from libc.errno cimport EAGAIN, EINPROGRESS
 from libc.stdint cimport int32_t
 
-from trio_lb.fast.http1 cimport RequestAdditions, write_request
+from trio_lb.fast.http1 cimport add_client_lines, RequestAdditions, write_request
 from trio_lb.fast.loop cimport (
     attend, Buffer, discard, known_to_be_silent, log_fault, send_both, Server, set_deadline,
     silent, SMALL, socket_error, unsent,
@@ -54,8 +54,8 @@ cdef bint write_head(Exchange exchange) noexcept:
     additions.prefix.length = exchange.server.prefix_length
     additions.request_id.data = exchange.own_id
     additions.request_id.length = exchange.own_id_length
-    additions.pieces = exchange.client.origin.lines.pieces
-    additions.piece_count = exchange.client.origin.lines.count
+    add_client_lines(
+        &additions, exchange.client.origin.lines, input.data + input.start, &exchange.head)
     if not path.buffers.borrow(out, SMALL):
         return False
     out.end = write_request(

@@ -74,8 +74,7 @@ cdef class Request:
         cdef RequestAdditions additions
         additions.prefix = slice_of(prefix)
         additions.request_id = slice_of(request_id)
-        additions.pieces = client.pieces
-        additions.piece_count = client.count
+        add_client_lines(&additions, client, self.data, &self.head)
         cdef size_t room = request_room(&self.head, &additions)
         cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> room)
         cdef size_t length = write_request(

@@ -8,6 +8,7 @@ Nothing here allocates, keeps a pointer, or touches a Python object, except Clie
 
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memchr
 
 
 cdef enum:
@@ -29,6 +30,7 @@ cdef class ClientLines:
     """Lines that tell a server about a client; made once per connection, alive while in use."""
     cdef object held            # the pieces as bytes objects
     cdef Slice pieces[MAX_PIECES]
+    cdef Slice quoting[MAX_PIECES]  # the same number, for a Host that Forwarded quotes
     cdef uint32_t count
 
 
@@ -49,6 +51,18 @@ cdef size_t response_room(const ParsedResponse *head) noexcept nogil
 cdef size_t write_response(
     char *out, size_t room, const char *data, const ParsedResponse *head,
     const char *date, bint close) noexcept nogil
+
+# The additions that a client's lines are, for the Host of this head.
+cdef inline void add_client_lines(
+    RequestAdditions *additions, ClientLines lines, const char *data, const ParsedRequest *head
+) noexcept:
+    # A plain Host is letters, digits and `-._~`, which tokens may have, and perhaps a port; so
+    # nothing in it needs an escape, and only the colon needs quotes.
+    if memchr(data + head.host.start, c":", head.host.length) is NULL:
+        additions.pieces = lines.pieces
+    else:
+        additions.pieces = lines.quoting
+    additions.piece_count = lines.count
 
 # Such a line (RFC 9110 section 5.6.7), for a second since the beginning of 1970.
 cdef void write_date(char *out, int64_t second) noexcept nogil

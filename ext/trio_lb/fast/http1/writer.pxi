@@ -18,17 +18,23 @@ cdef class ClientLines:
 
     Args:
         pieces: whole lines, cut open where the value of Host comes (one to four pieces).
+        quoting: as many, for a Host that is no token; None: the same ones.
 
     Raises:
-        ValueError: too many pieces, or none.
+        ValueError: too many pieces, or none; or not as many of both.
     """
 
-    def __cinit__(self, *pieces):
+    def __cinit__(self, *pieces, tuple quoting=None):
         if not 1 <= len(pieces) <= MAX_PIECES:
             raise ValueError(f"1 to {MAX_PIECES} pieces, not {len(pieces)}")
-        self.held = pieces
-        for piece in pieces:
+        if quoting is None:
+            quoting = pieces
+        elif len(quoting) != len(pieces):
+            raise ValueError(f"{len(pieces)} pieces, but {len(quoting)} with quotes")
+        self.held = pieces, quoting
+        for piece, quoted in zip(pieces, quoting):
             self.pieces[self.count] = slice_of(piece)
+            self.quoting[self.count] = slice_of(quoted)
             self.count += 1
 
 
