@@ -134,7 +134,16 @@ CASES = [
         slow=[b"/1"],
     ),
     one("client closes", get("/", "Connection: close")),
-    one("HTTP/1.0", get("/", version="1.0"), slow=[b"/"]),
+    one("HTTP/1.0", get("/", version="1.0")),
+    one(
+        "HTTP/1.0 with a body",
+        get("/", "Content-Length: 3", method="POST", version="1.0") + b"xyz",
+        method="POST",
+    ),
+    one(
+        "HTTP/1.0 that would keep its connection", get("/", "Connection: keep-alive", version="1.0")
+    ),
+    one("chunks for HTTP/1.0", get("/", version="1.0"), scripts.chunked(CHUNKS), slow=[b"/"]),
     one("malformed", b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"),
     one("target too long", get("/" + "a" * 9000)),
     one("head too large", get("/", *[f"X-{number}: {'a' * 900}" for number in range(40)])),

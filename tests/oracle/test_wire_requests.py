@@ -207,7 +207,9 @@ def test_a_cr_that_ends_no_line_is_noticed_at_once() -> None:
 
 FALLBACK = [
     b"GET / HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
+    b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
     b"GET / http/1.1\r\nHost: a\r\n\r\n",
     b"GET /\r\nHost: a\r\n\r\n",

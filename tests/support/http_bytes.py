@@ -177,14 +177,15 @@ def ordinary_requests(draw: st.DrawFn) -> bytes:
     target = b"/" + bytes(draw(st.lists(st.sampled_from(target_bytes), max_size=60)))
     lines = [line((draw(st.sampled_from([b"Host", b"host", b"HOST"])), draw(HOSTS)))]
     lines += draw(st.lists(LINES, max_size=8))
-    lines += draw(some(st.one_of(LENGTHS, CHUNKED)))
+    version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
+    lines += draw(some(LENGTHS if version == b"1.0" else st.one_of(LENGTHS, CHUNKED)))
     for part in (VIA, REQUEST_ID, IDENTITY, IDENTITY, KEEP_ALIVE):
         lines += draw(some(part))
     offers = draw(st.lists(st.sampled_from(OFFERS), max_size=3, unique_by=field_name))
     lines += offers
     if b"connection" not in map(field_name, offers):
         lines += draw(some(CONNECTION))
-    start = b"%b %b HTTP/1.1" % (method, target)
+    start = b"%b %b HTTP/%b" % (method, target, version)
     return b"\r\n".join([start, *draw(st.permutations(lines)), b"", b""])
 
 

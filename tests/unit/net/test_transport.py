@@ -259,8 +259,10 @@ async def test_both_directions_wait_with_their_own_deadlines(
             ends["read"] = trio.current_time() - began
 
         async def write() -> None:
-            with pytest.raises(TimedOut):
-                await left.wait_writable(began + 6)
+            with suppress(TimedOut):
+                while True:  # the system may find more room, in its own time
+                    await left.wait_writable(began + 6)
+                    left.send_nowait(bytes(65536))
             ends["write"] = trio.current_time() - began
 
         began = trio.current_time()

@@ -42,7 +42,7 @@ cdef int fill_record(Exchange exchange) except -1:
     record.parts[CLIENT] = text_of(exchange.client.origin.address)
     record.parts[METHOD] = span_text(data, head.method)
     record.parts[TARGET] = span_text(data, head.target)
-    record.parts[VERSION] = text("1.1", 3)
+    record.parts[VERSION] = text("1.0" if head.http10 else "1.1", 3)
     record.parts[REQUEST_ID] = span_text(data, head.request_id)
     if exchange.own_id_length:
         record.parts[REQUEST_ID] = text(exchange.own_id, exchange.own_id_length)

@@ -97,6 +97,9 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     cdef double now = path.readiness.now
     cdef Buffer *out = &exchange.flow.head
     cdef const char *date = NULL
+    if exchange.head.http10 and head.chunked:
+        exchange.client.end(FALLBACK)   # it ends by closing then
+        return
     if not head.dated:
         date = path.date_line()
     exchange.last = (

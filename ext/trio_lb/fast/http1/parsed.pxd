@@ -38,12 +38,13 @@ cdef struct Field:
     uint8_t kind                # FieldKind
     uint8_t canonical           # its line is `name: value` and CRLF, exactly
 
-cdef struct ParsedRequest:       # always HTTP/1.1; always with a valid Host
+cdef struct ParsedRequest:       # always with a valid Host
     uint32_t length             # bytes of the head, with the empty line; behind it is the body
     uint16_t count              # of fields
     uint8_t chunked
     uint8_t close               # the client wants no other request on this connection
     uint8_t idempotent
+    uint8_t http10              # HTTP/1.0, not 1.1; then `close`, too
     uint8_t head_only           # HEAD: the response will have no body
     uint8_t wants_trailers      # TE: trailers
     int64_t content_length      # below 10 ** 18; -1: none was said

@@ -170,7 +170,22 @@ cdef inline Progress parse_request_line(
         return ODD
     head.target = span(data, target, p)
     at[0] = p
-    return pass_over(at, end, b" HTTP/1.1\r\n", 11)
+    return parse_version(at, end, &head.http10)
+
+
+cdef inline Progress parse_version(
+    const char **at, const char *end, uint8_t *http10
+) noexcept nogil:
+    cdef Progress progress = pass_over(at, end, b" HTTP/1.", 8)
+    if progress != WELL:
+        return progress
+    if at[0] == end:
+        return RAN_OUT
+    http10[0] = at[0][0] == c"0"
+    if not http10[0] and at[0][0] != c"1":
+        return ODD
+    at[0] += 1
+    return pass_over(at, end, b"\r\n", 2)
 
 
 cdef bint may_climb(const char *data, const ParsedRequest *head) noexcept nogil:
@@ -217,16 +232,29 @@ cdef inline bint judge_request(
     head.host = said(found, HOST)
     head.via = said(found, VIA)
     head.request_id = said(found, REQUEST_ID)
+    if not is_plain_hop(data, found, head):
+        return False
     return (
         is_host(data + head.host.start, head.host.length)
-        and judge_framing(data, found, &head.content_length, &head.chunked)
-        and judge_options(data, found, &head.close)
-        and judge_offers(data, found, &head.wants_trailers)
         and not (limits.trusted and has(found, IDENTITY))
         and not goes_round(data + head.via.start, head.via.length)
         and (not has(found, REQUEST_ID)
              or is_request_id(data + head.request_id.start, head.request_id.length))
     )
+
+
+cdef inline bint is_plain_hop(
+    const char *data, const Found *found, ParsedRequest *head
+) noexcept nogil:
+    """What the fields say about this connection; false if it is not plain."""
+    if not (judge_framing(data, found, &head.content_length, &head.chunked)
+            and judge_options(data, found, &head.close)
+            and judge_offers(data, found, &head.wants_trailers)):
+        return False
+    if head.http10:             # its clients know neither chunks nor trailers
+        head.close = True
+        head.wants_trailers = False
+    return not (head.http10 and head.chunked)
 
 
 cdef inline bint goes_round(const char *via, size_t length) noexcept nogil:
@@ -353,8 +381,8 @@ cdef list field_list(const char *data, const Field *fields, uint16_t count):
 
 
 cdef tuple request_parts(const char *data, const ParsedRequest *head):
-    return (span_bytes(data, head.method), span_bytes(data, head.target), b"1.1",
-            field_list(data, head.fields, head.count))
+    return (span_bytes(data, head.method), span_bytes(data, head.target),
+            b"1.0" if head.http10 else b"1.1", field_list(data, head.fields, head.count))
 
 
 cdef tuple response_parts(const char *data, const ParsedResponse *head):

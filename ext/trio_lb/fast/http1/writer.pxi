@@ -71,12 +71,14 @@ cdef inline char *put_fields(
     return out
 
 
-cdef inline char *put_via(char *out, const char *data, Span earlier) noexcept nogil:
+cdef inline char *put_via(
+    char *out, const char *data, Span earlier, bint http10
+) noexcept nogil:
     out = put_text(out, b"Via: ")
     if earlier.length:
         out = put_span(out, data, earlier)
         out = put_text(out, b", ")
-    return put_text(out, b"1.1 trio-lb\r\n")
+    return put_text(out, b"1.0 trio-lb\r\n" if http10 else b"1.1 trio-lb\r\n")
 
 
 cdef size_t request_room(
@@ -115,7 +117,7 @@ cdef size_t write_request(
         out = put_text(out, b"\r\n")
     if head.wants_trailers:
         out = put_text(out, b"TE: trailers\r\nConnection: TE\r\n")
-    out = put_via(out, data, head.via)
+    out = put_via(out, data, head.via, head.http10)
     for piece in range(additions.piece_count):
         if piece:
             out = put_span(out, data, head.host)
@@ -151,7 +153,7 @@ cdef size_t write_response(
     out = put_fields(out, data, head.fields, head.count, kinds)
     if date is not NULL and not head.dated:
         out = put(out, date, DATE_LINE)
-    out = put_via(out, data, head.via)
+    out = put_via(out, data, head.via, False)
     if head.chunked:
         out = put_text(out, b"Transfer-Encoding: chunked\r\n")
     if close:
