@@ -200,7 +200,9 @@ async def test_row_34_a_network_cut_without_a_word(autojump_clock: MockClock) ->
         assert states(balancer) == ["alive", "alive"]
         nursery.cancel_scope.cancel()
     assert not gets.failures
-    assert len(posts.failures) <= 3
+    # Each client loses one while nothing is known, for 2 s, and may lose another one in the moment
+    # until three requests have failed.
+    assert len(posts.failures) <= 2 * 3
     assert {result.response.status for result in posts.failures} <= {504}
     late = [each for each in (*gets.results, *posts.results) if each.seconds > 1.2 * SERVICE]
     assert max(result.seconds for result in late) <= 2 + SERVICE + LATE
