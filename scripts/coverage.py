@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 COMPILED = ["tests/oracle", "tests/unit/pool"]
 # Hundreds of thousands of picks, which reach no line that the others of those do not.
 REPEATED = "tests/unit/pool/test_response_times.py"
-SWITCHES = {"TRIO_LB_TRACE": "1", "COVERAGE_CORE": "ctrace"}
+TRACED = {"TRIO_LB_TRACE": "1"}  # for the build of the copy alone: tests build modules too
+CORE = {"COVERAGE_CORE": "ctrace"}
 FAST = ROOT / "ext" / "trio_lb" / "fast"
 RESULTS = ROOT / "build" / "tests.xml"
 
@@ -31,14 +32,14 @@ def measure(where: Path, *options: str, examples: str = "here") -> None:
     """Run tests under coverage, several at a time; what was reached goes into .coverage there."""
     pytest = ["-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider"]
     coverage = ["--cov", "--cov-report="]
-    environment = {**SWITCHES, "TRIO_LB_HYPOTHESIS": examples}
+    environment = {**CORE, "TRIO_LB_HYPOTHESIS": examples}
     run(where, *pytest, *coverage, *options, environment=environment)
 
 
 def measure_compiled(copy: Path) -> None:
     """Build the copy's compiled modules with line tracing, and run their tests."""
     build = ["setup.py", "--quiet", "build_ext", "--inplace"]
-    run(copy, *build, environment=SWITCHES)
+    run(copy, *build, environment=TRACED)
     # The plugin learns from the C code which lines there are. It looks for it beside each source,
     # under the source's name: those of a room are in the folder of the room's name.
     traced = copy / "build" / "cython-trace"
@@ -56,10 +57,10 @@ def main() -> None:
     measure(ROOT, f"--junit-xml={RESULTS}")
     measure_compiled(copy)
     others = str(ROOT / ".coverage")
-    run(copy, "-m", "coverage", "combine", "--append", "--quiet", others, environment=SWITCHES)
+    run(copy, "-m", "coverage", "combine", "--append", "--quiet", others, environment=CORE)
     # A room's own source is a list of its modules: it has no line that could be reached.
     rooms = [f"ext/trio_lb/fast/{room.name}.pyx" for room in FAST.iterdir() if room.is_dir()]
-    run(copy, "-m", "coverage", "report", f"--omit={','.join(rooms)}", environment=SWITCHES)
+    run(copy, "-m", "coverage", "report", f"--omit={','.join(rooms)}", environment=CORE)
     print("\n".join(slowest(RESULTS)), flush=True)
 
 
