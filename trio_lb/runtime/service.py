@@ -264,12 +264,16 @@ class Service:
         self._clients.start_soon(self._limiter.serve, serve, transport, listener.proxy_protocol)
 
     def _give_task(self, fd: int, address: bytes, fast_side: ClientSide | None) -> None:
-        """A client that was accepted without a task needs one."""
+        """A client that was accepted without a task needs one; if this fails, the caller closes it."""
         sock = socket.socket(fileno=fd)
-        sock.setblocking(False)
-        transport = SocketTransport(sock, address.decode(), self.deadlines)
-        serve = self._proxy.serve_accepted
-        self._clients.start_soon(self._limiter.serve, serve, transport, fast_side)
+        try:
+            sock.setblocking(False)
+            transport = SocketTransport(sock, address.decode(), self.deadlines)
+            serve = self._proxy.serve_accepted
+            self._clients.start_soon(self._limiter.serve, serve, transport, fast_side)
+        except BaseException:
+            sock.detach()
+            raise
 
     async def _dial(
         self, address: Address, seconds: float, under_way: Transport | None = None
