@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 PORTS = range(15_000, 32_000)
 
 #: Those of this process, of several that run tests at the same time.
-_OURS = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 :: 8]
+_OURS = list(PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 :: 8])
 
-#: Not the generator that tests (and Hypothesis) seed: that would give the same ports again.
-_RANDOM = random.SystemRandom()
+#: Not by the generator that tests (and Hypothesis) seed: that would give the same order again.
+random.SystemRandom().shuffle(_OURS)
+
+#: One after the other, so that one that was given out does not come again soon.
+_NEXT = cycle(_OURS)
 
 
 class Socket(Protocol):
@@ -53,7 +57,7 @@ class ByteStream(Protocol):
 def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port of `host` that nobody uses now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for port in _RANDOM.sample(_OURS, 100):
+    for port in islice(_NEXT, len(_OURS)):
         with socket.socket(family, socket.SOCK_STREAM) as probe, suppress(OSError):
             probe.bind((host, port))
             return port
