@@ -21,7 +21,7 @@ help:  ## show this
 demo: $(BUILT)  ## balance over three demo servers, with a live report
 	@$(BIN)/trio-lb demo
 
-test: lint types coverage  ## check everything: lint, types, stubs, tests, coverage; says what took long
+test: lint types unit  ## check everything: lint, types, stubs, tests; says what took long
 
 check: lint types  ## what finds most mistakes in half a minute: lint, types, unit tests
 	$(BIN)/python -m pytest -q -n auto tests/unit tests/test_layers.py
@@ -35,9 +35,9 @@ types: $(BUILT) $(TOOLS)  ## mypy --strict
 	$(BIN)/mypy
 
 unit: $(BUILT) $(TOOLS)  ## all tests, and nothing else
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --durations=20
 
-coverage: $(BUILT) $(TOOLS)  ## all tests, and the lines and branches that they reach, in .py and .pyx
+coverage: $(BUILT) $(TOOLS)  ## all tests once more, and the lines and branches that they reach, in .py and .pyx
 	$(BIN)/python scripts/coverage.py
 
 sanitize: $(BUILT) $(TOOLS)  ## tests of the compiled modules under AddressSanitizer and UBSan

@@ -1,4 +1,4 @@
-"""Run all tests; say which lines and branches they reach, in .py and .pyx, and what took longest.
+"""Run all tests; say which lines and branches they reach, in .py and .pyx.
 
     python scripts/coverage.py
 
@@ -14,7 +14,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from copies import ROOT, copy_tree, run
-from slowest import slowest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +24,6 @@ REPEATED = "tests/unit/pool/test_response_times.py"
 TRACED = {"TRIO_LB_TRACE": "1"}  # for the build of the copy alone: tests build modules too
 CORE = {"COVERAGE_CORE": "ctrace"}
 FAST = ROOT / "ext" / "trio_lb" / "fast"
-RESULTS = ROOT / "build" / "tests.xml"
 
 
 def measure(where: Path, *options: str, examples: str = "here") -> None:
@@ -54,14 +52,13 @@ def measure_compiled(copy: Path) -> None:
 def main() -> None:
     """Test, and test with tracing; then report."""
     copy = copy_tree("coverage")  # before any test has run
-    measure(ROOT, f"--junit-xml={RESULTS}")
+    measure(ROOT)
     measure_compiled(copy)
     others = str(ROOT / ".coverage")
     run(copy, "-m", "coverage", "combine", "--append", "--quiet", others, environment=CORE)
     # A room's own source is a list of its modules: it has no line that could be reached.
     rooms = [f"ext/trio_lb/fast/{room.name}.pyx" for room in FAST.iterdir() if room.is_dir()]
     run(copy, "-m", "coverage", "report", f"--omit={','.join(rooms)}", environment=CORE)
-    print("\n".join(slowest(RESULTS)), flush=True)
 
 
 if __name__ == "__main__":
