@@ -42,8 +42,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are processors, as many tests wait for other processes."""
-    return (os.cpu_count() or 1) + 1
+    """Two processes more than there are processors, as many tests wait for other processes."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
