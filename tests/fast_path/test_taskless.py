@@ -85,6 +85,24 @@ async def test_it_keeps_it() -> None:
         assert balancer._service.counters.read().requests == 6
 
 
+async def test_one_that_no_task_can_be_started_for_is_closed_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        open_backend(scripts.answer(b"ok")) as server,
+        open_balancer(server.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        with monkeypatch.context() as without:
+            without.setattr(balancer._service, "_limiter", None)
+            await client.send(get("/", "Transfer-Encoding: identity"))
+            assert not (await client.read_response()).status
+        assert "giving a client's connection a task failed" in caplog.text
+        caplog.clear()  # else it counts as an error that nobody expected
+        assert balancer.statistics().client_connections == 0
+        assert_even(balancer)
+
+
 @pytest.mark.parametrize("state", ["new", "begun", "idle", "waiting", "answering", "with a task"])
 @pytest.mark.parametrize("how", ["leave", "cancel", "drain"])
 async def test_it_ends_with_the_balancer_in_every_state(state: str, how: str) -> None:

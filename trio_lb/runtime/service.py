@@ -264,7 +264,10 @@ class Service:
         self._clients.start_soon(self._limiter.serve, serve, transport, listener.proxy_protocol)
 
     def _give_task(self, fd: int, address: bytes, fast_side: ClientSide | None) -> None:
-        """A client that was accepted without a task needs one; if this fails, the caller closes it."""
+        """Start a task for a client that was accepted without one.
+
+        If this fails, the descriptor is still the caller's.
+        """
         sock = socket.socket(fileno=fd)
         try:
             sock.setblocking(False)
