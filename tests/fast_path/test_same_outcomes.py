@@ -294,7 +294,10 @@ def shown(response: Response) -> object:
     headers = [line for line in response.headers if line[0] not in ("x-request-id", "date")]
     headers += [("date", "") for name, _ in response.headers if name == "date"]
     body = response.body if b'"' not in response.body else b""
-    return response.end, response.status, response.reason, headers, body, response.trailers
+    return (
+        response.end, response.status, response.reason, headers, body, response.trailers,
+        response.informational, response.http_version,
+    )  # fmt: skip
 
 
 async def outcome(case: Case, fast_path: bool) -> dict[str, object]:
@@ -348,6 +351,7 @@ async def outcome(case: Case, fast_path: bool) -> dict[str, object]:
                 for backend in backends
                 if backend is not None
             ],
+            "connections": [len(each.connections) for each in backends if each is not None],
             "servers": [
                 (each.state, each.active, each.served, each.failed, each.bytes_received,
                  each.bytes_sent)

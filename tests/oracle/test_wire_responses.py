@@ -137,7 +137,10 @@ def test_whatever_is_called_a_head_the_slow_path_reads_the_same(data: bytes, met
 
 
 FALLBACK = [
-    b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.02 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n",
@@ -179,6 +182,14 @@ def test_not_plain(data: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None, True, False, False),
         (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", None, False, True, True),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 7, False, True, False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\n", 7, False, False, True),
+        (
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 7\r\n\r\n",
+            7,
+            False,
+            False,
+            True,
+        ),
     ],
 )
 def test_framing(

@@ -195,13 +195,14 @@ def ordinary_responses(draw: st.DrawFn) -> bytes:
     status = draw(st.one_of(st.sampled_from([200, 200, 304, 404, 503]), st.integers(200, 599)))
     reason = draw(st.sampled_from([b" OK", b"", b" ", b" Not Found", b" \t\xfc ", b" a  b"]))
     lines = draw(st.lists(LINES, max_size=8))
+    version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
     if status == 304:
         lines += draw(some(LENGTHS))
     elif status != 204:
-        lines.append(line(draw(st.one_of(LENGTHS, CHUNKED))))
+        lines.append(line(draw(LENGTHS if version == b"1.0" else st.one_of(LENGTHS, CHUNKED))))
     for part in (CONNECTION, VIA, KEEP_ALIVE, IDENTITY, REQUEST_ID):
         lines += draw(some(part))
-    start = b"HTTP/1.1 %d%b" % (status, reason)
+    start = b"HTTP/%b %d%b" % (version, status, reason)
     return b"\r\n".join([start, *draw(st.permutations(lines)), b"", b""])
 
 

@@ -2,6 +2,7 @@
 
 include "http1/fields.pxi"
 include "http1/parser.pxi"
+include "http1/response_parser.pxi"
 include "http1/writer.pxi"
 include "http1/framing.pxi"
 include "http1/heads.pxi"

@@ -115,7 +115,7 @@ cdef class Response:
 
     @property
     def close(self):
-        """The server wants no other request on this connection."""
+        """This connection to the server takes no other request."""
         return bool(self.head.close)
 
     def write(self, bint close=False, date=None):

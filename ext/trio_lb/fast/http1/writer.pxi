@@ -153,7 +153,7 @@ cdef size_t write_response(
     out = put_fields(out, data, head.fields, head.count, kinds)
     if date is not NULL and not head.dated:
         out = put(out, date, DATE_LINE)
-    out = put_via(out, data, head.via, False)
+    out = put_via(out, data, head.via, head.http10)
     if head.chunked:
         out = put_text(out, b"Transfer-Encoding: chunked\r\n")
     if close:

@@ -1,0 +1,91 @@
+"""Reading the heads of responses on the fast path; see `parser.pxd`.
+
+What is the same for requests is in `parser.pxi`, field lines are read in `fields.pxi`.
+"""
+
+from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memcmp
+
+
+cdef Verdict parse_response(
+    const char *data, size_t length, size_t seen, bint to_head, ParsedResponse *head
+) noexcept nogil:
+    cdef Verdict verdict = NEED_MORE if length < MAX_HEAD else FALLBACK
+    cdef const char *at = data
+    cdef const char *end = data + min(length, <size_t> MAX_HEAD)
+    cdef Found found
+    if nothing_new(data, length, seen):
+        return verdict
+    cdef Progress progress = parse_status_line(data, &at, end, head)
+    if progress == WELL:
+        progress = parse_fields(data, &at, end, MAX_FIELDS, head.fields, &head.count, &found)
+    if progress == RAN_OUT:
+        return verdict
+    if progress == ODD or not judge_response(data, &found, to_head, head):
+        return FALLBACK
+    head.length = <uint32_t> (at - data)
+    return HEAD
+
+
+cdef inline Progress parse_status_line(
+    const char *data, const char **at, const char *end, ParsedResponse *head
+) noexcept nogil:
+    cdef const char *p
+    cdef Progress progress = pass_over(at, end, b"HTTP/1.1 ", 9)
+    head.http10 = progress == ODD
+    if head.http10:
+        progress = pass_over(at, end, b"HTTP/1.0 ", 9)
+    if progress != WELL:
+        return progress
+    p = at[0]
+    head.status = 0
+    while p < end and p - at[0] < 3:
+        if not c"0" <= p[0] <= c"9":
+            return ODD
+        head.status = <uint16_t> (head.status * 10 + (p[0] - c"0"))
+        p += 1
+    if p == end:
+        return RAN_OUT
+    if not 200 <= head.status <= 599:
+        return ODD
+    # A space belongs behind the status also where there is no phrase; some servers forget it.
+    if p[0] == c" ":
+        p += 1
+    elif p[0] != c"\r":
+        return ODD
+    at[0] = end_of_value(p, end)
+    head.reason = span(data, p, at[0])
+    return pass_over(at, end, b"\r\n", 2)
+
+
+cdef inline bint judge_response(
+    const char *data, const Found *found, bint to_head, ParsedResponse *head
+) noexcept nogil:
+    """What the fields say, taken together; false if it is not plain."""
+    cdef bint framed
+    head.via = said(found, VIA)
+    head.dated = has(found, DATE)
+    if not (judge_framing(data, found, &head.content_length, &head.chunked)
+            and judge_connection(data, found, &head.close)
+            and not has(found, UPGRADE) and not has(found, HTTP2_SETTINGS)
+            and not has(found, TE)):
+        return False
+    if head.http10:             # whatever it says of its connection, this is not kept
+        head.close = True
+        if head.chunked:
+            return False
+    framed = head.chunked or head.content_length >= 0
+    head.bodiless = to_head or head.status == 204 or head.status == 304
+    if not head.bodiless:
+        return framed
+    # In answer to HEAD the fields tell of the body that GET would get. RFC 9110 wants none of them
+    # in a 204 (section 8.6) and RFC 9112 no coding in either status (section 6.1).
+    if (head.status == 204 and framed) or (head.status == 304 and head.chunked):
+        return False
+    head.chunked = False
+    return True
+
+
+cdef tuple response_parts(const char *data, const ParsedResponse *head):
+    return (head.status, span_bytes(data, head.reason), b"1.0" if head.http10 else b"1.1",
+            field_list(data, head.fields, head.count))
