@@ -40,7 +40,10 @@ cdef class FastPath:
     # Clients that have no request share one of these two, so that they need no memory for one.
     cdef Exchange idle          # that of those who may send one
     cdef Exchange away          # that of those who are not on the fast path
-    cdef readonly list spare    # exchanges that nobody has
+    # The first `spare_count` are exchanges that nobody has. The list does not shrink: a list that
+    # grows and shrinks by one is reallocated each time.
+    cdef list unused
+    cdef Py_ssize_t spare_count
 
     cdef char date[DATE_LINE]
     cdef int64_t dated          # the second that it is for

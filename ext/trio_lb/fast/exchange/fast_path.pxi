@@ -41,7 +41,7 @@ cdef class FastPath:
         self.buffers = Buffers()
         self.records = records
         self.failed = empty_handover(INTERNAL_ERROR, "")
-        self.spare = []
+        self.unused = []
         self.away = new_exchange(self)
         self.idle = new_exchange(self)
         self.idle.state = READING
@@ -61,6 +61,11 @@ cdef class FastPath:
         return self.buffers.borrowed + self.buffers.pipes.lent
 
     @property
+    def spare(self):
+        """Exchanges that nobody has."""
+        return self.unused[:self.spare_count]
+
+    @property
     def borrowed_large(self):
         """Large ones among the buffers in use."""
         return self.buffers.lent_large
@@ -77,7 +82,11 @@ cdef class FastPath:
     cdef bint lend(self, ClientSide client) noexcept:
         cdef Exchange exchange
         try:
-            exchange = self.spare.pop() if self.spare else new_exchange(self)
+            if self.spare_count:
+                self.spare_count -= 1
+                exchange = <Exchange> self.unused[self.spare_count]
+            else:
+                exchange = new_exchange(self)
         except BaseException:
             log_fault("making room for a request")
             return False
@@ -89,8 +98,13 @@ cdef class FastPath:
     cdef void take_back(self, Exchange exchange) noexcept:
         exchange.client = None
         try:
-            if len(self.spare) < MOST_SPARE:
-                self.spare.append(exchange)
+            if self.spare_count < len(self.unused):
+                self.unused[self.spare_count] = exchange
+            elif self.spare_count < MOST_SPARE:
+                self.unused.append(exchange)
+            else:
+                return
+            self.spare_count += 1
         except BaseException:       # then it is not kept
             pass
 
