@@ -14,7 +14,7 @@ from tests.support import scripts
 from tests.support.client import End
 from tests.support.rig import get, open_socket_bed
 from trio_lb.http.identity import Identification
-from trio_lb.http1.h11_codec import ClientCodec
+from trio_lb.http1.codec import ClientCodec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

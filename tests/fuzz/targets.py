@@ -20,7 +20,8 @@ from trio_lb.http.forwarding import request_lines, request_target, response_line
 from trio_lb.http.heads import RequestHead, ResponseHead
 from trio_lb.http.identity import Identification
 from trio_lb.http.proxy_protocol import parse, write_v1, write_v2
-from trio_lb.http1.h11_codec import END, NEED_DATA, ClientCodec, ServerCodec, Signal
+from trio_lb.http1.codec import END, NEED_DATA, ClientCodec, ServerCodec, Signal
+from trio_lb.http1.h11_codec import H11ClientCodec, H11ServerCodec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -184,7 +185,7 @@ class _Feed:
 
 def _read_requests(pieces: Iterable[bytes]) -> Verdict:
     verdict = Verdict()
-    side = ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
+    side = H11ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     feed = _Feed(side, pieces)
     try:
         while side is not None:
@@ -211,7 +212,7 @@ def _read_requests(pieces: Iterable[bytes]) -> Verdict:
 
 def _read_request(side: ClientCodec, feed: _Feed, head: RequestHead) -> Message:
     admitted = admit(head)
-    server = ServerCodec()
+    server = H11ServerCodec()
     target = request_target(admitted.target, b"")
     identity = _IDENTIFICATION.identify(_PEER, head.fields, admitted.host)
     lines = request_lines(admitted, identity, b"id", b"server:80")
@@ -231,11 +232,11 @@ def _read_request(side: ClientCodec, feed: _Feed, head: RequestHead) -> Message:
 
 def _read_responses(method: bytes, pieces: Iterable[bytes]) -> Verdict:
     verdict = Verdict()
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     feed = _Feed(side, pieces)
-    client = ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
+    client = H11ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     client.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
     client.read_head()
     client.read_body()

@@ -15,7 +15,8 @@ from trio_lb.fast.http1 import FRAMED_MORE as MORE
 from trio_lb.fast.http1 import FRAMED_ODD as ODD
 from trio_lb.fast.http1 import BodyFraming
 from trio_lb.http.heads import RequestHead
-from trio_lb.http1.h11_codec import ClientCodec, Signal
+from trio_lb.http1.codec import Signal
+from trio_lb.http1.h11_codec import H11ClientCodec
 
 MAX_HELD = 8
 
@@ -57,7 +58,7 @@ def by_h11(data: bytes) -> tuple[bytes, h11.EndOfMessage | None, bytes]:
 
 def by_general(data: bytes) -> tuple[bytes, bool]:
     """The same by the slow path: the body, and whether that was all."""
-    side = ClientCodec(16384, 8192, 100)
+    side = H11ClientCodec(16384, 8192, 100)
     side.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
     assert isinstance(side.read_head(), RequestHead)
     payload = b""

@@ -35,7 +35,7 @@ from trio_lb.http.heads import RequestHead
 from trio_lb.http.identity import Identification
 from trio_lb.http.personal import makes_personal
 from trio_lb.http1 import serialise
-from trio_lb.http1.h11_codec import ClientCodec
+from trio_lb.http1.h11_codec import H11ClientCodec
 
 TOLD = [Identification((), field) for field in ForwardedField]
 PEER = TOLD[0].peer(("192.0.2.1", 4711), ("192.0.2.2", 80))
@@ -70,7 +70,7 @@ def general(
     data: bytes, head: int = 16384, target: int = 8192, fields: int = 100
 ) -> RequestHead | None:
     """The head as the slow path's parser reads it; None if there is none, or none yet."""
-    side = ClientCodec(head, target, fields)
+    side = H11ClientCodec(head, target, fields)
     side.feed(data)
     try:
         part = side.read_head()

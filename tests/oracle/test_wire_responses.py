@@ -21,14 +21,15 @@ from trio_lb.http.forwarding import response_lines
 from trio_lb.http.framing import CHUNKED, NO_BODY, Framing, of_length
 from trio_lb.http.heads import ResponseHead
 from trio_lb.http.personal import makes_personal
-from trio_lb.http1.h11_codec import END, ClientCodec, ServerCodec
+from trio_lb.http1.codec import END, ServerCodec
+from trio_lb.http1.h11_codec import H11ClientCodec, H11ServerCodec
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 def server_side(data: bytes, method: bytes) -> tuple[ServerCodec, ResponseHead | None]:
     """The slow path after it has read a head, and that head if it is whole and accepted."""
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     side.feed(data)
@@ -41,7 +42,7 @@ def server_side(data: bytes, method: bytes) -> tuple[ServerCodec, ResponseHead |
 
 def written(head: ResponseHead, method: bytes, close: bool, date: int | None) -> bytes:
     """The head that the slow path sends to a client that asked with this method."""
-    side = ClientCodec(1000, 100, 10)
+    side = H11ClientCodec(1000, 100, 10)
     side.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
     side.read_head()
     assert side.read_body() is END

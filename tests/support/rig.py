@@ -7,6 +7,7 @@ async with open_rig(scripts.answer(b"hello"), retries=0) as rig:
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import trio
@@ -18,6 +19,8 @@ from tests.support.leaks import assert_even
 from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTransport
 from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, compile_plan
 from trio_lb.config.address import parse_server_address
+from trio_lb.downstream.http1_session import Http1Session
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.pool import Counters, Permits, ServerPool, StateChange
 from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.connector import Connector
@@ -105,7 +108,13 @@ class Rig:
             self.servers,
             self.counters,
             Permits(self.servers.table),
-            Connector(network.dial, self.upstreams),
+            partial(
+                Http1Session,
+                limits=plan.clients.limits,
+                timeouts=plan.clients.timeouts,
+                make_codec=CODECS.client,
+            ),
+            Connector(network.dial, CODECS.server, self.upstreams),
             self.records.append,
         )
 

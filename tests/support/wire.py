@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
 from trio_lb.http.heads import FieldLine, RequestHead, ResponseHead
-from trio_lb.http1.h11_codec import END, NEED_DATA, ClientCodec, ServerCodec
+from trio_lb.http1.codec import END, NEED_DATA, ClientCodec, ServerCodec
+from trio_lb.http1.h11_codec import H11ClientCodec, H11ServerCodec
 
 
 class Whole(NamedTuple):
@@ -40,7 +41,7 @@ def read_requests(pieces: list[bytes], **limits: int) -> tuple[list[Whole], int 
         The whole requests; `end` between two, `gone` in the middle of a body, or the status of
         the refusal.
     """
-    side = ClientCodec(
+    side = H11ClientCodec(
         limits.get("head", 16384), limits.get("target", 8192), limits.get("fields", 100)
     )
     left = [*pieces, b""]
@@ -66,7 +67,7 @@ def read_responses(pieces: list[bytes], method: bytes = b"GET") -> tuple[list[Wh
     Returns:
         The heads that came, the last one with its body; `reusable`, `closed` or `broken`.
     """
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     left = [*pieces, b""]

@@ -12,7 +12,7 @@ import trio
 
 from trio_lb.errors import ClientError, ClientTooSlow
 from trio_lb.http.heads import RequestHead
-from trio_lb.http1.h11_codec import NEED_DATA, ClientCodec
+from trio_lb.http1.codec import NEED_DATA
 from trio_lb.net.deadlines import AT_ONCE, NEVER, Deadline
 from trio_lb.net.progress import Progress
 from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBroken, receive
@@ -20,6 +20,9 @@ from trio_lb.net.transport import RECEIVE_SIZE, TimedOut, Transport, TransportBr
 from .http1_stream import Http1ClientStream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio_lb.http1.codec import ClientCodec
     from trio_lb.plan import ClientLimits, ClientTimeouts
 
 #: How long a connection may still state a last request when the drain has begun.
@@ -55,6 +58,7 @@ class Http1Session:
         transport: its bytes; closed by `end` or `cut`.
         limits: how much the client may send.
         timeouts: how long it may take.
+        make_codec: makes what takes its messages apart; see `trio_lb.http1.codec`.
 
     Attributes:
         transport: as above.
@@ -64,17 +68,22 @@ class Http1Session:
     """
 
     __slots__ = (
-        "_answer_begun", "_began", "_codec_made", "_idle_since", "_limits", "_most_requests",
-        "_progress", "_served", "_stream", "_timeouts", "draining", "fast_side", "last",
-        "transport",
+        "_answer_begun", "_began", "_codec_made", "_idle_since", "_limits", "_make_codec",
+        "_most_requests", "_progress", "_served", "_stream", "_timeouts", "draining", "fast_side",
+        "last", "transport",
     )  # fmt: skip
 
     def __init__(
-        self, transport: Transport, limits: ClientLimits, timeouts: ClientTimeouts
+        self,
+        transport: Transport,
+        limits: ClientLimits,
+        timeouts: ClientTimeouts,
+        make_codec: Callable[[int, int, int], ClientCodec],
     ) -> None:
         self.transport = transport
         self._limits = limits
         self._timeouts = timeouts
+        self._make_codec = make_codec
         self._codec_made: ClientCodec | None = None
         self._progress = Progress(timeouts.body, limits.min_rate)
         self._most_requests = limits.requests or math.inf
@@ -102,7 +111,8 @@ class Http1Session:
         codec = self._codec_made
         if codec is None:
             limits = self._limits
-            codec = self._codec_made = ClientCodec(limits.head, limits.target, limits.fields)
+            codec = self._make_codec(limits.head, limits.target, limits.fields)
+            self._codec_made = codec
         return codec
 
     @property

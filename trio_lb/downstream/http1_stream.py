@@ -10,14 +10,14 @@ import trio
 
 from trio_lb.errors import ClientGivenUp, ClientGone, ClientTooSlow
 from trio_lb.http.dates import http_date
-from trio_lb.http1.h11_codec import END, NEED_DATA
+from trio_lb.http1.codec import END, NEED_DATA
 from trio_lb.net.transport import TimedOut, TransportBroken
 
 if TYPE_CHECKING:
     from trio_lb.errors import ClientError
     from trio_lb.http.answers import Answer
     from trio_lb.http.heads import FieldLine, RequestHead
-    from trio_lb.http1.h11_codec import ClientCodec
+    from trio_lb.http1.codec import ClientCodec
     from trio_lb.net.progress import Progress
     from trio_lb.net.transport import ByteStream, PeerState, Transport
 

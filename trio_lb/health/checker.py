@@ -23,8 +23,8 @@ from .schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from trio_lb.net.dial import Dial
     from trio_lb.plan import Address, HealthCheckPlan
+    from trio_lb.upstream.connector import Connector
 
     #: All that the check of a server depends on.
     _Settings: TypeAlias = tuple[HealthCheckPlan, Address, str | None]
@@ -69,14 +69,16 @@ class HealthChecker:
     """The checks of one process; a reload changes whom they are of.
 
     Args:
-        dial: how to connect to a server.
+        connector: opens streams to servers.
         jitter: a number from -1 to 1 for each interval; random in service.
     """
 
     def __init__(
-        self, dial: Dial, jitter: Callable[[], float] = lambda: random.uniform(-1, 1)
+        self,
+        connector: Connector,
+        jitter: Callable[[], float] = lambda: random.uniform(-1, 1),
     ) -> None:
-        self._dial = dial
+        self._connector = connector
         self._jitter = jitter
         self._settings: HealthCheckPlan
         self._servers: ServerPool
@@ -104,7 +106,7 @@ class HealthChecker:
         self._just_checked.clear()
         if not check.enabled:
             return
-        probe = Probe(check, self._dial)
+        probe = Probe(check, self._connector)
         async with trio.open_nursery() as nursery:
             for member in servers.members if members is None else members:
                 nursery.start_soon(self._first_check, probe, servers, member)
@@ -126,7 +128,7 @@ class HealthChecker:
         is checked in another way now, or was never checked, is checked at once.
         """
         self._settings, self._servers = check, servers
-        self._probe = Probe(check, self._dial)
+        self._probe = Probe(check, self._connector)
         before, self._watched = self._watched, {}
         for index, member in enumerate(servers.members):
             server = member.server

@@ -15,12 +15,11 @@ from trio_lb.http.via import PSEUDONYM
 from trio_lb.net.deadlines import Deadline
 from trio_lb.net.progress import Progress
 from trio_lb.plan import RouteTimeouts
-from trio_lb.upstream.connector import Connector
 
 if TYPE_CHECKING:
     from trio_lb.http.heads import FieldLine
-    from trio_lb.net.dial import Dial
     from trio_lb.plan import HealthCheckPlan, ServerPlan
+    from trio_lb.upstream.connector import Connector
     from trio_lb.upstream.stream import UpstreamStream
 
 #: How much of an answer's body is read, and for how long: so that a server whose answer is an
@@ -34,12 +33,12 @@ class Probe:
 
     Args:
         check: what is asked for, which statuses are healthy, and how long that may take.
-        dial: how to connect to a server.
+        connector: opens streams to servers.
     """
 
-    def __init__(self, check: HealthCheckPlan, dial: Dial) -> None:
+    def __init__(self, check: HealthCheckPlan, connector: Connector) -> None:
         self._settings = check
-        self._connector = Connector(dial)
+        self._connector = connector
         self._timeouts = RouteTimeouts(connect=check.timeout, response=check.timeout)
         self._shown_port = f" on port {check.shown_port}" if check.shown_port else ""
         self._lines = [

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_lb.downstream.address_limit import AddressLimit
-from trio_lb.downstream.http1_session import Http1Session
 from trio_lb.downstream.proxy_header import ProxyHeaders
 from trio_lb.errors import ClientGone, HostLimit
 from trio_lb.http.identity import Identification
@@ -27,6 +26,7 @@ from .request import RequestHandler
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from trio_lb.downstream.http1_session import Http1Session
     from trio_lb.downstream.limiter import ConnectionLimiter
     from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, FastPath
     from trio_lb.net.listen import Listener
@@ -56,6 +56,7 @@ class Proxy:
         servers: the pool.
         counters: of the clients of this process.
         permits: for those of one address.
+        open_session: makes the session of a client's connection.
         connector: opens streams to its servers.
         on_ended: told of every request that is over, if anybody wants to know; but for those that
             were served on the fast path, which keeps records of these itself.
@@ -74,12 +75,12 @@ class Proxy:
         servers: ServerPool,
         counters: Counters,
         permits: Permits,
+        open_session: Callable[[Transport], Http1Session],
         connector: Connector,
         on_ended: Callable[[Record], None] | None = None,
         fast_path: FastPath | None = None,
     ) -> None:
-        self._limits = clients.limits
-        self._timeouts = clients.timeouts
+        self._open_session = open_session
         identity = clients.identity
         self._identification = Identification(identity.networks(), identity.forwarded)
         self._headers = ProxyHeaders(self._identification, clients.timeouts.head)
@@ -125,7 +126,7 @@ class Proxy:
             proxy_protocol: they begin with a PROXY header.
         """
         self._counters.opened()
-        session = Http1Session(transport, self._limits, self._timeouts)
+        session = self._open_session(transport)
         await self._serve(session, partial(self._meet, session, proxy_protocol))
 
     async def serve_accepted(self, transport: Transport, fast_side: ClientSide | None) -> None:
@@ -135,7 +136,7 @@ class Proxy:
             transport: as above.
             fast_side: what is known of it there; None if nothing is.
         """
-        session = Http1Session(transport, self._limits, self._timeouts)
+        session = self._open_session(transport)
         session.fast_side = fast_side
 
         async def meet() -> Client:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trio_lb.downstream.http1_session import Http1Session
 from trio_lb.downstream.limiter import ConnectionLimiter
 from trio_lb.errors import HostLimit
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.host_limits import tell
@@ -123,7 +125,13 @@ class Service:
             servers,
             self.counters,
             permits,
-            Connector(self.dial, self._upstreams),
+            partial(
+                Http1Session,
+                limits=plan.clients.limits,
+                timeouts=plan.clients.timeouts,
+                make_codec=CODECS.client,
+            ),
+            Connector(self.dial, CODECS.server, self._upstreams),
             on_ended,
             fast_path,
         )

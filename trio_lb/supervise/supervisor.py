@@ -22,6 +22,7 @@ import trio
 from trio_lb.config import ProfileError, compile_listeners, compile_plan
 from trio_lb.errors import ListenError, TrioLBError
 from trio_lb.health import HealthChecker
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.resolver import Resolver
@@ -29,6 +30,7 @@ from trio_lb.observe.statistics import Statistics, statistics_of
 from trio_lb.observe.units import several
 from trio_lb.pool import Counters, NoRoom, ServerPool, SharedTable
 from trio_lb.runtime.service import log_change
+from trio_lb.upstream.connector import Connector
 
 from .changes import only_members_change
 from .generation import Generation
@@ -117,7 +119,9 @@ class Supervisor:
         self._reaper = OrphanReaper()
         self._deadlines = Deadlines()
         self._resolver = Resolver()
-        self._checker = HealthChecker(Dialler(self._resolver, self._deadlines).dial)
+        self._checker = HealthChecker(
+            Connector(Dialler(self._resolver, self._deadlines).dial, CODECS.server)
+        )
         self._nursery: trio.Nursery
         self._slots = ServerSlots(self._table)
         self._plan: Plan

@@ -15,7 +15,10 @@ from .http1_stream import Http1UpstreamStream
 from .resumed_stream import ResumedStream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio_lb.http.proxy_protocol import ProxyHeader
+    from trio_lb.http1.codec import ServerCodec
     from trio_lb.net.dial import Dial
     from trio_lb.net.progress import Progress
     from trio_lb.net.transport import Transport
@@ -31,11 +34,18 @@ class Connector:
 
     Args:
         dial: how to connect to one.
+        make_codec: makes what takes the messages of a stream apart.
         idle: connections that are kept from one request to the next; None: none is.
     """
 
-    def __init__(self, dial: Dial, idle: IdleConnections | None = None) -> None:
+    def __init__(
+        self,
+        dial: Dial,
+        make_codec: Callable[[], ServerCodec],
+        idle: IdleConnections | None = None,
+    ) -> None:
         self._dial = dial
+        self._make_codec = make_codec
         self._idle = idle
 
     async def open(
@@ -81,6 +91,7 @@ class Connector:
             under_way.close()
         stream = Http1UpstreamStream(
             transport,
+            self._make_codec(),
             progress,
             timeouts.response,
             reused=reused,
@@ -102,4 +113,5 @@ class Connector:
             timeouts: how long its answer may take.
             progress: the exchange's clock.
         """
-        return ResumedStream(begun, progress, timeouts.response, self._idle, number)
+        codec = self._make_codec()
+        return ResumedStream(begun, codec, progress, timeouts.response, self._idle, number)

@@ -12,11 +12,12 @@ import trio
 from trio_lb.errors import ConnectionStale, ResponseBroken, ResponseTimeout
 from trio_lb.http.heads import FieldLine, ResponseHead
 from trio_lb.http.personal import makes_personal
-from trio_lb.http1.h11_codec import END, NEED_DATA, ServerCodec
+from trio_lb.http1.codec import END, NEED_DATA
 from trio_lb.net.deadlines import NEVER, Deadline, loop_clock
 from trio_lb.net.transport import RECEIVE_SIZE, Buffer, TimedOut, Transport, TransportBroken
 
 if TYPE_CHECKING:
+    from trio_lb.http1.codec import ServerCodec
     from trio_lb.net.progress import Progress
     from trio_lb.net.transport import ByteStream
 
@@ -35,6 +36,7 @@ class Http1UpstreamStream:
 
     Args:
         transport: the connection's bytes; closed by `close`, closed or kept by `release`.
+        codec: takes its messages apart.
         progress: the exchange's clock.
         timeout: seconds from the end of the request to a whole response head.
         reused: the connection has served another request before.
@@ -47,6 +49,7 @@ class Http1UpstreamStream:
     def __init__(
         self,
         transport: Transport,
+        codec: ServerCodec,
         progress: Progress,
         timeout: float,
         *,
@@ -64,7 +67,7 @@ class Http1UpstreamStream:
         self._personal = personal  # and must never serve another client
         self._idle = idle
         self._server = server
-        self._codec = ServerCodec()
+        self._codec = codec
         self._answer: Deadline | None = None  # from when the last byte of the request had left
         self._due: Deadline | None = None
         self._reading_head = False

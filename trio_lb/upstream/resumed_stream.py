@@ -13,6 +13,7 @@ from .http1_stream import Http1UpstreamStream
 
 if TYPE_CHECKING:
     from trio_lb.http.heads import FieldLine, ResponseHead
+    from trio_lb.http1.codec import ServerCodec
     from trio_lb.net.progress import Progress
     from trio_lb.net.transport import Transport
 
@@ -100,12 +101,13 @@ class ResumedStream(Http1UpstreamStream):
 
     Args:
         begun: what was done of it.
-        progress, timeout, idle, server: as for `Http1UpstreamStream`.
+        codec, progress, timeout, idle, server: as for `Http1UpstreamStream`.
     """
 
     def __init__(
         self,
         begun: BegunRequest,
+        codec: ServerCodec,
         progress: Progress,
         timeout: float,
         idle: IdleConnections | None,
@@ -115,7 +117,13 @@ class ResumedStream(Http1UpstreamStream):
         assert upstream is not None
         assert upstream.transport is not None
         super().__init__(
-            upstream.transport, progress, timeout, reused=upstream.reused, idle=idle, server=server
+            upstream.transport,
+            codec,
+            progress,
+            timeout,
+            reused=upstream.reused,
+            idle=idle,
+            server=server,
         )
         self._begun = begun
         self._upstream = upstream

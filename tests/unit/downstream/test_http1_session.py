@@ -13,6 +13,7 @@ from trio_lb.errors import ClientError, ClientGone
 from trio_lb.http.answers import error_answer
 from trio_lb.http.framing import NO_BODY, of_length
 from trio_lb.http.heads import RequestHead
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.plan import ClientLimits, ClientTimeouts
 
@@ -45,7 +46,7 @@ def session_of(
 ) -> tuple[Http1Session, MemoryTransport]:
     """A session, and the client's end of its connection."""
     ours, theirs = memory_pair(deadlines, Deadlines())
-    return Http1Session(ours, limits, TIMEOUTS), theirs
+    return Http1Session(ours, limits, TIMEOUTS, CODECS.client), theirs
 
 
 async def stream_of(session: Http1Session) -> Http1ClientStream:

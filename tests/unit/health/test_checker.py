@@ -18,10 +18,12 @@ from tests.support.net import black_hole, free_port, http_url
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
 from trio_lb.http.proxy_protocol import LOCAL
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.resolver import Resolver
 from trio_lb.pool import Member, ServerPool, State, StateChange
+from trio_lb.upstream.connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -76,7 +78,7 @@ async def checking(
 
     checked = Checked(plan, ServerPool.private(plan.servers, plan.algorithm, notify=notify))
     resolver = Resolver()
-    checker = HealthChecker(Dialler(resolver, deadlines).dial, jitter)
+    checker = HealthChecker(Connector(Dialler(resolver, deadlines).dial, CODECS.server), jitter)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(deadlines.watch_forever)
         nursery.start_soon(resolver.run)
@@ -90,7 +92,7 @@ async def checking(
 
 async def check_for(seconds: float, plan: PoolPlan, pool: ServerPool, dial: Dial) -> None:
     """Checks the pool's servers for so long."""
-    checker = HealthChecker(dial, lambda: 0.0)
+    checker = HealthChecker(Connector(dial, CODECS.server), lambda: 0.0)
     await checker.first_round(plan.health_check, pool)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
@@ -130,7 +132,7 @@ async def test_servers_are_not_checked_in_step(autojump_clock: MockClock) -> Non
         raise ConnectFailed("out of descriptors", local=True)
 
     async with trio.open_nursery() as nursery:
-        checker = HealthChecker(unresolvable)
+        checker = HealthChecker(Connector(unresolvable, CODECS.server))
         await nursery.start(checker.run)
         checker.watch(plan.health_check, ServerPool.private(plan.servers, plan.algorithm))
         await trio.sleep(1000)
@@ -432,7 +434,7 @@ async def test_the_first_round_is_bounded_and_complete(autojump_clock: MockClock
         raise ConnectFailed("no answer")
 
     pool = ServerPool.private(plan.servers, plan.algorithm)
-    await HealthChecker(time_out).first_round(plan.health_check, pool)
+    await HealthChecker(Connector(time_out, CODECS.server)).first_round(plan.health_check, pool)
     assert sorted(asked) == list(ports)
     assert 16 <= most <= 64
     assert pool.alive_count == 0

@@ -15,7 +15,9 @@ from tests.support.rig import get
 from tests.unit.health.test_checker import checking
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.pool import ServerPool, State
+from trio_lb.upstream.connector import Connector
 
 if TYPE_CHECKING:
     import pytest
@@ -35,7 +37,7 @@ async def times_of_checks(duration: float, *plans: PoolPlan, every: float = 3.0)
         raise ConnectFailed("refused")
 
     pool = ServerPool.private(plans[0].servers, plans[0].algorithm)
-    checker = HealthChecker(refuse, lambda: 0.0)
+    checker = HealthChecker(Connector(refuse, CODECS.server), lambda: 0.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
         checker.watch(plans[0].health_check, pool)

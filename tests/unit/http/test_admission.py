@@ -8,7 +8,7 @@ from trio_lb.errors import AnsweredHere, ClientError
 from trio_lb.http.admission import AdmittedRequest, admit
 from trio_lb.http.framing import CHUNKED, NO_BODY, of_length
 from trio_lb.http.heads import RequestHead
-from trio_lb.http1.h11_codec import ClientCodec
+from trio_lb.http1.h11_codec import H11ClientCodec
 
 HOST = b"Host: example.org"
 
@@ -20,7 +20,7 @@ def request(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> AdmittedRequest:
 
 def parse(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> RequestHead:
     """A head as h11 reads it."""
-    side = ClientCodec(head_limit=65536, target_limit=65536, field_limit=1000)
+    side = H11ClientCodec(head_limit=65536, target_limit=65536, field_limit=1000)
     side.feed(b"\r\n".join((first, *lines, b"", b"")))
     head = side.read_head()
     assert isinstance(head, RequestHead)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
 from trio_lb.http.heads import FieldLine, RequestHead, ResponseHead
-from trio_lb.http1.h11_codec import END, NEED_DATA, RESPONSE_HEAD_LIMIT, ClientCodec, ServerCodec
+from trio_lb.http1.codec import END, NEED_DATA, RESPONSE_HEAD_LIMIT, ClientCodec, ServerCodec
+from trio_lb.http1.h11_codec import H11ClientCodec, H11ServerCodec
 
 Splits: TypeAlias = list[int]
 
@@ -41,7 +42,7 @@ class Message(NamedTuple):
 
 def client_side(head: int = 16384, target: int = 8192, fields: int = 100) -> ClientCodec:
     """A client's side with the limits of a profile."""
-    return ClientCodec(head, target, fields)
+    return H11ClientCodec(head, target, fields)
 
 
 def split(data: bytes, lengths: Splits) -> list[bytes]:
@@ -106,7 +107,7 @@ def test_a_request_arrives_as_it_was_sent(
     if kind == "none":
         pieces = []
     lines = [(b"Host", b"a"), *lines, *framing(kind, pieces)]
-    out = ServerCodec()
+    out = H11ServerCodec()
     data = out.request(method, target, lines) + b"".join(out.body(piece) for piece in pieces)
     data += out.end(trailers if kind == "chunked" else [])
     side = client_side()
@@ -154,7 +155,7 @@ def test_a_response_arrives_as_it_was_sent(
     assert side.may_go_on
     assert not side.ends_by_closing
 
-    back = ServerCodec()
+    back = H11ServerCodec()
     back.request(method, b"/", [(b"Host", b"a")])
     back.end([])
     head, message = read(back, split(data, splits))
@@ -402,7 +403,7 @@ def test_interim_responses() -> None:
 
 def server_side(method: bytes = b"GET") -> ServerCodec:
     """A server's side that has sent a request."""
-    side = ServerCodec()
+    side = H11ServerCodec()
     assert side.request(method, b"/", [(b"Host", b"a")]).endswith(b"\r\n\r\n")
     side.end([])
     assert not side.answered
@@ -482,18 +483,18 @@ def test_which_connections_are_good_for_another_request(data: bytes, reusable: b
 
 
 def test_an_answer_before_the_request_is_complete_ends_the_connection() -> None:
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(b"POST", b"/", [(b"Host", b"a"), (b"Content-Length", b"9")])
     read(side, [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
     assert not side.reusable
 
 
 def test_too_much_or_too_little_of_a_body_is_our_own_bug() -> None:
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(b"POST", b"/", [(b"Host", b"a"), (b"Content-Length", b"2")])
     with pytest.raises(h11.LocalProtocolError):
         side.body(b"abc")
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(b"POST", b"/", [(b"Host", b"a"), (b"Content-Length", b"2")])
     side.body(b"a")
     with pytest.raises(h11.LocalProtocolError):
@@ -541,7 +542,7 @@ def test_a_client_that_is_not_granted_its_offer_goes_on_in_http() -> None:
 def offering_side(body: bytes = b"") -> ServerCodec:
     """A server's side that has sent the head of an offer."""
     lines = [(b"Host", b"a"), (b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")]
-    side = ServerCodec()
+    side = H11ServerCodec()
     side.request(b"POST", b"/", [*lines, (b"Content-Length", b"%d" % len(body))])
     return side
 

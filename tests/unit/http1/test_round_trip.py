@@ -13,7 +13,7 @@ from trio_lb.http.forwarding import request_lines, trailer_lines
 from trio_lb.http.heads import RequestHead
 from trio_lb.http.identity import ClientIdentity
 from trio_lb.http.proxy_protocol import ProxyHeader
-from trio_lb.http1.h11_codec import ServerCodec
+from trio_lb.http1.h11_codec import H11ServerCodec
 
 CLIENT = ClientIdentity("192.0.2.7", [(b"X-Real-IP", b"192.0.2.7")], ProxyHeader())
 ADDED = {
@@ -56,7 +56,7 @@ REQUESTS = st.builds(
 
 def forwarded(request: AdmittedRequest, whole: Whole) -> bytes:
     """The bytes that a server gets of a request."""
-    side = ServerCodec()
+    side = H11ServerCodec()
     lines = request_lines(request, CLIENT, b"id-1", b"127.0.0.1:3001")
     data = side.request(request.method, request.target, lines)
     if whole.body:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from tests.support.wire import read_requests, read_responses, split
 from trio_lb.errors import ClientError
-from trio_lb.http1.h11_codec import ClientCodec
+from trio_lb.http1.h11_codec import H11ClientCodec
 
 HOST = b"Host: a\r\n"
 
@@ -194,14 +194,14 @@ def test_what_can_become_no_request_is_refused_before_its_end(data: bytes) -> No
 
 def read_on(pieces: list[bytes]) -> None:
     """Asks for a head after every piece."""
-    side = ClientCodec(16384, 8192, 100)
+    side = H11ClientCodec(16384, 8192, 100)
     for piece in pieces:
         side.feed(piece)
         side.read_head()
 
 
 def test_an_empty_line_alone_is_no_beginning() -> None:
-    side = ClientCodec(16384, 8192, 100)
+    side = H11ClientCodec(16384, 8192, 100)
     side.feed(b"\r\n")
     side.read_head()
     assert not side.begun

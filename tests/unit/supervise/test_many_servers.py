@@ -17,9 +17,11 @@ import trio.testing
 
 from trio_lb.config import Address, Profile, Server, compile_plan
 from trio_lb.health import HealthChecker
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.pool import Counters, Members, Permits, ServerPool, SharedTable
 from trio_lb.runtime.service import Service
 from trio_lb.supervise.messages import Start, ToWorker
+from trio_lb.upstream.connector import Connector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +108,7 @@ class Steps:
             async def dial(address: Address, seconds: float, *_: object) -> Any:
                 await trio.sleep_forever()
 
-            checker = HealthChecker(dial)
+            checker = HealthChecker(Connector(dial, CODECS.server))
             async with trio.open_nursery() as nursery:
                 await nursery.start(checker.run)
                 checker.watch(self.pool.health_check, self.pool_at_work)

@@ -10,6 +10,7 @@ from tests.support.memory import MemoryTransport, memory_pair
 from trio_lb.errors import ConnectFailed, ResponseBroken
 from trio_lb.http.framing import CHUNKED, UNTIL_CLOSE, of_length
 from trio_lb.http.proxy_protocol import Endpoint, ProxyHeader
+from trio_lb.http1.h11_codec import CODECS
 from trio_lb.net.deadlines import NEVER, Deadlines
 from trio_lb.net.progress import Progress
 from trio_lb.plan import Address, RouteTimeouts, ServerPlan
@@ -72,7 +73,7 @@ async def answered(stream: UpstreamStream, peer: MemoryTransport, data: bytes = 
 
 def connector_of(dialled: Dialled, *, keeps: bool = True) -> tuple[Connector, UpstreamPool]:
     pool = UpstreamPool(8, 4.0)
-    return Connector(dialled, pool if keeps else None), pool
+    return Connector(dialled, CODECS.server, pool if keeps else None), pool
 
 
 async def test_a_connection_whose_exchange_is_complete_serves_the_next_one(
