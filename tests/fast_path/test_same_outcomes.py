@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from trio_lb.runtime.load_balancer import open_load_balancer
 
 if TYPE_CHECKING:
     from tests.support.backend import Exchange, Script
-    from tests.support.client import Response
+    from tests.support.client import Client, Response
 
 OK = scripts.answer(b"ok")
 BODY = bytes(range(256)) * 4096  # 1 MiB
@@ -300,6 +300,15 @@ def shown(response: Response) -> object:
     )  # fmt: skip
 
 
+async def send(client: Client, pieces: list[bytes]) -> None:
+    """Sends what a client says, one piece after the other, until nobody listens any more."""
+    with suppress(trio.BrokenResourceError):
+        for piece in pieces:
+            await client.send(piece)
+            if len(pieces) > 1:
+                await trio.sleep(0.001)
+
+
 async def outcome(case: Case, fast_path: bool) -> dict[str, object]:
     """Runs a case; returns all that could be noticed of it."""
     async with AsyncExitStack() as stack:
@@ -321,14 +330,14 @@ async def outcome(case: Case, fast_path: bool) -> dict[str, object]:
         responses = []
         async with open_client(balancer.addresses[0]) as client:
             for pieces, methods in case.sends:
-                for piece in pieces:
-                    try:
-                        await client.send(piece)
-                    except trio.BrokenResourceError:
-                        break
-                    if len(pieces) > 1:
-                        await trio.sleep(0.001)
-                responses += [shown(await client.read_response(method)) for method in methods]
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(send, client, pieces)
+                    for method in methods:
+                        response = await client.read_response(method)
+                        responses.append(shown(response))
+                        if not response.complete:
+                            break
+                    nursery.cancel_scope.cancel()
         with trio.fail_after(5):
             while balancer.statistics().client_connections:  # noqa: ASYNC110
                 await trio.sleep(0.001)

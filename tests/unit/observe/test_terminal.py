@@ -453,15 +453,16 @@ async def test_lines_of_any_thread_and_process_appear_above_the_live_table(
 
 
 async def test_without_a_table_what_was_captured_goes_straight_on(
-    terminal: tuple[int, TextIO], logger: tuple[logging.Logger, int], nursery: trio.Nursery
+    terminal: tuple[int, TextIO], logger: tuple[logging.Logger, int]
 ) -> None:
     output = Output(terminal[0])
     with captured(logger[1]) as errors:
         assert errors is not None
-        nursery.start_soon(errors.pass_on)
-        logger[0].warning("one")
-        await eventually(lambda: output.text == "one\r\n")
-        nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(errors.pass_on)
+            logger[0].warning("one")
+            await eventually(lambda: output.text == "one\r\n")
+            nursery.cancel_scope.cancel()
 
 
 def test_only_a_terminal_is_captured(pipe: tuple[int, TextIO]) -> None:
