@@ -180,6 +180,7 @@ async def test_large_bodies_to_the_server(
     [
         scripts.answer(HUGE),
         scripts.chunked([HUGE[at : at + 70_000] for at in range(0, len(HUGE), 70_000)]),
+        scripts.until_close(HUGE),
     ],
 )
 async def test_large_bodies_to_a_client_that_takes_its_time(

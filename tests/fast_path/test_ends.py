@@ -55,6 +55,7 @@ def stops_after(data: bytes) -> Script:
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(2_000_000) + b"half"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nhalf"
 
 #: What the client sends, and what the server does; None: there is no answer to its SYN.
 STATES = {
@@ -73,11 +74,19 @@ STATES = {
     "relaying": (get(), stops_after(LENGTH)),
     "relaying chunks": (get(), stops_after(CHUNKED)),
     "relaying through a pipe": (get(), stops_after(LARGE)),
+    "relaying until close": (get(), stops_after(UNTIL_CLOSE)),
+    "relaying until close to HTTP/1.0": (get(version="1.0"), stops_after(UNTIL_CLOSE)),
     "slow client": (get(), scripts.bulk(50_000_000)),
     "idle": (get(), scripts.answer(b"half")),
 }
 CHUNKED_UPLOADS = ("in a chunk", "in a small chunk", "behind a chunk", "between chunks")
-RELAYING = ("relaying", "relaying chunks", "relaying through a pipe")
+RELAYING = (
+    "relaying",
+    "relaying chunks",
+    "relaying through a pipe",
+    "relaying until close",
+    "relaying until close to HTTP/1.0",
+)
 SLOT_FREE = ("new", "head", "body", "idle")
 
 
@@ -149,9 +158,7 @@ CANCELLED = {
     "waiting": "1 none",
     "waiting after post": "1 none",
     "response head": "1 none",
-    "relaying": "1 2xx",
-    "relaying chunks": "1 2xx",
-    "relaying through a pipe": "1 2xx",
+    **dict.fromkeys(RELAYING, "1 2xx"),
     "slow client": "1 2xx",
     "idle": "1 2xx",
 }
@@ -188,9 +195,7 @@ LATE_ENDS = {
     "waiting": (6, "1 5xx", 1),
     "waiting after post": (6, "1 5xx", 1),
     "response head": (6, "1 5xx", 1),
-    "relaying": (4, "1 2xx", 1),
-    "relaying chunks": (4, "1 2xx", 1),
-    "relaying through a pipe": (4, "1 2xx", 1),
+    **dict.fromkeys(RELAYING, (4, "1 2xx", 1)),
     "slow client": (4, "1 2xx", 0),
     "idle": (5, "1 2xx", 0),
 }
@@ -231,9 +236,7 @@ LEFT = {
     "waiting": ((6, "1 5xx", 1), ASKED, GONE),
     "waiting after post": ((6, "1 5xx", 1), ASKED, GONE),
     "response head": ((6, "1 5xx", 1), ASKED, GONE),
-    "relaying": ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED),
-    "relaying chunks": ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED),
-    "relaying through a pipe": ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED),
+    **dict.fromkeys(RELAYING, ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED)),
     "slow client": ((4, "1 2xx", 0), ANSWERED, ANSWERED),
     "idle": (ANSWERED, ANSWERED, ANSWERED),
 }

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 import trio
 
 from tests.fast_path.test_same_outcomes import Case, outcome
+from tests.support.backend import open_backend
+from tests.support.balancer import open_balancer
+from tests.support.client import End, open_client
 from tests.support.http_bytes import cut
+from tests.support.paths import both_paths
 from tests.support.rig import get
 
 if TYPE_CHECKING:
@@ -37,8 +42,20 @@ ANSWERS = {
         b"HTTP/1.0 404 Not Found\r\nVia: 1.0 x\r\nContent-Length: 0\r\n\r\n", "closes"
     ),
     "HTTP/1.0, cut": Answer(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhello", "closes"),
+    "until close": Answer(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nhello", "closes"),
+    "until close, nothing": Answer(b"HTTP/1.1 200 OK\r\n\r\n", "closes"),
+    "until close, all of HTTP/1.0": Answer(
+        b"HTTP/1.0 200 OK\r\nServer: x\r\nConnection: close\r\n\r\nhello", "closes"
+    ),
+    "until close that says it keeps": Answer(
+        b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\nhello", "closes"
+    ),
     "HTTP/1.0, 304": Answer(b"HTTP/1.0 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "closes"),
 }
+
+SMALL = 32 * 1024  # bytes of the first buffer; see ext/trio_lb/fast/loop/buffers.pxd
+HEAD = len(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+DATA = Random(1).randbytes(3_000_000)
 
 #: So many requests in a row, each with its response in other pieces.
 TIMES = 5
@@ -96,3 +113,100 @@ async def test_to_head(name: str, on_slow_path: list[bytes]) -> None:
     data = answer.data[: answer.data.index(b"\r\n\r\n") + 4]
     sends = [([get(f"/{number}", method="HEAD")], ["HEAD"]) for number in range(TIMES)]
     await compare(Case(name, sends, [in_pieces(Answer(data, answer.then))]), on_slow_path)
+
+
+def until_close(*sizes: int, then: str = "closes", wait: float = 0.003) -> Script:
+    """A body without any length, in pieces of these sizes that arrive apart from each other."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        data, at = b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n", 0
+        for size in sizes:
+            await exchange.send(data + DATA[at : at + size])
+            await trio.sleep(wait)
+            at, data = at + size, b""
+        await (exchange.reset() if then == "resets" else exchange.close())
+
+    return script
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (0, 1),
+        (1, 0, 1, 15, 16, 17, 255, 256, 4095, 65536),
+        # The buffer that the head came in is full, or nearly: there is no room behind the piece.
+        *((SMALL - HEAD - left, 10) for left in range(-1, 10)),
+        (SMALL - HEAD - 5, 10, SMALL - 16, SMALL - 15, SMALL, 1_000_000, 5),
+        (3_000_000,),
+    ],
+    ids=str,
+)
+async def test_until_close_in_pieces(
+    sizes: tuple[int, ...], version: str, on_slow_path: list[bytes]
+) -> None:
+    sends = [([get("/1", version=version)], ["GET"])] * (2 if version == "1.1" else 1)
+    await compare(Case("", sends, [until_close(*sizes)]), on_slow_path)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("sizes", [(5,), (5, 100_000), (3_000_000,)], ids=str)
+async def test_until_close_and_reset(
+    sizes: tuple[int, ...], version: str, on_slow_path: list[bytes]
+) -> None:
+    """Then it is not complete, and its client is told: HTTP/1.0 by a reset as well."""
+    with trio.fail_after(30):
+        case = Case("", [([get(version=version)], ["GET"])], [until_close(*sizes, then="resets")])
+        fast = await outcome(case, True)
+        assert on_slow_path == []
+        slow = await outcome(case, False)
+    ((end, *_),) = cast("list[tuple[End, object]]", fast["responses"])
+    assert end is (End.EOF if version == "1.1" else End.RESET)
+    assert fast == slow
+
+
+async def test_until_close_many_at_once(on_slow_path: list[bytes]) -> None:
+    """Where other requests are under way, responses are sent a turn later."""
+
+    async def ask(url: str, version: str) -> None:
+        async with open_client(url) as client:
+            for _ in range(3 if version == "1.1" else 1):
+                await client.send(get(version=version))
+                response = await client.read_response()
+                assert response.complete
+                assert response.body == DATA[:70_006]
+
+    with trio.fail_after(20):
+        async with (
+            open_backend(until_close(5, 70_000, 1)) as server,
+            open_balancer(server.url, health_check="off") as balancer,
+            trio.open_nursery() as nursery,
+        ):
+            for number in range(20):
+                version = "1.1" if number % 3 else "1.0"
+                nursery.start_soon(ask, balancer.addresses[0], version)
+    assert on_slow_path == []
+
+
+@both_paths
+async def test_until_close_and_cancelled(fast_path: bool, on_slow_path: list[bytes]) -> None:
+    """A client of HTTP/1.0 does not take what it has for all of it."""
+
+    async def stops(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.0 200 OK\r\n\r\nhalf")
+        await trio.sleep_forever()
+
+    async with open_backend(stops) as server, AsyncExitStack() as stack:
+        balancer = await stack.enter_async_context(
+            open_balancer(server.url, health_check="off", fast_path=fast_path)
+        )
+        client = await stack.enter_async_context(open_client(balancer.addresses[0]))
+        with trio.fail_after(10):
+            await client.send(get(version="1.0"))
+            seen = b""
+            while not seen.endswith(b"half"):
+                seen += await client.stream.receive_some(65536)
+            balancer._service._clients.cancel_scope.cancel()
+            assert await client.read_until_close() == (b"", End.RESET)
+    assert bool(on_slow_path) == (not fast_path)

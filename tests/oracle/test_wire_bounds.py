@@ -204,7 +204,10 @@ def test_written_responses(head: bytes, close: bool) -> None:
     room = RESPONSE_ROOM(RESULT)
     assert WRITE_RESPONSE(END - room, room - 1, head, RESULT, DATE, close) == 0
     length = WRITE_RESPONSE(END - room, room, head, RESULT, DATE, close)
-    assert ctypes.string_at(END - room, length) == response.write(close, 1_800_000_000)
+    expected = response.write(close, 1_800_000_000)
+    if response.until_close:  # only who relays it knows whether it goes on in chunks
+        expected = expected.replace(b"Transfer-Encoding: chunked\r\n", b"")
+    assert ctypes.string_at(END - room, length) == expected
 
 
 @given(st.one_of(chunked_bodies(), odd_chunked_bodies()))

@@ -18,7 +18,7 @@ from trio_lb.errors import ResponseBroken
 from trio_lb.fast.http1 import Response, read_response
 from trio_lb.http.dates import http_date
 from trio_lb.http.forwarding import response_lines
-from trio_lb.http.framing import CHUNKED, NO_BODY, Framing, of_length
+from trio_lb.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing, of_length
 from trio_lb.http.heads import ResponseHead
 from trio_lb.http.personal import makes_personal
 from trio_lb.http1.codec import END, ServerCodec
@@ -75,6 +75,8 @@ def framing_of(response: Response) -> Framing:
         return NO_BODY
     if response.chunked:
         return CHUNKED
+    if response.until_close:
+        return UNTIL_CLOSE
     assert response.content_length is not None
     return of_length(response.content_length)
 
@@ -85,6 +87,10 @@ def check_framing(side: ServerCodec, response: Response) -> None:
         assert not response.chunked
     elif response.chunked:
         side.feed(b"0\r\n\r\n")
+    elif response.until_close:
+        side.feed(b"x")
+        assert side.read_body() == b"x"
+        side.feed(b"")
     elif response.content_length and response.content_length < 1000:
         side.feed(b"x" * response.content_length)
         assert side.read_body() == b"x" * response.content_length
@@ -138,11 +144,9 @@ def test_whatever_is_called_a_head_the_slow_path_reads_the_same(data: bytes, met
 
 
 FALLBACK = [
-    b"HTTP/1.0 200 OK\r\n\r\n",
     b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.02 200 OK\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n",
     b"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 199 OK\r\nContent-Length: 0\r\n\r\n",
@@ -184,6 +188,8 @@ def test_not_plain(data: bytes) -> None:
         (b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", None, False, True, True),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", 7, False, True, False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 7\r\n\r\n", 7, False, False, True),
+        (b"HTTP/1.0 200 OK\r\n\r\n", None, False, False, True),
+        (b"HTTP/1.1 200 OK\r\n\r\n", None, False, False, True),
         (
             b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 7\r\n\r\n",
             7,
@@ -198,6 +204,7 @@ def test_framing(
 ) -> None:
     response = check(data)
     assert response
+    assert response.until_close == (content_length is None and not (chunked or bodiless))
     assert response.content_length == content_length
     assert (response.chunked, response.bodiless, response.close) == (chunked, bodiless, close)
 

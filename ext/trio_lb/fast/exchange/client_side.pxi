@@ -22,7 +22,8 @@ from libc.string cimport memcpy
 
 from trio_lb.fast.loop cimport (
     BROKEN, discard, ENDED, held, HUNG_UP, log_fault, NEVER, PEER_BROKEN, PEER_ENDED,
-    nothing_unread, peer_state, READABLE, Readiness, set_deadline, silent, TICK, Wire, WRITABLE,
+    nothing_unread, peer_state, READABLE, Readiness, reset_on_close, set_deadline, silent, TICK,
+    Wire, WRITABLE,
 )
 
 import trio
@@ -159,6 +160,8 @@ cdef class ClientSide(Watched):
         cdef Exchange exchange = self.exchange
         cdef Handover ending
         cdef object task
+        if exchange.state == RELAYING and exchange.flow.until_close == AS_IT_COMES:
+            reset_on_close(self.channel.fd)     # nothing else tells that it is not complete
         if self.clients is not None and self.closes(why):
             self.forget()
             self.clients.close(self)

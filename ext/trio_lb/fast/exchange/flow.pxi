@@ -1,11 +1,13 @@
 """A message on its way from one side to the other; see flow.pxd."""
 
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from libc.errno cimport errno
 
-from trio_lb.fast.http1 cimport BODY_MORE, feed_body, pass_by
+from trio_lb.fast.http1 cimport (
+    begin_body_until_close, BODY_END, BODY_MORE, end_body, feed_body, pass_by, put_text,
+)
 from trio_lb.fast.loop cimport (
     Buffer, Buffers, Channel, copy, empty, FAILED, held, LARGE, NOTHING, receive, send_both,
     SMALL, splice_in, UNABLE, unsent,
@@ -15,6 +17,8 @@ from trio_lb.fast.loop cimport (
 cdef enum:
     SHORT = 1024                # bytes that are copied behind a head faster than sent as a piece
     WORTH_A_PIPE = 128 * 1024   # bytes to come from which on a pipe is worth it
+    ROOM_BEFORE = 8             # bytes: for the size of a chunk, of at most LARGE, and CRLF
+    ROOM_BEHIND_A_CHUNK = 8     # bytes: for CRLF, and the last chunk
 
 
 cdef ssize_t fill(Flow *flow, Buffers buffers, Channel *source, uint64_t most) noexcept nogil:
@@ -35,8 +39,12 @@ cdef ssize_t fill(Flow *flow, Buffers buffers, Channel *source, uint64_t most) n
         buffers.reserve(body, LARGE)    # or not, if there are none
     if not buffers.reserve(body, held(body) + 1):
         return FAILED
+    room = body.size - body.end
+    if flow.until_close == AS_CHUNKS:                  # then nothing is held back
+        body.start = body.end = ROOM_BEFORE
+        room = body.size - ROOM_BEFORE - ROOM_BEHIND_A_CHUNK
     flow.good = body.start              # what was held back has moved to the front
-    room = min(body.size - body.end, most)
+    room = min(room, most)
     count = receive(source, body, room, &flow.more)
     flow.flooding = count == <ssize_t> room
     if count == NOTHING:
@@ -48,7 +56,8 @@ cdef inline bint may_go_unseen(const Flow *flow) noexcept nogil:
     """Nothing waits, and all that comes next is the body's."""
     return (
         not held(&flow.body) and flow.framing.state == BODY_MORE
-        and not flow.framing.chunked and flow.framing.remaining >= WORTH_A_PIPE)
+        and not flow.framing.chunked and flow.framing.remaining >= WORTH_A_PIPE
+        and flow.until_close != AS_CHUNKS)
 
 
 cdef ssize_t fill_unseen(Flow *flow, Buffers buffers, int fd) noexcept nogil:
@@ -73,10 +82,45 @@ cdef void commit(Flow *flow, size_t start) noexcept nogil:
     feed_body(&flow.framing, body.data + start, body.end - start, &good)
     body.start = start
     flow.good = start + good
+    if flow.until_close:
+        if flow.ended:
+            end_body(&flow.framing)
+        if flow.until_close == AS_CHUNKS:
+            make_chunk(flow)
+            good = flow.good - body.start
     if head.data is not NULL and good <= SHORT and good <= head.size - head.end:
-        memcpy(head.data + head.end, body.data + start, good)
+        memcpy(head.data + head.end, body.data + body.start, good)
         head.end += good
         body.start = flow.good
+
+
+cdef void begin_until_close(Flow *flow, UntilClose how) noexcept nogil:
+    begin_body_until_close(&flow.framing)
+    flow.until_close = how
+
+
+cdef void make_chunk(Flow *flow) noexcept nogil:
+    """Frame what is good of the body, which is all that is there."""
+    cdef Buffer *body = &flow.body
+    cdef size_t size = flow.good - body.start, left = size
+    cdef char *out
+    if body.size - body.end < ROOM_BEHIND_A_CHUNK:
+        # Only the first piece fills a buffer, and before that is a head that was written anew.
+        memmove(body.data + ROOM_BEFORE, body.data + body.start, size)
+        body.start = ROOM_BEFORE
+        body.end = ROOM_BEFORE + size
+    out = body.data + body.end
+    if size:
+        out = put_text(out, b"\r\n")
+        body.start -= 2
+        put_text(body.data + body.start, b"\r\n")
+        while left:
+            body.start -= 1
+            body.data[body.start] = DIGITS[left & 15]
+            left >>= 4
+    if flow.framing.state == BODY_END:
+        out = put_text(out, b"0\r\n\r\n")
+    body.end = flow.good = <size_t> (out - body.data)
 
 
 cdef size_t waiting(const Flow *flow) noexcept nogil:
@@ -148,7 +192,7 @@ cdef void park(Flow *flow, Buffers buffers) noexcept nogil:
         flow.good = 0
 
 
-cdef void release(Flow *flow, Buffers buffers) noexcept nogil:
+cdef inline void release(Flow *flow, Buffers buffers) noexcept nogil:
     if flow.head.data is not NULL:
         buffers.give_back(&flow.head)
     if flow.body.data is not NULL:
@@ -159,3 +203,5 @@ cdef void release(Flow *flow, Buffers buffers) noexcept nogil:
     flow.head.size = flow.body.size = 0
     flow.good = 0
     flow.flooding = flow.more = flow.much = flow.by_pipe = False
+    flow.until_close = NOT_UNTIL_CLOSE
+    flow.ended = False

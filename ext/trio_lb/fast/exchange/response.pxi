@@ -51,6 +51,9 @@ cdef void read_head(Exchange exchange) noexcept:
     cdef ssize_t count = FAILED if deaf else receive_response(exchange)
     if count == NOTHING:
         return
+    if count == 0 and exchange.looks:
+        end_alone(exchange)
+        return
     if count <= 0:
         exchange.client.end(FALLBACK)
         return
@@ -79,7 +82,26 @@ cdef inline bint came_alone(Exchange exchange, const ParsedResponse *head) noexc
     """There is a body, and nothing of it has come."""
     return (
         held(&exchange.flow.body) == head.length and not exchange.upstream.readable
-        and not head.bodiless and (head.chunked or head.content_length > 0))
+        and not head.bodiless and head.content_length != 0)
+
+
+cdef void end_alone(Exchange exchange) noexcept:
+    """The server's stream has ended right behind a head that came alone."""
+    cdef Buffer *buffer = &exchange.flow.body
+    cdef ParsedResponse head
+    parse_response(buffer.data, buffer.end, 0, exchange.head.head_only, &head)
+    if head.until_close:
+        exchange.upstream.ended = exchange.upstream.readable = True
+        begin_response(exchange, &head)
+    else:
+        exchange.client.end(FALLBACK)
+
+
+cdef inline bint is_over(Exchange exchange) noexcept:
+    """The server's stream has ended, and all of it was received."""
+    return (
+        exchange.upstream.ended and not exchange.upstream.broken and not exchange.flow.more
+        and exchange.upstream.channel.ops is NULL)
 
 
 cdef ssize_t receive_response(Exchange exchange) noexcept:
@@ -100,6 +122,13 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     if exchange.head.http10 and head.chunked:
         exchange.client.end(FALLBACK)   # it ends by closing then
         return
+    if head.until_close:
+        head.chunked = not exchange.head.http10
+        begin_until_close(&exchange.flow, AS_CHUNKS if head.chunked else AS_IT_COMES)
+        exchange.flow.ended = is_over(exchange)
+    else:
+        begin_body(
+            &exchange.flow.framing, 0 if head.bodiless else head.content_length, head.chunked)
     if not head.dated:
         date = path.date_line()
     exchange.last = (
@@ -111,9 +140,6 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     if not out.end:
         exchange.client.end(FALLBACK)
         return
-    begin_body(
-        &exchange.flow.framing, 0 if head.bodiless else head.content_length,
-        head.chunked and not head.bodiless)
     commit(&exchange.flow, head.length)
     if exchange.flow.framing.state > BODY_END:
         exchange.flow.good = 0          # the slow path reads all of it
@@ -155,11 +181,18 @@ cdef void relay(Exchange exchange) noexcept:
         count = receive_response(exchange)
         if count == NOTHING:
             return
-        if count <= 0:
+        if count <= 0 and not ends_regularly(exchange, count):
             exchange.client.end(TRUNCATED, "the server closed the connection during its response")
             return
+        if exchange.flow.until_close:
+            exchange.flow.ended = count == 0 or is_over(exchange)
         commit(&exchange.flow, exchange.flow.body.start)
     send_on(exchange)
+
+
+cdef inline bint ends_regularly(Exchange exchange, ssize_t count) noexcept:
+    """Nothing more comes: that is the end of the body, unless the connection was reset."""
+    return exchange.flow.until_close and count == 0 and not exchange.upstream.broken
 
 
 cdef void send_on(Exchange exchange) noexcept:

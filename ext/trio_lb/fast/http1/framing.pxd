@@ -35,7 +35,9 @@ cdef enum ChunkStage:           # the last chunk, which has no data, is only eve
     BEHIND_DATA
 
 cdef struct Body:
-    uint64_t remaining          # bytes to come of the body, or if chunked of this chunk's data
+    # Bytes to come of the body (the most there can be, if it goes on until the connection ends),
+    # or if chunked of this chunk's data.
+    uint64_t remaining
     uint64_t payload            # good bytes so far, without the framing
     uint8_t chunked
     uint8_t stage               # ChunkStage
@@ -45,6 +47,9 @@ cdef struct Body:
 # A body as its head framed it; no Content-Length (-1) and not chunked is an empty one, whose state
 # is BODY_END at once.
 cdef void begin_body(Body *body, int64_t content_length, bint chunked) noexcept nogil
+# Whatever comes is the body's, until `end_body`.
+cdef void begin_body_until_close(Body *body) noexcept nogil
+cdef void end_body(Body *body) noexcept nogil
 
 # Look at data[:length]: what was held back last time, and what has come since. Sets `*good`.
 # Once the state is anything but BODY_MORE it stays, and nothing more is good.

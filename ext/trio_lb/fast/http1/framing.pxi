@@ -24,6 +24,17 @@ cdef void begin_body(Body *body, int64_t content_length, bint chunked) noexcept 
             body.state = BODY_END
 
 
+cdef void begin_body_until_close(Body *body) noexcept nogil:
+    begin_body(body, 0, False)
+    body.remaining = <uint64_t> -1
+    body.state = BODY_MORE
+
+
+cdef void end_body(Body *body) noexcept nogil:
+    body.remaining = 0
+    body.state = BODY_END
+
+
 cdef BodyState feed_body(
     Body *body, const char *data, size_t length, size_t *good
 ) noexcept nogil:

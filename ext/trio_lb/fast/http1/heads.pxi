@@ -114,24 +114,31 @@ cdef class Response:
         return bool(self.head.bodiless)
 
     @property
+    def until_close(self):
+        """The end of the connection is that of the body."""
+        return bool(self.head.until_close)
+
+    @property
     def close(self):
         """This connection to the server takes no other request."""
         return bool(self.head.close)
 
     def write(self, bint close=False, date=None):
-        """The head as a client gets it.
+        """The head as a client of HTTP/1.1 gets it.
 
         Args:
             close: it is that of its connection's last response.
             date: seconds since the beginning of 1970, for one that has no Date; None: it gets none.
         """
-        cdef size_t room = response_room(&self.head)
+        cdef ParsedResponse head = self.head
+        cdef size_t room = response_room(&head)
         cdef char[DATE_LINE] line
+        head.chunked = head.chunked or head.until_close
         if date is not None:
             write_date(line, date)
         cdef bytes out = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> room)
         cdef size_t length = write_response(
-            PyBytes_AS_STRING(out), room, self.data, &self.head,
+            PyBytes_AS_STRING(out), room, self.data, &head,
             NULL if date is None else line, close)
         return out[:length]
 

@@ -40,8 +40,7 @@ cdef Verdict parse_request(
 # The target might climb above its first slash.
 cdef bint may_climb(const char *data, const ParsedRequest *head) noexcept nogil
 
-# `to_head`: the response answers a HEAD request. 1xx, and bodies that end with the connection, are
-# FALLBACK.
+# `to_head`: the response answers a HEAD request. 1xx are FALLBACK.
 cdef Verdict parse_response(
     const char *data, size_t length, size_t seen, bint to_head,
     ParsedResponse *head) noexcept nogil

@@ -3,7 +3,7 @@
 What is the same for requests is in `parser.pxi`, field lines are read in `fields.pxi`.
 """
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 
 
@@ -31,23 +31,24 @@ cdef inline Progress parse_status_line(
     const char *data, const char **at, const char *end, ParsedResponse *head
 ) noexcept nogil:
     cdef const char *p
+    cdef uint8_t hundreds, tens, ones
     cdef Progress progress = pass_over(at, end, b"HTTP/1.1 ", 9)
-    head.http10 = progress == ODD
-    if head.http10:
+    head.http10 = False
+    if progress == ODD:
+        head.http10 = True
         progress = pass_over(at, end, b"HTTP/1.0 ", 9)
     if progress != WELL:
         return progress
     p = at[0]
-    head.status = 0
-    while p < end and p - at[0] < 3:
-        if not c"0" <= p[0] <= c"9":
-            return ODD
-        head.status = <uint16_t> (head.status * 10 + (p[0] - c"0"))
-        p += 1
-    if p == end:
+    if end - p < 4:
         return RAN_OUT
-    if not 200 <= head.status <= 599:
+    hundreds = <uint8_t> (p[0] - c"0")
+    tens = <uint8_t> (p[1] - c"0")
+    ones = <uint8_t> (p[2] - c"0")
+    head.status = <uint16_t> (hundreds * 100 + tens * 10 + ones)
+    if not (200 <= head.status <= 599 and tens <= 9 and ones <= 9):
         return ODD
+    p += 3
     # A space belongs behind the status also where there is no phrase; some servers forget it.
     if p[0] == c" ":
         p += 1
@@ -76,8 +77,11 @@ cdef inline bint judge_response(
             return False
     framed = head.chunked or head.content_length >= 0
     head.bodiless = to_head or head.status == 204 or head.status == 304
+    head.until_close = False
     if not head.bodiless:
-        return framed
+        if not framed:
+            head.until_close = head.close = True
+        return True
     # In answer to HEAD the fields tell of the body that GET would get. RFC 9110 wants none of them
     # in a 204 (section 8.6) and RFC 9112 no coding in either status (section 6.1).
     if (head.status == 204 and framed) or (head.status == 304 and head.chunked):

@@ -78,7 +78,10 @@ cdef inline char *put_via(
     if earlier.length:
         out = put_span(out, data, earlier)
         out = put_text(out, b", ")
-    return put_text(out, b"1.0 trio-lb\r\n" if http10 else b"1.1 trio-lb\r\n")
+    put_text(out, b"1.1 trio-lb\r\n")
+    if http10:
+        out[2] = c"0"
+    return out + 13
 
 
 cdef size_t request_room(

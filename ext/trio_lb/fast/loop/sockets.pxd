@@ -21,6 +21,11 @@ cdef extern from "system.h" nogil:
         socklen_t size = sizeof(error);
         return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
     }
+    /* Whoever closes it resets the connection, so that nobody takes what came for all of it. */
+    static inline void tlb_reset_on_close(int fd) {
+        struct linger at_once = {1, 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    }
     /* Wait until it is readable, at most for so long; true if it is, or that can't be told. */
     static inline int tlb_readable_within(int fd, double seconds) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
@@ -33,6 +38,7 @@ cdef extern from "system.h" nogil:
     ssize_t send_two "tlb_send_two"(
         int fd, const char *first, size_t first_size, const char *second, size_t second_size)
     int socket_error "tlb_socket_error"(int fd)
+    void reset_on_close "tlb_reset_on_close"(int fd)
     bint readable_within "tlb_readable_within"(int fd, double seconds)
     int in_queue "tlb_in_queue"(int fd)
     int peer_state "tlb_peer_state"(int fd)
