@@ -310,7 +310,7 @@ async def test_twenty_thousand_servers_change_in_place() -> None:
         quiet: dict[str, Any] = {"workers": 1, "health_check": "off", "algorithm": "wrr"}
         balancer = await stack.enter_async_context(open_supervisor(*addresses[:20_000], **quiet))
         pids, before = balancer.pids, slots(balancer)
-        await balancer.reload(first, *addresses[10_001:], **quiet)
+        await balancer.reload(first, *addresses[10_001:], within=90, **quiet)
         assert (await request(balancer.url)).body == b"one"
         assert balancer.pids == pids
         await until(lambda: len(slots(balancer)) == 20_000)

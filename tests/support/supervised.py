@@ -133,12 +133,15 @@ class Supervised:
         """How many have, well or not."""
         return self.supervisor.reloads._status.ended
 
-    async def reload(self, *servers: object, **settings: object) -> None:
-        """Reload with another profile, and wait until that serves."""
+    async def reload(self, *servers: object, within: float = PATIENCE, **settings: object) -> None:
+        """Reload with another profile, and wait until that serves, for so many seconds."""
         self.profile = profile = supervised_profile(*servers, **settings)
         before = self.reloads_ended
         self.supervisor.reload()
-        await until(lambda: self.supervisor.profile is profile and self.reloads_ended > before)
+        await until(
+            lambda: self.supervisor.profile is profile and self.reloads_ended > before,
+            within=within,
+        )
 
     async def end(self) -> bool:
         """Drain it; whether nothing was cut."""

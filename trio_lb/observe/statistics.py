@@ -7,14 +7,21 @@ and a column in `trio_lb.observe.text`. docs/extending.md has all the steps.
 
 # No annotations from __future__: the catalogue needs them as they are.
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from trio_lb.observe import units
 from trio_lb.observe.catalogue import counter, gauge, label, values_of
 from trio_lb.plan import ServerPlan
-from trio_lb.pool import ClientCounters, Counters, ServerCounters, ServerPool, State
+from trio_lb.pool import (
+    ClientCounters,
+    Counters,
+    ServerCounters,
+    ServerPool,
+    SlowPathReason,
+    State,
+)  # fmt: skip
 
 ServerState = Literal["alive", "dead", "full", "draining"]
 WorkerState = Literal["starting", "serving", "draining"]
@@ -269,6 +276,15 @@ class Statistics:
             read=lambda clients: clients.pauses,
         ),
     ] = 0
+    slow_path_total: Annotated[
+        Mapping[str, int],
+        counter(
+            "requests served on the slow path, by reason: see [below](#why-the-slow-path)",
+            read=lambda clients: {
+                reason.name.lower(): clients.slow[reason] for reason in SlowPathReason
+            },
+        ),
+    ] = field(default_factory=dict)
     workers: tuple[WorkerStatistics, ...] = ()
 
     @property

@@ -5,7 +5,7 @@ them in an interface that is hard to misuse.
 """
 
 from trio_lb.fast.table import Permits
-from trio_lb.pool.counters import ClientCounters, Counters
+from trio_lb.pool.counters import ClientCounters, Counters, SlowPathReason
 from trio_lb.pool.evidence import Evidence
 from trio_lb.pool.health import HealthTracker
 from trio_lb.pool.members import Member, Members
@@ -27,6 +27,7 @@ __all__ = [
     "ServerCounters",
     "ServerPool",
     "SharedTable",
+    "SlowPathReason",
     "State",
     "StateChange",
     "attach",

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trio_lb.fast.table import Table
+
+
+class SlowPathReason(IntEnum):
+    """Why a request is served on the slow path. Its value is its place in the table."""
+
+    SETTINGS = 0  # the profile, or the system, keeps it off the fast path
+    UPGRADE = 1  # it asks for another protocol
+    REQUEST = 2  # something else about it is unusual, its body included
+    CLIENT = 3  # what the client sent can't be read as a request, or is over a limit
+    NO_SERVER = 4  # no server could take it at once
+    SERVER = 5  # its server can't be connected to, closed, or is late
+    RESPONSE = 6  # something about the response is unusual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +34,7 @@ class ClientCounters:
         refused: connections closed at once, since their address had too many.
         let_go: idle connections closed early, to make room for others.
         pauses: of accepting, at capacity.
+        slow: requests served on the slow path, by SlowPathReason.
     """
 
     connections: int
@@ -30,6 +44,7 @@ class ClientCounters:
     refused: int
     let_go: int
     pauses: int
+    slow: tuple[int, ...]
 
     @property
     def requests(self) -> int:
@@ -47,10 +62,12 @@ class Counters:
         refused: call it for each connection closed at once since its address had too many.
         let_go: call it for each idle connection closed early.
         paused: call it for each pause of accepting, at capacity.
+        took_slow_path: call it with the SlowPathReason of each request that did.
     """
 
     __slots__ = (
         "_table", "closed", "ended", "let_go", "log_dropped", "opened", "paused", "refused",
+        "took_slow_path",
     )  # fmt: skip
 
     def __init__(self, table: Table) -> None:
@@ -62,6 +79,7 @@ class Counters:
         self.refused = table.client_refused
         self.let_go = table.client_let_go
         self.paused = table.accepting_paused
+        self.took_slow_path = table.took_slow_path
 
     @property
     def connections(self) -> int:
@@ -70,7 +88,9 @@ class Counters:
 
     def read(self, row: int | None = None) -> ClientCounters:
         """What was counted by all processes together, or by that of one row."""
-        connections, total, classes, dropped, refused, let_go, pauses = self._table.clients(row)
+        connections, total, classes, dropped, refused, let_go, pauses, slow = self._table.clients(
+            row
+        )
         return ClientCounters(
             connections=connections,
             connections_total=total,
@@ -79,4 +99,5 @@ class Counters:
             refused=refused,
             let_go=let_go,
             pauses=pauses,
+            slow=slow,
         )

@@ -13,10 +13,11 @@ import trio
 
 from trio_lb.downstream.address_limit import AddressLimit
 from trio_lb.downstream.proxy_header import ProxyHeaders
-from trio_lb.errors import ClientGone, HostLimit
+from trio_lb.errors import ClientError, ClientGone, HostLimit
 from trio_lb.http.identity import Identification
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import Transport, YieldBudget
+from trio_lb.pool import SlowPathReason
 
 from .client import Client
 from .departures import Departures
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from trio_lb.downstream.http1_session import Http1Session
     from trio_lb.downstream.limiter import ConnectionLimiter
-    from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, FastPath
+    from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, FastPath, Handover
+    from trio_lb.http.heads import RequestHead
     from trio_lb.net.listen import Listener
     from trio_lb.observe.record import Record
     from trio_lb.plan import ClientPlan, RoutePlan
@@ -268,6 +270,7 @@ class Proxy:
         self, session: Http1Session, client: Client, fast_side: ClientSide | None
     ) -> bool:
         """Serve all that is ordinary, then one request on the slow path; False at the end."""
+        handover: Handover | None = None
         resumed: ResumedRequest | None = None
         # The fast path knows nothing of connections to servers that are for one client.
         if self._fast_path is not None and fast_side is not None and client.personal is None:
@@ -279,8 +282,16 @@ class Proxy:
             stream = await session.next_stream()
             if stream is None:
                 return False
+            self._counters.took_slow_path(self._slow_path_reason(stream.head, handover))
             await self._requests.serve(stream, client, resumed)
             if session.next_cycle():
                 return True
         await session.end()
         return False
+
+    def _slow_path_reason(
+        self, head: RequestHead | ClientError, handover: Handover | None
+    ) -> SlowPathReason:
+        if self._fast_path is None or handover is None:
+            return SlowPathReason.SETTINGS
+        return self._fast_path.slow_path_reason(head, handover)

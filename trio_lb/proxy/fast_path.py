@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from trio_lb.errors import End
+from trio_lb.errors import ClientError, End
 from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, HandoverReason, Origin
 from trio_lb.http.client_lines import client_lines, from_here
+from trio_lb.http.heads import find
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
 from trio_lb.observe.record import CLIENT_GONE, Record
+from trio_lb.pool import SlowPathReason
 
 from .resumed import ResumedRequest
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from trio_lb.downstream.http1_session import Http1Session
     from trio_lb.downstream.limiter import ConnectionLimiter
     from trio_lb.fast.exchange import FastPath, Handover
+    from trio_lb.http.heads import RequestHead
     from trio_lb.http.identity import Identification, Peer
     from trio_lb.http.proxy_protocol import Endpoint
     from trio_lb.plan import RouteTimeouts
@@ -148,7 +151,7 @@ class FastPathEntry:
                 await fast_side.run(*session.leave())
         finally:
             handover = fast_side.take_ending()
-            falls_back = handover.why is HandoverReason.FALLBACK
+            falls_back = handover.why in (HandoverReason.FALLBACK, HandoverReason.NO_SERVER)
             unread, upstream = handover.unread, handover.upstream
             patience = chunk = None
             if upstream is not None:
@@ -169,6 +172,23 @@ class FastPathEntry:
         if handover.answer is not None:
             session.resume_answer(last=handover.answer.last)
         return ResumedRequest(handover, self._servers.adopt(handover.member), self._timeouts)
+
+    @staticmethod
+    def slow_path_reason(head: RequestHead | ClientError, handover: Handover) -> SlowPathReason:
+        """Why the fast path has left a request to the slow one."""
+        if isinstance(head, ClientError):
+            return SlowPathReason.CLIENT
+        if handover.why is HandoverReason.NO_SERVER:
+            return SlowPathReason.NO_SERVER
+        if handover.member is None:
+            asks = find(head.fields, b"upgrade") is not None
+            return SlowPathReason.UPGRADE if asks else SlowPathReason.REQUEST
+        upstream = handover.upstream
+        if handover.answer is not None or (upstream is not None and upstream.received):
+            return SlowPathReason.RESPONSE
+        if upstream is not None and not upstream.whole:
+            return SlowPathReason.REQUEST
+        return SlowPathReason.SERVER
 
     def _settle(self, session: Http1Session, handover: Handover, peer: Peer) -> None:
         """Count a request that nobody goes on with, and what its server had to do with it."""

@@ -60,7 +60,7 @@ _MOST_DRAINING = 2
 _KILLING = 1.0
 
 #: Seconds that reading a profile and its files may take; a network file system may hang.
-READING = 10.0
+READING = 30.0
 
 #: Room in the table beyond what the first profile needs, so that reloads find some.
 _SLOTS_PER_SERVER, _LEAST_SLOTS, _MOST_SLOTS = 4, 1024, 65536

@@ -100,6 +100,7 @@ async def test_json_lines(tmp_path: Path, mock_clock: MockClock, nursery: trio.N
         "client_connections_refused": 0,
         "client_connections_let_go": 0,
         "accepting_pauses": 0,
+        "slow_path_total": {},
         "servers": [server, server | dead | {"requests_per_s": 0.0}],
         "workers": [worker],
     }

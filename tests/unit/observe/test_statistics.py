@@ -41,6 +41,7 @@ CLIENTS = ClientCounters(
     refused=8,
     let_go=9,
     pauses=10,
+    slow=(11, 12, 13, 14, 15, 16, 17),
 )
 
 
@@ -114,6 +115,15 @@ def test_what_all_clients_did_is_there() -> None:
     assert snapshot.client_connections_refused == 8
     assert snapshot.client_connections_let_go == 9
     assert snapshot.accepting_pauses == 10
+    assert snapshot.slow_path_total == {
+        "settings": 11,
+        "upgrade": 12,
+        "request": 13,
+        "client": 14,
+        "no_server": 15,
+        "server": 16,
+        "response": 17,
+    }
 
 
 def test_totals() -> None:

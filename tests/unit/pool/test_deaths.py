@@ -90,7 +90,7 @@ def check_burial(content: bytes, afterwards: Callable[[mmap.mmap], None]) -> Non
     assert (owner.connections(0), owner.retire(VICTIM)) == (1, 0)
     assert owner.read(0) == (ALIVE, 1, 2, 2, 20, 2, None, 1, LIMIT)
     assert owner.read(0, VICTIM)[1:6] == (0, 0, 0, 0, 0)
-    assert owner.clients() == (1, 2, (0,) * 6, 0, 0, 0, 0)
+    assert owner.clients() == (1, 2, (0,) * 6, 0, 0, 0, 0, (0,) * 7)
     successor = Table(memory, VICTIM)
     assert [successor.acquire(0) for _ in range(LIMIT)] == [True] * (LIMIT - 1) + [False]
     other.release(0)

@@ -96,6 +96,7 @@ def test_a_dead_process_takes_its_places_along() -> None:
     dead.client_refused()
     dead.client_let_go()
     dead.accepting_paused()
+    dead.took_slow_path(6)
     for _ in range(2):
         assert alive.take(5)
         assert alive.take_for(7, 5)
@@ -103,7 +104,7 @@ def test_a_dead_process_takes_its_places_along() -> None:
     assert not alive.take_for(7, 5)
     owner.retire(2)
     assert deads.taken == 0
-    assert owner.clients()[4:] == owner.clients(0)[4:] == (1, 1, 1)
+    assert owner.clients()[4:] == owner.clients(0)[4:] == (1, 1, 1, (0, 0, 0, 0, 0, 0, 1))
     assert [deads.take(5) for _ in range(4)] == [True] * 3 + [False]
     assert [deads.take_for(7, 5) for _ in range(4)] == [True] * 3 + [False]
 

@@ -41,7 +41,7 @@ def test_sizes_out_of_range_are_refused(servers: int, rows: int) -> None:
     ("offset", "value", "message"),
     [
         (0, 1, "does not begin like one"),
-        (8, 1, "its layout is 1, this program's is 10"),
+        (8, 1, "its layout is 1, this program's is 11"),
         (12, 0, "contradicts itself"),
         (12, 3, "contradicts itself"),
         (16, 0, "contradicts itself"),

@@ -20,7 +20,7 @@ cdef void pick(Exchange exchange) noexcept:
     cdef double now = path.readiness.now, oldest = exchange.route.idle_timeout
     cdef int32_t slot = exchange.route.selection.pick_slot(path.table.now_ms(now))
     if slot == NOBODY:
-        exchange.client.end(FALLBACK)
+        exchange.client.end(HandoverReason.NO_SERVER)
         return
     exchange.server = <Server> exchange.route.servers[exchange.route.index_at[slot]]
     if not write_head(exchange):

@@ -8,6 +8,7 @@ cdef class Exchange
 # Why a client's run on the fast path has ended.
 cpdef enum HandoverReason:
     FALLBACK                    # the slow path goes on with what is under way
+    NO_SERVER                   # likewise, and waits for a server: none could take the request
     CLOSED_IDLE                 # no request was under way
     SERVED                      # the last request of the connection has its answer
     CLIENT_GONE                 # in the middle

@@ -6,7 +6,7 @@ One block of memory, in any writable buffer, 64-byte aligned, in native byte ord
     Server    [capacity]                    1 line each
     Reason    [capacity]                    4 lines each, which only `_outages` uses
     per process (a *row*):
-        RowHeader                           2 lines
+        RowHeader                           3 lines
         Counters  [capacity]                1 line each
         Histogram [capacity]                16 lines each
         sightings [capacity][rows]          4 bytes each, whole lines per server
@@ -126,6 +126,7 @@ cdef enum:
     MAX_NUMBER = 0xFFFFFFF      # of an operation: 28 bits
     CURSORS = 15                # what fills a line
     CLASSES = 6                 # of statuses: 1xx to 5xx, and 0 for no answer
+    REASONS = 7                 # why requests are served on the slow path
     DEPTH = 4                   # counters that an address has; see permits.pxi
     WIDTH = 8192                # counters to choose each of them from; a power of two
     HALF_LIFE_MS = 2048         # of a response time average; a power of two
@@ -200,7 +201,8 @@ cdef struct RowHeader:          # one writer
     uint64_t pauses             # of accepting: no permit, or no descriptor
     # written by the owner
     uint64_t served_before      # exchanges completed of servers that were removed since
-    uint8_t spare[56]
+    # written by its process again
+    uint64_t slow[REASONS]      # requests served on the slow path, by the reason
 
 cdef struct Counters:           # of one server in one row; one writer
     uint64_t held               # number of the last operation completed << 32 | slots held

@@ -17,7 +17,7 @@ from libc.math cimport ceil
 from libc.string cimport memset
 
 cdef enum:
-    LAYOUT = 10                     # raised with every change of the memory map
+    LAYOUT = 11                     # raised with every change of the memory map
 
 cdef uint64_t MAGIC = 0x0062_6C2D_6F69_7274     # "trio-lb\0" in little-endian memory
 
@@ -296,12 +296,13 @@ cdef class Block:
         Returns:
             Connections open, those ever accepted, a tuple of the requests ended by status class
             (no answer, 1xx, ... 5xx), access log entries lost, connections refused, idle ones let
-            go, and pauses of accepting.
+            go, pauses of accepting, and a tuple of the requests served on the slow path by reason.
         """
         cdef uint64_t opened = 0, total = 0, dropped = 0, refused = 0, let_go = 0, pauses = 0
         cdef RowHeader *header
-        cdef int status
+        cdef int status, reason
         ended = [0] * CLASSES
+        slow = [0] * REASONS
         for number in self.rows_named(row):
             header = self.header_of(number)
             opened += header.clients
@@ -312,7 +313,9 @@ cdef class Block:
             pauses += header.pauses
             for status in range(CLASSES):
                 ended[status] += header.ended[status]
-        return opened, total, tuple(ended), dropped, refused, let_go, pauses
+            for reason in range(REASONS):
+                slow[reason] += header.slow[reason]
+        return opened, total, tuple(ended), dropped, refused, let_go, pauses, tuple(slow)
 
     def process(self, row):
         """Process id (0: none) and incarnation of whoever has a row."""

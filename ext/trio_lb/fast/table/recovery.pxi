@@ -23,6 +23,9 @@ cdef uint32_t settle_row(Block block, uint32_t dead) noexcept nogil:
     for status in range(CLASSES):
         own.ended[status] += left.ended[status]
         left.ended[status] = 0
+    for reason in range(REASONS):
+        own.slow[reason] += left.slow[reason]
+        left.slow[reason] = 0
     own.log_dropped += left.log_dropped
     own.refused += left.refused
     own.let_go += left.let_go

@@ -11,7 +11,8 @@ ValueError.
 2. Connection slots                 acquire, release
 3. Results                          answered, completed, failed
 4. This process and its clients     enter, beat, client_opened, client_closed, client_refused,
-                                    client_let_go, accepting_paused, request_ended, log_dropped
+                                    client_let_go, accepting_paused, request_ended,
+                                    took_slow_path, log_dropped
 5. The dead                         retire
 """
 
@@ -327,6 +328,14 @@ cdef class Table(Block):
 
     cdef void record_request(self, uint32_t status) noexcept nogil:
         add_own64(&self.own.ended[min(status // 100, <uint32_t> CLASSES - 1)], 1)
+
+    def took_slow_path(self, uint32_t reason):
+        """Count a request that is served on the slow path.
+
+        Args:
+            reason: a number below 7, which says why.
+        """
+        add_own64(&self.own.slow[min(reason, <uint32_t> REASONS - 1)], 1)
 
     def log_dropped(self, uint64_t entries):
         """Count access log entries that were lost."""
