@@ -50,6 +50,28 @@ ANSWERS = {
     "until close that says it keeps": Answer(
         b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\n\r\nhello", "closes"
     ),
+    "an offer of h2, as Apache makes": Answer(
+        b"HTTP/1.1 200 OK\r\nServer: x\r\nUpgrade: h2,h2c\r\nConnection: Upgrade\r\n"
+        b"Content-Length: 5\r\n\r\nhello"
+    ),
+    "an offer and close": Answer(
+        b"HTTP/1.1 200 OK\r\nUpgrade: h2\r\nConnection: Upgrade, close\r\n"
+        b"Content-Length: 5\r\n\r\nhello",
+        "closes",
+    ),
+    "426": Answer(
+        b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Content-Length: 5\r\n\r\nhello"
+    ),
+    "what only requests have": Answer(
+        b"HTTP/1.1 200 OK\r\nTE: gzip\r\nHTTP2-Settings: x\r\n"
+        b"Connection: TE, HTTP2-Settings\r\nContent-Length: 5\r\n\r\nhello"
+    ),
+    "204 with a length": Answer(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"),
+    "204 that says 5": Answer(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nX: y\r\n\r\n"),
+    "204, chunked": Answer(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "304, chunked": Answer(b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    "304 with a length": Answer(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
     "HTTP/1.0, 304": Answer(b"HTTP/1.0 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "closes"),
 }
 

@@ -23,6 +23,7 @@ cdef enum FieldKind:
     IDENTITY                    # a claim that only a proxy may make; left out
     DATE                        # likewise
     AUTHENTICATION              # END_TO_END; SLOW_ONLY if it speaks of the whole connection
+    # Of responses, these three are left out.
     UPGRADE                     # of requests: only offers of what no tunnel may carry are plain
     HTTP2_SETTINGS              # goes with such an offer; left out
     TE                          # of requests: `trailers`, or it is not plain

@@ -74,20 +74,6 @@ cdef inline bint judge_framing(
             and memcmp(data + coding.start, b"chunked", 7) == 0)
 
 
-cdef inline bint judge_connection(
-    const char *data, const Found *found, uint8_t *close
-) noexcept nogil:
-    """Connection: `close`, `keep-alive`, or absent; anything else is not plain."""
-    cdef Span value = said(found, CONNECTION)
-    close[0] = False
-    if not has(found, CONNECTION) or is_text(data, value, b"keep-alive", 10):
-        return True
-    close[0] = is_text(data, value, b"close", 5)
-    return close[0]
-
-
-# 2. Requests
-
 cdef bint judge_options(const char *data, const Found *found, uint8_t *close) noexcept nogil:
     """Connection, a list of what may be plain; fields that are named there are left out anyhow."""
     cdef Span value = said(found, CONNECTION)
@@ -110,6 +96,20 @@ cdef bint judge_options(const char *data, const Found *found, uint8_t *close) no
             p += 1
     return not has(found, CONNECTION) or value.length > 0
 
+
+cdef inline bint judge_connection(
+    const char *data, const Found *found, uint8_t *close
+) noexcept nogil:
+    """Connection of a response: mostly it is absent, or one word."""
+    cdef Span value = said(found, CONNECTION)
+    close[0] = False
+    if not has(found, CONNECTION) or is_text(data, value, b"keep-alive", 10):
+        return True
+    close[0] = is_text(data, value, b"close", 5)
+    return close[0] or judge_options(data, found, close)
+
+
+# 2. Requests
 
 cdef inline bint judge_offers(
     const char *data, const Found *found, uint8_t *wants_trailers

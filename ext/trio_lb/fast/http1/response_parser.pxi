@@ -67,9 +67,7 @@ cdef inline bint judge_response(
     head.via = said(found, VIA)
     head.dated = has(found, DATE)
     if not (judge_framing(data, found, &head.content_length, &head.chunked)
-            and judge_connection(data, found, &head.close)
-            and not has(found, UPGRADE) and not has(found, HTTP2_SETTINGS)
-            and not has(found, TE)):
+            and judge_connection(data, found, &head.close)):
         return False
     if head.http10:             # whatever it says of its connection, this is not kept
         head.close = True
@@ -82,11 +80,7 @@ cdef inline bint judge_response(
         if not framed:
             head.until_close = head.close = True
         return True
-    # In answer to HEAD the fields tell of the body that GET would get. RFC 9110 wants none of them
-    # in a 204 (section 8.6) and RFC 9112 no coding in either status (section 6.1).
-    if (head.status == 204 and framed) or (head.status == 304 and head.chunked):
-        return False
-    head.chunked = False
+    head.chunked = False        # it tells of the body that GET would get, if of any
     return True
 
 

@@ -148,6 +148,8 @@ cdef size_t write_response(
         | 1 << IDENTITY)
     if room < response_room(head):
         return 0
+    if head.status == 204:      # none may be there (RFC 9110 section 8.6)
+        kinds &= ~<uint32_t> (1 << CONTENT_LENGTH)
     out = put_text(out, b"HTTP/1.1 ")
     out = put_number(out, head.status)
     out = put_text(out, b" ")
