@@ -229,6 +229,7 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
             for data in (
                 get("/a?b", "User-Agent: me", "Referer: x", "X-Request-ID: mine"),
                 get("/c", method="HEAD"),
+                get("http://example.org/d?e"),
                 get(
                     "/",
                     'USER-AGENT: a"b\\c \xe9',
@@ -257,7 +258,7 @@ async def test_the_access_log_is_the_same(tmp_path: Path) -> None:
                 attempt["outcome"] = attempt["outcome"] == "ok"
             record["ended"] = record["ended"] == "ok"
         logs.append(records)
-    assert len(logs[0]) == 10
+    assert len(logs[0]) == 11
     assert logs[0] == logs[1]
 
 

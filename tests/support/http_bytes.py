@@ -175,7 +175,10 @@ def ordinary_requests(draw: st.DrawFn) -> bytes:
     method = draw(st.sampled_from(METHODS))
     target_bytes = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
     target = b"/" + bytes(draw(st.lists(st.sampled_from(target_bytes), max_size=60)))
-    lines = [line((draw(st.sampled_from([b"Host", b"host", b"HOST"])), draw(HOSTS)))]
+    host = draw(HOSTS)
+    if draw(st.integers(0, 5)) == 0:
+        target = b"http://" + host + target
+    lines = [line((draw(st.sampled_from([b"Host", b"host", b"HOST"])), host))]
     lines += draw(st.lists(LINES, max_size=8))
     version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
     lines += draw(some(LENGTHS if version == b"1.0" else st.one_of(LENGTHS, CHUNKED)))

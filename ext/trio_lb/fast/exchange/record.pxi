@@ -1,6 +1,6 @@
 """What is kept of a request that was served; see record.pxd."""
 
-from trio_lb.fast.http1 cimport ParsedRequest, same, Span
+from trio_lb.fast.http1 cimport ParsedRequest, same, Span, target_as_sent
 from trio_lb.fast.loop cimport Buffer, log_fault
 from trio_lb.fast.record cimport (
     Attempt, CLIENT, METHOD, OUTCOME, REASON, Record, REFERER, REQUEST_ID, SERVER, TARGET, Text,
@@ -41,7 +41,7 @@ cdef int fill_record(Exchange exchange) except -1:
     record.bytes_received = exchange.body_length()
     record.parts[CLIENT] = text_of(exchange.client.origin.address)
     record.parts[METHOD] = span_text(data, head.method)
-    record.parts[TARGET] = span_text(data, head.target)
+    record.parts[TARGET] = span_text(data, target_as_sent(head))
     record.parts[VERSION] = text("1.0" if head.http10 else "1.1", 3)
     record.parts[REQUEST_ID] = span_text(data, head.request_id)
     if exchange.own_id_length:

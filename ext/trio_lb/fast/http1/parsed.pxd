@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 cdef enum:
     MAX_FIELDS = 64             # of a plain head
     MAX_HEAD = 65535            # bytes of a plain head: what a Span can address
+    SCHEME = 7                  # bytes of `http://`
 
 cdef enum FieldKind:
     END_TO_END                  # goes on as it came
@@ -51,6 +52,7 @@ cdef struct ParsedRequest:       # always with a valid Host
     int64_t content_length      # below 10 ** 18; -1: none was said
     Span method
     Span target                 # in origin form
+    Span authority              # of an absolute target, the same as `host`; empty without one
     Span host
     Span via                    # of earlier proxies; empty if there were none
     Span request_id             # the client's own; empty if it sent none
@@ -70,6 +72,14 @@ cdef struct ParsedResponse:
     Span reason
     Span via
     Field fields[MAX_FIELDS]
+
+
+cdef inline Span target_as_sent(const ParsedRequest *head) noexcept nogil:
+    cdef Span target = head.target
+    if head.authority.length:
+        target.start -= SCHEME + head.authority.length
+        target.length += SCHEME + head.authority.length
+    return target
 
 
 cdef inline bytes span_bytes(const char *data, Span part):

@@ -152,6 +152,7 @@ cdef inline Progress parse_request_line(
 ) noexcept nogil:
     cdef const char *p = data
     cdef const char *target
+    cdef Progress progress
     while p < end and c"A" <= p[0] <= c"Z":
         p += 1
     if p == end:
@@ -162,14 +163,38 @@ cdef inline Progress parse_request_line(
     target = p + 1
     if target == end:
         return RAN_OUT
+    head.authority.length = 0
+    p = target
     if target[0] != c"/":
-        return ODD
-    p = end_of_target(target, end)
+        progress = parse_authority(data, &p, end, head)
+        if progress != WELL:
+            return progress
+    head.target = span(data, p, end_of_target(p, end))
+    p += head.target.length
     if p - target > <ptrdiff_t> limits.target:
         return ODD
-    head.target = span(data, target, p)
     at[0] = p
     return parse_version(at, end, &head.http10)
+
+
+cdef Progress parse_authority(
+    const char *data, const char **at, const char *end, ParsedRequest *head
+) noexcept nogil:
+    """What is before the path of an absolute target: `judge_request` compares it with Host."""
+    cdef const char *p
+    cdef Progress progress = pass_over(at, end, b"http://", SCHEME)
+    if progress != WELL:
+        return progress
+    p = at[0]
+    while p < end and p - at[0] <= HOST_LENGTH + 1 + PORT_DIGITS and p[0] != c"/" and p[0] != c" ":
+        p += 1
+    if p == end:
+        return RAN_OUT
+    if p[0] != c"/" or p == at[0]:
+        return ODD
+    head.authority = span(data, at[0], p)
+    at[0] = p
+    return WELL
 
 
 cdef inline Progress parse_version(
@@ -232,6 +257,10 @@ cdef inline bint judge_request(
     head.via = said(found, VIA)
     head.request_id = said(found, REQUEST_ID)
     if not is_plain_hop(data, found, head):
+        return False
+    if head.authority.length and not (
+            head.authority.length == head.host.length and memcmp(
+                data + head.authority.start, data + head.host.start, head.host.length) == 0):
         return False
     return (
         is_host(data + head.host.start, head.host.length)
@@ -306,5 +335,5 @@ cdef list field_list(const char *data, const Field *fields, uint16_t count):
 
 
 cdef tuple request_parts(const char *data, const ParsedRequest *head):
-    return (span_bytes(data, head.method), span_bytes(data, head.target),
+    return (span_bytes(data, head.method), span_bytes(data, target_as_sent(head)),
             b"1.0" if head.http10 else b"1.1", field_list(data, head.fields, head.count))
