@@ -194,8 +194,14 @@ CASES = [
     ordinary_twice("large", scripts.answer(BODY)),
     ordinary_twice("chunked", scripts.chunked(CHUNKS)),
     ordinary_twice("chunked, nothing", scripts.chunked([])),
+    ordinary_twice("trailers", scripts.chunked(CHUNKS, [("X-End", "1"), ("grpc-status", "0")])),
     ordinary_twice(
-        "trailers", scripts.chunked(CHUNKS, [("X-End", "1"), ("Host", "x")]), slow=[b"/1"] * 2
+        "trailers that must not go on",
+        scripts.chunked(CHUNKS, [("X-End", "1"), ("Host", "x")]),
+        slow=[b"/1"] * 2,
+    ),
+    ordinary_twice(
+        "too many trailers", scripts.chunked(CHUNKS, [("X-End", "1" * 100)] * 50), slow=[b"/1"] * 2
     ),
     ordinary_twice("chunk extension", scripts.raw(EXTENSION, reset=False), slow=[b"/1"] * 2),
     ordinary_twice(
@@ -217,8 +223,8 @@ CASES = [
     one("broken chunk", get("/"), scripts.raw(CHUNKED + b"1\r\nabc", reset=False), slow=[b"/"]),
     ordinary_twice("odd later", odd_later(), slow=[b"/1"] * 2),
     one("broken later", get("/"), broken_later(b"1\r\na", b"bc")),
-    one("trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n\r\n"), slow=[b"/"]),
-    one("cut trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n"), slow=[b"/"]),
+    one("trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n\r\n")),
+    one("cut trailers later", get("/"), broken_later(b"0\r\nX-End: 1\r\n")),
     one("garbage later", get("/"), broken_later(b"zz\r\n"), slow=[b"/"]),
     Case("one refuses", [([get("/")], ["GET"])], [REFUSED, OK], slow=[b"/"]),
     Case("one refuses a post", [([post(b"x")], ["POST"])], [REFUSED, OK], slow=[b"/"]),
@@ -296,8 +302,7 @@ CHUNKED_REQUESTS = [
         slow=[b"/"],
         settings={"limits": {"body": 7}},
     ),
-    one("chunked, trailers back", MANY, scripts.chunked(CHUNKS, [("X-End", "1")]), method="POST",
-        slow=[b"/"]),
+    one("chunked, trailers back", MANY, scripts.chunked(CHUNKS, [("X-End", "1")]), method="POST"),
     one("chunked, odd later", ABC, odd_later(), method="POST", slow=[b"/"]),
     one("large chunks, odd later", MANY, odd_later(), method="POST", slow=[b"/"]),
 ]  # fmt: skip

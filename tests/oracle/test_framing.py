@@ -8,15 +8,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.effort import effort
-from tests.support.http_bytes import chunked_bodies, cut, odd_chunked_bodies
+from tests.support.http_bytes import chunked_bodies, cut, odd_chunked_bodies, trailers
+from trio_lb.errors import ResponseBroken
 from trio_lb.fast.http1 import FRAMED_BROKEN as BROKEN
 from trio_lb.fast.http1 import FRAMED_END as END
 from trio_lb.fast.http1 import FRAMED_MORE as MORE
 from trio_lb.fast.http1 import FRAMED_ODD as ODD
 from trio_lb.fast.http1 import BodyFraming
+from trio_lb.http.forwarding import _NOT_IN_TRAILERS, trailer_lines
 from trio_lb.http.heads import RequestHead
 from trio_lb.http1.codec import Signal
-from trio_lb.http1.h11_codec import H11ClientCodec
+from trio_lb.http1.h11_codec import H11ClientCodec, H11ServerCodec
 
 MAX_HELD = 8
 
@@ -191,3 +193,71 @@ def test_nothing_is_good_after_the_end(data: bytes) -> None:
     state = framing.state
     assert framing.feed(b"1\r\nx\r\n") == 0
     assert framing.state == state
+
+
+def by_slow_path(data: bytes) -> bytes | None:
+    """A chunked response's trailers as a client gets them, if `data` is the whole body."""
+    server, client = H11ServerCodec(), H11ClientCodec(1000, 100, 10)
+    server.request(b"GET", b"/", [(b"Host", b"a")])
+    server.end([])
+    server.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+    client.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    client.read_head()
+    client.read_body()
+    server.read_head()
+    client.response(200, b"", [])
+    try:
+        while not isinstance(part := server.read_body(), Signal):
+            pass
+    except ResponseBroken:
+        return None
+    return client.end(trailer_lines(server.trailers)) if part is Signal.END else None
+
+
+@effort(400)
+@given(trailers(), st.sampled_from([b"", b"HTTP/1.1", b"\r\n"]))
+@example(b"X-Sum: 1\r\n\r\n", b"")
+@example(b"grpc-status: 0\r\ngrpc-message: \r\n\r\n", b"")
+@example(b"Host: x\r\n\r\n", b"")
+@example(b"A: b\r\n\r", b"x")
+def test_trailers_go_on_as_the_slow_path_writes_them(section: bytes, behind: bytes) -> None:
+    begin = b"1\r\nx\r\n"
+    body = begin + b"0\r\n" + section
+    framing = BodyFraming(chunked=True, trailers=True)
+    good = framing.feed(body + behind)
+    if framing.state == END:
+        assert by_slow_path(body[:good]) == body[len(begin) : good]
+    else:
+        assert framing.state == ODD
+        assert good == len(begin)
+    for place in range(len(begin), len(body)):
+        split = BodyFraming(chunked=True, trailers=True)
+        at = split.feed(body[:place])
+        assert split.state in (MORE, framing.state)
+        if split.state == MORE:
+            at += split.feed((body + behind)[at:])
+        assert (at, split.state) == (good, framing.state)
+
+
+@pytest.mark.parametrize(
+    ("section", "state"),
+    [
+        (b"X: " + b"y" * 4090 + b"\r\n\r\n", ODD),
+        (b"X: " + b"y" * 4089 + b"\r\n\r\n", END),
+        (b"X: " + b"y" * 4094, ODD),
+        (b"X: " + b"y" * 4093, MORE),
+        (b"X: y\r", MORE),
+        (b"X: y\r\n", MORE),
+        (b"X: y\r\n\r", MORE),
+        (b"X: y\r\n\r\r", ODD),
+        (b"X: y\r\n\n", ODD),
+        (b"X:y\r\n\r\n", ODD),
+        (b"X : y", ODD),
+        *((name + b": y\r\n\r\n", ODD) for name in sorted(_NOT_IN_TRAILERS)),
+    ],
+)
+def test_trailers(section: bytes, state: int) -> None:
+    framing = BodyFraming(chunked=True, trailers=True)
+    good = framing.feed(b"0\r\n" + section)
+    assert framing.state == state
+    assert good == (3 + len(section) if state == END else 0)

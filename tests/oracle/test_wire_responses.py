@@ -165,7 +165,6 @@ FALLBACK = [
     b"HTTP/1.0 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x-a\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close,\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTrailer: X-Sum\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX_Y: z\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 64 + b"Content-Length: 0\r\n\r\n",

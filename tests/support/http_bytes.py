@@ -12,7 +12,8 @@ ODD_BYTES = bytes(range(0x21)) + b'"#%,-/01:;=@AZ[_az{\x7f\x80\x85\xa0\xff'
 METHODS = [b"GET", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"]
 NAMES = b"""Accept accept-encoding ACCEPT-LANGUAGE User-Agent Cookie Cache-Control Content-Type Date
     Age Server ETag X-Custom Authorization Referer Origin Set-Cookie Upgrade-Insecure-Requests Vim
-    Sec-Fetch-Dest Sec-CH-UA-Platform A 1-2 X-Forwarded-Prefix X-Powered-By Hosts If-Match"""
+    Sec-Fetch-Dest Sec-CH-UA-Platform A 1-2 X-Forwarded-Prefix X-Powered-By Hosts If-Match
+    Trailer"""
 VALUE_BYTES = bytes([*range(0x21, 0x7F), *range(0x80, 0x100)])
 WORDS = st.lists(st.sampled_from(VALUE_BYTES), min_size=1, max_size=40).map(bytes)
 VALUES = st.lists(st.tuples(st.sampled_from([b"", b" ", b"\t", b"  "]), WORDS), max_size=3).map(
@@ -92,7 +93,6 @@ TE: gzip
 TE: trailers, gzip
 TE: trailers;q=0.5
 TE:
-Trailer: X-Sum
 Max-Forwards: 0
 Proxy-Connection: keep-alive
 Proxy-Authorization: x
@@ -243,6 +243,16 @@ def chunked_bodies(draw: st.DrawFn) -> bytes:
         size = draw(st.sampled_from([b"%x", b"%X"])) % len(data)
         body += b"%b\r\n%b\r\n" % (size, data)
     return body + b"0\r\n\r\n"
+
+
+@st.composite
+def trailers(draw: st.DrawFn) -> bytes:
+    """Behind the last chunk's size: plain trailers, or not, and the empty line."""
+    plain = ORDINARY.map(line)
+    others = st.sampled_from([*SLOW_PATH_FIELDS, *STRANGE_FIELDS, *OFFERS])
+    odd = st.one_of(plain, LINES, others, *(kind.map(line) for kind in (IDENTITY, VIA, REQUEST_ID)))
+    lines = draw(st.lists(draw(st.sampled_from([plain, odd])), max_size=6))
+    return b"".join(text + b"\r\n" for text in lines) + b"\r\n"
 
 
 ODD_IN_CHUNKS = [b";a=b", b";", b" ", b"\t", b"\n", b"\r", b"\r\n", b"0", b"g", b"F", b"0x", b"-"]

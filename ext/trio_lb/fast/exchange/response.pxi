@@ -129,6 +129,7 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     else:
         begin_body(
             &exchange.flow.framing, 0 if head.bodiless else head.content_length, head.chunked)
+        exchange.flow.framing.trailers = True
     if not head.dated:
         date = path.date_line()
     exchange.last = (

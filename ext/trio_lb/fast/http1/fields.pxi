@@ -18,7 +18,7 @@ cdef struct Name:
     FieldKind kind
 
 cdef enum:
-    NAMES = 30
+    NAMES = 29
     LONGEST = 25
 
 cdef Name[NAMES] names          # the shorter ones first
@@ -51,7 +51,6 @@ note(b"close", SLOW_ONLY)
 # To CGI this is HTTP_PROXY, which its own requests obey.
 note(b"proxy", SLOW_ONLY)
 note(b"expect", SLOW_ONLY)
-note(b"trailer", SLOW_ONLY)
 note(b"upgrade", UPGRADE)
 note(b"forwarded", IDENTITY)
 note(b"x-real-ip", IDENTITY)

@@ -5,16 +5,17 @@ leading bytes of what has come are *good*: they belong to the body, are plainly 
 go on. The caller relays these and no others.
 
 In a chunked body an incomplete line is not good yet, as it might turn out odd; it is held back by
-the caller, at most MAX_HELD bytes, and given again in front of what comes next. So what was relayed
-ends in or right behind a chunk's data, or at a *boundary*: behind the CRLF of a complete chunk, in
-front of the next one's size. The last chunk is good only together with the empty line behind it.
+the caller, at most MAX_HELD bytes (MAX_TRAILERS more where trailers may be), and given again in
+front of what comes next. So what was relayed ends in or right behind a chunk's data, or at a
+*boundary*: behind the CRLF of a complete chunk, in front of the next one's size. The last chunk is
+good only together with the empty line behind it, and with the trailers between, where these may be
+and go on as they came.
 
-Thus everything out of the ordinary, be it legal (a chunk extension, a trailer, a size with zeros
-before it, or of more digits than a recipient may have room for) or not, is found at a boundary:
-BODY_ODD. Both sides of the exchange are in the middle of
-a chunked body there, between two chunks, where the slow path can go on with data[good:] as the
-next line, or the exchange be cut. Only a chunk whose data isn't followed by CRLF can't be gone on
-with: BODY_BROKEN.
+Thus everything out of the ordinary, be it legal (a chunk extension, another trailer, a size with
+zeros before it, or of more digits than a recipient may have room for) or not, is found at a
+boundary: BODY_ODD. Both sides of the exchange are in the middle of a chunked body there, between
+two chunks, where the slow path can go on with data[good:] as the next line, or the exchange be cut.
+Only a chunk whose data isn't followed by CRLF can't be gone on with: BODY_BROKEN.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -22,6 +23,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 cdef enum:
     MAX_CHUNK_DIGITS = 7        # so that a size fits 31 bits, for whoever reads it next
     MAX_HELD = 8                # bytes: the digits of a size, and CR
+    MAX_TRAILERS = 4096         # bytes of all together
 
 cdef enum BodyState:
     BODY_MORE                   # the body goes on
@@ -40,6 +42,7 @@ cdef struct Body:
     uint64_t remaining
     uint64_t payload            # good bytes so far, without the framing
     uint8_t chunked
+    uint8_t trailers            # it may have some
     uint8_t stage               # ChunkStage
     uint8_t state               # BodyState: the answer of the last feed
 

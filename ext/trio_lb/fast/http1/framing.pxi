@@ -4,6 +4,7 @@ What is good, what is odd and what is broken, and why, is in `framing.pxd`.
 """
 
 cimport cython
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 FRAMED_MORE = <int> BODY_MORE
 FRAMED_END = <int> BODY_END
@@ -13,6 +14,7 @@ FRAMED_BROKEN = <int> BODY_BROKEN
 
 cdef void begin_body(Body *body, int64_t content_length, bint chunked) noexcept nogil:
     body.chunked = chunked
+    body.trailers = False
     body.stage = IN_SIZE
     body.payload = 0
     body.remaining = 0
@@ -116,11 +118,32 @@ cdef BodyState feed_size(Body *body, const char **good, const char *end) noexcep
         body.stage = IN_DATA
     else:
         state = at_line_end(p, end, BODY_ODD)
+        if state == BODY_END:
+            p += 2
+        elif state == BODY_ODD and body.trailers:
+            state = feed_trailers(&p, end)
         if state != BODY_END:
             return state
-        p += 2
     good[0] = p
     return state
+
+
+cdef BodyState feed_trailers(const char **at, const char *end) noexcept nogil:
+    """Trailers, and the empty line behind them. Plain are those that go on as they came."""
+    cdef const char *data = at[0]
+    cdef const char *stop = data + min(<size_t> (end - data), <size_t> MAX_TRAILERS)
+    cdef Field[MAX_FIELDS] fields
+    cdef Found found
+    cdef uint16_t count, place
+    cdef Progress progress = parse_fields(data, at, stop, MAX_FIELDS, fields, &count, &found)
+    if progress == RAN_OUT:
+        return BODY_MORE if stop == end else BODY_ODD
+    if progress == ODD or found.kinds & ~<uint32_t> (1 << DATE):
+        return BODY_ODD
+    for place in range(count):
+        if not fields[place].canonical:
+            return BODY_ODD
+    return BODY_END
 
 
 cdef BodyState at_line_end(const char *p, const char *end, BodyState otherwise) noexcept nogil:
@@ -152,11 +175,13 @@ cdef class BodyFraming:
     Args:
         content_length: bytes; None if the head did not say.
         chunked: the body is chunked.
+        trailers: it may have some.
     """
     cdef Body body
 
-    def __cinit__(self, content_length=None, bint chunked=False):
+    def __cinit__(self, content_length=None, bint chunked=False, bint trailers=False):
         begin_body(&self.body, -1 if content_length is None else content_length, chunked)
+        self.body.trailers = trailers
 
     def feed(self, bytes data not None):
         """How many leading bytes of `data` are good.
