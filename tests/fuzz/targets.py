@@ -7,6 +7,7 @@ strictest parser does not read as exactly what was accepted.
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import ip_network
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -20,8 +21,8 @@ from trio_lb.http.forwarding import request_lines, request_target, response_line
 from trio_lb.http.heads import RequestHead, ResponseHead
 from trio_lb.http.identity import Identification
 from trio_lb.http.proxy_protocol import parse, write_v1, write_v2
-from trio_lb.http1.codec import END, NEED_DATA, ClientCodec, ServerCodec, Signal
-from trio_lb.http1.h11_codec import H11ClientCodec, H11ServerCodec
+from trio_lb.http1 import compiled_codec, h11_codec
+from trio_lb.http1.codec import END, NEED_DATA, ClientCodec, Codecs, ServerCodec, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,7 +64,7 @@ class Verdict:
 
 def requests(data: bytes) -> None:
     """A client's bytes, up to the end of its stream."""
-    verdicts = _same_for_every_split(data, _read_requests)
+    verdicts = _same_for_both_codecs(data, _read_requests)
     for head, body, trailers, passed_on in chain.from_iterable(
         verdict.messages for verdict in verdicts
     ):
@@ -82,7 +83,7 @@ def responses(data: bytes) -> None:
     """A server's bytes: its method of request is told by the first byte, up to the stream's end."""
     method = b"HEAD" if data[:1] == b"H" and data[:5] != b"HTTP/" else b"GET"
     data = data.removeprefix(b"H") if method == b"HEAD" else data
-    verdicts = _same_for_every_split(data, lambda pieces: _read_responses(method, pieces))
+    verdicts = _same_for_both_codecs(data, partial(_read_responses, method))
     for head, body, trailers, passed_on in chain.from_iterable(
         verdict.messages for verdict in verdicts
     ):
@@ -156,6 +157,15 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 
+def _same_for_both_codecs(
+    data: bytes, read: Callable[[Codecs, Iterable[bytes]], Verdict]
+) -> list[Verdict]:
+    verdicts = _same_for_every_split(data, partial(read, compiled_codec.CODECS))
+    referee = _same_for_every_split(data, partial(read, h11_codec.CODECS))
+    assert verdicts[0].outline == referee[0].outline, (verdicts, referee)
+    return verdicts
+
+
 def _same_for_every_split(data: bytes, read: Callable[[Iterable[bytes]], Verdict]) -> list[Verdict]:
     verdicts = [read([data]), read([data[: len(data) // 2], data[len(data) // 2 :]])]
     if len(data) <= HEAD_LIMIT:
@@ -183,15 +193,15 @@ class _Feed:
         self._side.feed(piece)
 
 
-def _read_requests(pieces: Iterable[bytes]) -> Verdict:
+def _read_requests(codecs: Codecs, pieces: Iterable[bytes]) -> Verdict:
     verdict = Verdict()
-    side = H11ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
+    side = codecs.client(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     feed = _Feed(side, pieces)
     try:
         while side is not None:
             head = side.read_head()
             if isinstance(head, RequestHead):
-                verdict.messages.append(_read_request(side, feed, head))
+                verdict.messages.append(_read_request(side, codecs.server(), feed, head))
                 side.response(200, b"", [(b"Content-Length", b"0")])
                 side.end([])
                 if not side.may_go_on:
@@ -210,9 +220,10 @@ def _read_requests(pieces: Iterable[bytes]) -> Verdict:
     return verdict
 
 
-def _read_request(side: ClientCodec, feed: _Feed, head: RequestHead) -> Message:
+def _read_request(
+    side: ClientCodec, server: ServerCodec, feed: _Feed, head: RequestHead
+) -> Message:
     admitted = admit(head)
-    server = H11ServerCodec()
     target = request_target(admitted.target, b"")
     identity = _IDENTIFICATION.identify(_PEER, head.fields, admitted.host)
     lines = request_lines(admitted, identity, b"id", b"server:80")
@@ -230,13 +241,13 @@ def _read_request(side: ClientCodec, feed: _Feed, head: RequestHead) -> Message:
     return admitted, body, _fields(trailers), passed_on
 
 
-def _read_responses(method: bytes, pieces: Iterable[bytes]) -> Verdict:
+def _read_responses(method: bytes, codecs: Codecs, pieces: Iterable[bytes]) -> Verdict:
     verdict = Verdict()
-    side = H11ServerCodec()
+    side = codecs.server()
     side.request(method, b"/", [(b"Host", b"a")])
     side.end([])
     feed = _Feed(side, pieces)
-    client = H11ClientCodec(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
+    client = codecs.client(HEAD_LIMIT, TARGET_LIMIT, FIELD_LIMIT)
     client.feed(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method)
     client.read_head()
     client.read_body()

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import rig
+from trio_lb.http1.choice import codecs_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "h11"])
+def both_codecs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, where all is served by the slow path: with either codec."""
+    codecs = codecs_for(fast_path=request.param)
+    monkeypatch.setattr(rig, "codecs_for", lambda fast_path: codecs)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,10 @@ from tests.support import scripts
 from tests.support.backend import Exchange, Script, head
 from tests.support.rig import get, open_bed, post
 
-pytestmark = pytest.mark.parametrize("kind", ["memory", "sockets"])
+pytestmark = [
+    pytest.mark.parametrize("kind", ["memory", "sockets"]),
+    pytest.mark.usefixtures("both_codecs"),
+]
 
 
 def raw_head(reason: bytes, lines: list[bytes], body: bytes) -> Script:

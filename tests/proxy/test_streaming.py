@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.backend import Exchange
     from tests.support.client import Client, Response
 
+pytestmark = pytest.mark.usefixtures("both_codecs")
+
 CHUNKED = "Transfer-Encoding: chunked"
 LARGE = 10_000_000
 

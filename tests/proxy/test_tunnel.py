@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.support.backend import Backend, Exchange, Script
     from tests.support.rig import Rig
 
+pytestmark = pytest.mark.usefixtures("both_codecs")
+
 ECHO = switching(mirror)
 
 both = pytest.mark.parametrize("kind", ["memory", "sockets"])

@@ -20,7 +20,7 @@ from tests.support.memory import CAPACITY, MemoryNetwork, MemoryStream, MemoryTr
 from trio_lb.config import Address, HealthCheck, Listen, Profile, Server, compile_plan
 from trio_lb.config.address import parse_server_address
 from trio_lb.downstream.http1_session import Http1Session
-from trio_lb.http1.h11_codec import CODECS
+from trio_lb.http1.choice import codecs_for
 from trio_lb.pool import Counters, Permits, ServerPool, StateChange
 from trio_lb.proxy.connection import Proxy
 from trio_lb.upstream.connector import Connector
@@ -102,6 +102,7 @@ class Rig:
         self.counters = Counters(self.servers.table)
         upstream = pool.upstream
         self.upstreams = UpstreamPool(upstream.idle_connections, upstream.idle_timeout)
+        codecs = codecs_for(fast_path=plan.fast_path)
         self.proxy = Proxy(
             plan.clients,
             route,
@@ -112,9 +113,9 @@ class Rig:
                 Http1Session,
                 limits=plan.clients.limits,
                 timeouts=plan.clients.timeouts,
-                make_codec=CODECS.client,
+                make_codec=codecs.client,
             ),
-            Connector(network.dial, CODECS.server, self.upstreams),
+            Connector(network.dial, codecs.server, self.upstreams),
             self.records.append,
         )
 

@@ -1,4 +1,4 @@
-"""Bodies, let through to h11 as far as they belong to their message and are well-formed.
+"""Bodies, let through as far as they belong to their message and are well-formed.
 
 Of a chunked body, every byte that is not data is checked here: size lines, the line ends behind
 the data, trailers (RFC 9112 section 7.1). Data is skipped by its length. What is incomplete stays
@@ -30,13 +30,11 @@ _PADDED_BEGUN = re.compile(rb"(?:" + _SIZE + _EXTENSIONS + rb"[ \t]*+\r?)?")
 
 
 class BodyGate(Protocol):
-    """Knows where a body ends.
+    """Knows where a body ends, for h11."""
 
-    Attributes:
-        trailers: those of a chunked body, from its end on; else None.
-    """
-
-    trailers: list[FieldLine] | None
+    @property
+    def trailers(self) -> list[FieldLine] | None:
+        """Those of a chunked body, from its end on; else None."""
 
     def advance(self, data: bytes) -> int:
         """How many of the next bytes belong to the body, and may be read.
@@ -71,39 +69,99 @@ class UntilClose:
         return len(data)
 
 
-class Chunked:
-    """A chunked body.
+class ChunkLines:
+    """The lines of a chunked body: sizes of chunks, and trailers.
 
     Args:
         trailer_limit: bytes of the trailer section.
         field_limit: number of trailers.
-        left: bytes to come of the chunk in which it is gone on with, if it is in one.
         padded: spaces behind a chunk's size do no harm.
+
+    Attributes:
+        size: of the latest chunk.
+        last: it was the last one: trailers are next.
+        trailers: when they have come; else None.
     """
 
     __slots__ = (
-        "_begun", "_data_ended", "_extensions", "_field_limit", "_last", "_left", "_section",
-        "_size_line", "trailers",
+        "_begun", "_extensions", "_field_limit", "_section", "_size_line", "last", "size",
+        "trailers",
     )  # fmt: skip
 
-    def __init__(
-        self, trailer_limit: int, field_limit: int, left: int | None = None, *, padded: bool = False
-    ) -> None:
+    def __init__(self, trailer_limit: int, field_limit: int, *, padded: bool) -> None:
         self._size_line = _PADDED_SIZE_LINE if padded else _SIZE_LINE
         self._begun = _PADDED_BEGUN if padded else _BEGUN
         self._section = Section(trailer_limit)
         self._field_limit = field_limit
         self._extensions = 0
+        self.size = 0
+        self.last = False
+        self.trailers: list[FieldLine] | None = None
+
+    def read_size(self, data: bytes, at: int = 0) -> int:
+        """Where the size line that begins at `at` ends; 0 while its end has not come.
+
+        Raises:
+            Violation: it is malformed.
+        """
+        limit = at + LINE_LIMIT + 2
+        line = self._size_line.match(data, at, limit)
+        if line is None:
+            if len(data) < limit and self._begun.fullmatch(data, at):
+                return 0
+            raise Violation("the size of a chunk is malformed")
+        self._extensions += len(line[2])
+        if self._extensions > EXTENSIONS_LIMIT:
+            raise Violation("too many chunk extensions")
+        self.size = int(line[1], 16)
+        self.last = not self.size
+        return line.end()
+
+    def read_trailers(self, data: bytes) -> int:
+        """Where the trailers end that `data` begins with; 0 while their end has not come.
+
+        Raises:
+            Violation: they are malformed.
+            TooLarge: there are too many.
+        """
+        if data.startswith(b"\r\n"):
+            self.trailers = []
+            return 2
+        end = self._section.end(data)
+        if end:
+            if not FIELDS.fullmatch(data, 0, end):
+                raise Violation("the trailers are malformed")
+            if data.count(b"\n", 0, end) - 1 > self._field_limit:
+                raise TooLarge("too many trailers")
+            self.trailers = [_field_line(line) for line in data[: end - 4].split(b"\r\n")]
+        return end
+
+
+class Chunked:
+    """A chunked body.
+
+    Args:
+        lines: its lines.
+        left: bytes to come of the chunk in which it is gone on with, if it is in one.
+    """
+
+    __slots__ = ("_data_ended", "_left", "_lines")
+
+    def __init__(self, lines: ChunkLines, left: int | None = None) -> None:
+        self._lines = lines
         self._left = left or 0  # bytes of the chunk under way
         self._data_ended = left == 0  # and the line end behind them is due
-        self._last = False  # the last chunk has come: trailers are next
-        self.trailers: list[FieldLine] | None = None
+
+    @property
+    def trailers(self) -> list[FieldLine] | None:
+        return self._lines.trailers
 
     def advance(self, data: bytes) -> int:
         """As `BodyGate` has it; too large trailers are 431."""
+        lines = self._lines
         at, size = 0, len(data)
         try:
-            while at < size and not self._last:
+            while at < size and not lines.last:
                 if self._left:
                     step = min(self._left, size - at)
                     at += step
@@ -116,44 +174,16 @@ class Chunked:
                         raise Violation("a chunk is longer than its size")
                     at += 2
                     self._data_ended = False
-                elif not (line_end := self._read_size_line(data, at)):
+                elif not (line_end := lines.read_size(data, at)):
                     break
                 else:
-                    at = line_end
+                    at, self._left = line_end, lines.size
         except Violation:
             if not at:
                 raise  # else when it is looked at again: what is good before it passes
-        if self._last and self.trailers is None and not at:
-            return self._read_trailers(data)
+        if lines.last and lines.trailers is None and not at:
+            return lines.read_trailers(data)
         return at
-
-    def _read_size_line(self, data: bytes, at: int) -> int:
-        """Where the size line that begins at `at` ends; 0 while its end has not come."""
-        limit = at + LINE_LIMIT + 2
-        line = self._size_line.match(data, at, limit)
-        if line is None:
-            if len(data) < limit and self._begun.fullmatch(data, at):
-                return 0
-            raise Violation("the size of a chunk is malformed")
-        self._extensions += len(line[2])
-        if self._extensions > EXTENSIONS_LIMIT:
-            raise Violation("too many chunk extensions")
-        self._left = int(line[1], 16)
-        self._last = not self._left
-        return line.end()
-
-    def _read_trailers(self, data: bytes) -> int:
-        if data.startswith(b"\r\n"):
-            self.trailers = []
-            return 2
-        end = self._section.end(data)
-        if end:
-            if not FIELDS.fullmatch(data, 0, end):
-                raise Violation("the trailers are malformed")
-            if data.count(b"\n", 0, end) - 1 > self._field_limit:
-                raise TooLarge("too many trailers")
-            self.trailers = [_field_line(line) for line in data[: end - 4].split(b"\r\n")]
-        return end
 
 
 def _field_line(line: bytes) -> FieldLine:

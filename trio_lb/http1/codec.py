@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from trio_lb.errors import ClientError, ClientGone, ResponseBroken
 
 from . import serialise
+from .chunks import ChunkLines
 from .strict import RequestGate, ResponseGate, Violation
 
 if TYPE_CHECKING:
@@ -176,6 +177,9 @@ class ClientCodec(Side):
             raise ClientError(exc.reason, exc.status) from exc
         except CutShort as exc:
             raise ClientGone("the client disconnected while it sent the request body") from exc
+
+    def _chunk_lines(self) -> ChunkLines:
+        return ChunkLines(self._head_limit, self._field_limit, padded=False)
 
     @abstractmethod
     def _parse_head(self, data: bytes) -> RequestHead:
@@ -356,6 +360,11 @@ class ServerCodec(Side):
     @abstractmethod
     def switched(self) -> bool:
         """A 101 was read, after the end of a request that offered another protocol."""
+
+
+def response_chunk_lines() -> ChunkLines:
+    """The lines of a response's chunked body."""
+    return ChunkLines(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT, padded=True)
 
 
 class Codecs(NamedTuple):

@@ -17,14 +17,13 @@ from .chunks import BodyGate, Chunked, Sized, UntilClose
 from .codec import (
     END,
     NEED_DATA,
-    RESPONSE_FIELD_LIMIT,
-    RESPONSE_HEAD_LIMIT,
     ClientCodec,
     Codecs,
     CutShort,
     ServerCodec,
     Side,
     Signal,
+    response_chunk_lines,
 )
 from .strict import Violation
 
@@ -117,7 +116,7 @@ class H11ClientCodec(_ByH11, ClientCodec):
                 # h11 has to know of the chunk, so it is shown one with a byte more, and that byte.
                 self._conn.receive_data(b"%x\r\n-" % (left + 1))
                 self._conn.next_event()
-            return Chunked(self._head_limit, self._field_limit, left)
+            return Chunked(self._chunk_lines(), left)
         return Sized(framing.length) if framing.length else _NO_BODY
 
     def _show_informational(self, status: int, lines: list[FieldLine]) -> None:
@@ -193,7 +192,7 @@ CODECS = Codecs(H11ClientCodec, H11ServerCodec)
 
 def _response_body_gate(framing: Framing) -> BodyGate:
     if framing.delimiter is Delimiter.CHUNKED:
-        return Chunked(RESPONSE_HEAD_LIMIT, RESPONSE_FIELD_LIMIT, padded=True)
+        return Chunked(response_chunk_lines())
     if framing.length is None:
         return UntilClose()
     return Sized(framing.length) if framing.length else _NO_BODY

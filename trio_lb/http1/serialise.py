@@ -26,6 +26,15 @@ def response_head(status: int, reason: bytes, lines: list[FieldLine]) -> bytes:
     return _head(b"HTTP/1.1 %d %b\r\n" % (status, reason), lines)
 
 
+def trailers(lines: list[FieldLine]) -> bytes:
+    """The last chunk, the fields behind it, and the empty line.
+
+    Raises:
+        ValueError: as above.
+    """
+    return _head(b"0\r\n", lines)
+
+
 def _head(first: bytes, lines: list[FieldLine]) -> bytes:
     head = first + b"".join([b"%b: %b\r\n" % line for line in lines]) + b"\r\n"
     breaks = len(lines) + 2

@@ -36,7 +36,7 @@ _FRAMING = re.compile(
 _FORBIDDEN = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _RESPONSE = re.compile(
-    rb"HTTP/(1\.[01]) ([1-5][0-9]{2})(?: " + _TEXT + rb")?+\r?+\n"
+    rb"HTTP/(1\.[01]) ([1-5][0-9]{2})(?: (" + _TEXT + rb"))?\r?+\n"
     rb"(?:" + _NAME + _TEXT + rb"\r?+\n(?:[ \t]" + _TEXT + rb"\r?+\n)*+)*+"
     rb"\r?+\n"
 )  # fmt: skip
@@ -106,13 +106,13 @@ class RequestGate:
         field_limit: number of field lines.
 
     Attributes:
-        method, version: of the latest head, as soon as they are known; empty before that.
+        method, target, version: of the latest head, as soon as they are known; empty before that.
         framing: where the body behind it ends.
     """
 
     __slots__ = (
         "_field_limit", "_head_limit", "_line_checked", "_section", "_skipped", "_target_limit",
-        "framing", "method", "version",
+        "framing", "method", "target", "version",
     )  # fmt: skip
 
     def __init__(self, head_limit: int, target_limit: int, field_limit: int) -> None:
@@ -126,7 +126,7 @@ class RequestGate:
     def reset(self) -> None:
         """Make ready for the next request."""
         self._skipped = self._line_checked = False
-        self.method = self.version = b""
+        self.method = self.target = self.version = b""
 
     def skip(self, data: bytes) -> bytes:
         """Leave out the one empty line that may precede a request (RFC 9112 section 2.2)."""
@@ -155,10 +155,10 @@ class RequestGate:
         head = _REQUEST.fullmatch(data, 0, end)
         if head is None:
             raise ClientError("the request is malformed")
-        self.method, target, self.version = head.groups()
+        self.method, self.target, self.version = head.groups()
         if self.version not in (b"1.1", b"1.0"):
             raise ClientError("only HTTP/1.1 and HTTP/1.0 are supported", 505)
-        if len(target) > self._target_limit:
+        if len(self.target) > self._target_limit:
             raise ClientError("the request target is too long", 414)
         if data.count(b"\n", 0, end) - 2 > self._field_limit:
             raise ClientError("the request has too many header fields", 431)
@@ -190,16 +190,20 @@ class ResponseGate:
 
     Attributes:
         method: of the request; to be set before the head comes.
+        status, reason, version: of the latest head.
         framing: of the body behind the latest head.
     """
 
-    __slots__ = ("_field_limit", "_head_limit", "_seen", "framing", "method")
+    __slots__ = (
+        "_field_limit", "_head_limit", "_seen", "framing", "method", "reason", "status", "version",
+    )  # fmt: skip
 
     def __init__(self, head_limit: int, field_limit: int) -> None:
         self._head_limit = head_limit
         self._field_limit = field_limit
         self._seen = 0
-        self.method = b""
+        self.method = self.reason = self.version = b""
+        self.status = 0
         self.framing: Framing = NO_BODY
 
     def end(self, data: bytes) -> int:
@@ -224,8 +228,9 @@ class ResponseGate:
         if data.count(b"\n", 0, end) - 2 > self._field_limit:
             raise ResponseBroken("the server's response has too many header fields")
         lengths, codings = _sorted(_FRAMING.findall(data, 0, end))
-        version, status = head.groups()
-        self.framing = response_framing(self.method, int(status), version, lengths, codings)
+        self.version, status, reason = head.groups()
+        self.status, self.reason = int(status), reason or b""
+        self.framing = response_framing(self.method, self.status, self.version, lengths, codings)
         return end
 
 

@@ -13,7 +13,6 @@ import trio
 
 from trio_lb.config import Profile, compile_plan, load_profile
 from trio_lb.health import HealthChecker
-from trio_lb.http1.h11_codec import CODECS
 from trio_lb.net.listen import open_listeners
 from trio_lb.net.nurseries import open_bare_nursery
 from trio_lb.observe.statistics import Statistics, statistics_of
@@ -101,7 +100,7 @@ async def open_load_balancer(
         open_service(plan, listeners, servers.table, servers) as service,
         open_bare_nursery() as nursery,
     ):
-        checker = HealthChecker(Connector(service.dial, CODECS.server))
+        checker = HealthChecker(Connector(service.dial, service.codecs.server))
         await checker.first_round(pool.health_check, servers)
         await nursery.start(checker.run)
         checker.watch(pool.health_check, servers)

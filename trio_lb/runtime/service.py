@@ -18,7 +18,7 @@ import trio
 from trio_lb.downstream.http1_session import Http1Session
 from trio_lb.downstream.limiter import ConnectionLimiter
 from trio_lb.errors import HostLimit
-from trio_lb.http1.h11_codec import CODECS
+from trio_lb.http1.choice import codecs_for
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.host_limits import tell
@@ -75,6 +75,7 @@ class Service:
         deadlines: of its waits.
         dial: how it connects to a server.
         access_log: where that is written, if anywhere.
+        codecs: take messages apart on the slow path.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Service:
             else self._plain.upstreams
         )
         fast_path = None if self._plain is None else self._plain.fast_path
+        self.codecs = codecs_for(fast_path=plan.fast_path)
         self._proxy = Proxy(
             plan.clients,
             route,
@@ -129,9 +131,9 @@ class Service:
                 Http1Session,
                 limits=plan.clients.limits,
                 timeouts=plan.clients.timeouts,
-                make_codec=CODECS.client,
+                make_codec=self.codecs.client,
             ),
-            Connector(self.dial, CODECS.server, self._upstreams),
+            Connector(self.dial, self.codecs.server, self._upstreams),
             on_ended,
             fast_path,
         )

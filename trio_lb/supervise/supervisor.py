@@ -22,7 +22,7 @@ import trio
 from trio_lb.config import ProfileError, compile_listeners, compile_plan
 from trio_lb.errors import ListenError, TrioLBError
 from trio_lb.health import HealthChecker
-from trio_lb.http1.h11_codec import CODECS
+from trio_lb.http1.choice import codecs_for
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.resolver import Resolver
@@ -119,9 +119,9 @@ class Supervisor:
         self._reaper = OrphanReaper()
         self._deadlines = Deadlines()
         self._resolver = Resolver()
-        self._checker = HealthChecker(
-            Connector(Dialler(self._resolver, self._deadlines).dial, CODECS.server)
-        )
+        dial = Dialler(self._resolver, self._deadlines).dial
+        codecs = codecs_for(fast_path=profile.fast_path)
+        self._checker = HealthChecker(Connector(dial, codecs.server))
         self._nursery: trio.Nursery
         self._slots = ServerSlots(self._table)
         self._plan: Plan

@@ -18,7 +18,7 @@ from tests.support.net import black_hole, free_port, http_url
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
 from trio_lb.http.proxy_protocol import LOCAL
-from trio_lb.http1.h11_codec import CODECS
+from trio_lb.http1.compiled_codec import CODECS
 from trio_lb.net.deadlines import Deadlines
 from trio_lb.net.dial import Dialler
 from trio_lb.net.resolver import Resolver

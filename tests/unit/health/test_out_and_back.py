@@ -15,7 +15,7 @@ from tests.support.rig import get
 from tests.unit.health.test_checker import checking
 from trio_lb.errors import ConnectFailed
 from trio_lb.health import HealthChecker
-from trio_lb.http1.h11_codec import CODECS
+from trio_lb.http1.compiled_codec import CODECS
 from trio_lb.pool import ServerPool, State
 from trio_lb.upstream.connector import Connector
 

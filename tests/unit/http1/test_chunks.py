@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.wire import read_requests, split
-from trio_lb.http1.chunks import EXTENSIONS_LIMIT, LINE_LIMIT, Chunked, Sized
+from trio_lb.http1.chunks import EXTENSIONS_LIMIT, LINE_LIMIT, Chunked, ChunkLines, Sized
 from trio_lb.http1.strict import Violation
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_a_gate_lets_exactly_the_body_pass(
     pieces: list[bytes], extension: bytes, behind: bytes, lengths: list[int]
 ) -> None:
     body = b"".join(b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces) + END
-    gate = Chunked(1000, 10)
+    gate = Chunked(ChunkLines(1000, 10, padded=False))
     waiting = passed = b""
     for piece in split(body + behind, lengths):
         waiting += piece
@@ -133,7 +133,7 @@ def test_a_gate_lets_exactly_the_body_pass(
 
 
 def test_what_is_good_passes_before_what_is_not() -> None:
-    gate = Chunked(1000, 10)
+    gate = Chunked(ChunkLines(1000, 10, padded=False))
     data = b"1\r\na\r\n2\r\nbcX"
     assert gate.advance(data) == len(data) - 1
     with pytest.raises(Violation):

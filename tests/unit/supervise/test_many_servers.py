@@ -17,7 +17,7 @@ import trio.testing
 
 from trio_lb.config import Address, Profile, Server, compile_plan
 from trio_lb.health import HealthChecker
-from trio_lb.http1.h11_codec import CODECS
+from trio_lb.http1.compiled_codec import CODECS
 from trio_lb.pool import Counters, Members, Permits, ServerPool, SharedTable
 from trio_lb.runtime.service import Service
 from trio_lb.supervise.messages import Start, ToWorker

@@ -4,6 +4,7 @@ What is good, what is odd and what is broken, and why, is in `framing.pxd`.
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 FRAMED_MORE = <int> BODY_MORE
@@ -44,7 +45,7 @@ cdef BodyState feed_body(
     cdef const char *end = data + length
     if body.state == BODY_MORE:
         if body.chunked:
-            body.state = feed_chunks(body, &p, end)
+            body.state = feed_chunks(body, &p, end, NULL)
         else:
             p = feed_data(body, p, end)
             if not body.remaining:
@@ -68,16 +69,25 @@ cdef const char *feed_data(Body *body, const char *p, const char *end) noexcept 
     return p + here
 
 
-cdef BodyState feed_chunks(Body *body, const char **good, const char *end) noexcept nogil:
-    """Move `good` on over all that is well-formed and complete."""
+cdef BodyState feed_chunks(
+    Body *body, const char **good, const char *end, char **out
+) noexcept nogil:
+    """Move `good` on over all that is well-formed and complete.
+
+    Unless `out` is NULL the data in it is copied there, and `out[0]` moved on behind it.
+    """
     cdef BodyState state
+    cdef const char *data
     while True:
         if body.stage == IN_SIZE:
             state = feed_size(body, good, end)
             if body.stage == IN_SIZE:
                 return state
         if body.stage == IN_DATA:
-            good[0] = feed_data(body, good[0], end)
+            data = good[0]
+            good[0] = feed_data(body, data, end)
+            if out is not NULL:
+                out[0] = put(out[0], data, <size_t> (good[0] - data))
             if body.remaining:
                 return BODY_MORE
             body.stage = BEHIND_DATA
@@ -165,6 +175,53 @@ cdef inline int hex_digit(char byte) noexcept nogil:
     if c"a" <= byte <= c"f":
         return byte - c"a" + 10
     return -1
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class ChunkReader:
+    """The data of a chunked body, for the slow path."""
+    cdef Body body
+    cdef size_t good
+
+    def __cinit__(self):
+        begin_body(&self.body, -1, True)
+
+    def read(self, bytes data not None):
+        """What data there is in the good bytes that `data` begins with.
+
+        `data` begins with what wasn't good the last time. Look at `state` and `used` afterwards.
+        """
+        cdef Body ahead = self.body
+        cdef const char *begin = PyBytes_AS_STRING(data)
+        cdef const char *end = begin + len(data)
+        cdef const char *p = begin
+        if ahead.state == BODY_MORE:
+            feed_chunks(&ahead, &p, end, NULL)
+        cdef bytes result = PyBytes_FromStringAndSize(
+            NULL, <Py_ssize_t> (ahead.payload - self.body.payload))
+        cdef char *out = PyBytes_AS_STRING(result)
+        p = begin
+        if self.body.state == BODY_MORE:
+            self.body.state = feed_chunks(&self.body, &p, end, &out)
+        self.good = <size_t> (p - begin)
+        return result
+
+    def go_on_in_chunk(self, uint64_t left):
+        """Somebody else has read up to `left` bytes of a chunk, which is read on from there."""
+        self.body.stage = IN_DATA if left else BEHIND_DATA
+        self.body.remaining = left
+        self.body.state = BODY_MORE
+
+    @property
+    def used(self):
+        """How many of the bytes that were read last were good."""
+        return self.good
+
+    @property
+    def state(self):
+        """MORE, END, ODD or BROKEN."""
+        return self.body.state
 
 
 @cython.final
