@@ -32,6 +32,7 @@ WRAPPED = {
     "exchange.FastPath.take_back",
     "exchange.ClientSide.end",
     "exchange.connect",
+    "exchange.heed_claims",
     "exchange.keep_record",
     "loop.discard",
     "loop.log_fault",

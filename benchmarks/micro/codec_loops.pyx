@@ -30,7 +30,7 @@ cdef extern from *:
 cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd_write(int fd, uint64_t value)
 
-cdef HeadLimits LIMITS = HeadLimits(16384, 8192, 100, False)
+cdef HeadLimits LIMITS = HeadLimits(16384, 8192, 100)
 
 
 def parse_requests(bytes name, bytes data, uint32_t times):

@@ -44,7 +44,6 @@ class Limits(ctypes.Structure):
         ("head", ctypes.c_uint32),
         ("target", ctypes.c_uint32),
         ("fields", ctypes.c_uint32),
-        ("trusted", INT),
     )
 
 
@@ -65,7 +64,7 @@ class Additions(ctypes.Structure):
     )
 
 
-LIMITS = ctypes.byref(Limits(16384, 8192, 100, 0))
+LIMITS = ctypes.byref(Limits(16384, 8192, 100))
 RESULT = ctypes.create_string_buffer(4096)  # room for whatever is filled in
 
 

@@ -51,7 +51,6 @@ def read(
     target: int = 8192,
     fields: int = 100,
     body: int = -1,
-    trusted: bool = False,
     confined: bool = False,
 ) -> Request | Literal[False] | None:
     return read_request(
@@ -61,7 +60,6 @@ def read(
         target_limit=target,
         field_limit=fields,
         body_limit=body,
-        trusted=trusted,
         confined=confined,
     )
 
@@ -341,13 +339,6 @@ def test_the_largest_head() -> None:
     assert request.parts[3][2] == (b"Y", b"y", b"z")
     assert read(head % (b"x" * (room + 1)), head=100_000) is False
     assert read(head[:28] + b"x" * 65535, head=100_000) is False
-
-
-def test_a_peer_that_may_speak_for_its_client_is_not_plain_when_it_does() -> None:
-    head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"
-    assert read(head)
-    assert read(head, trusted=True) is False
-    assert read(SMALL, trusted=True)
 
 
 def test_a_declared_body_over_the_limit_is_not_plain() -> None:

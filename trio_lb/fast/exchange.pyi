@@ -54,6 +54,8 @@ class FastPath:
     @property
     def borrowed(self) -> int: ...
     @property
+    def claims_known(self) -> int: ...
+    @property
     def borrowed_large(self) -> int: ...
     @property
     def pipe_problem(self) -> int: ...
@@ -140,7 +142,13 @@ class Exchange:
 
 @final
 class Origin:
-    def __new__(cls, lines: ClientLines, trusted: bool, address: bytes, peer: object) -> Self: ...
+    def __new__(
+        cls,
+        lines: ClientLines,
+        heed: Callable[[list[tuple[bytes, bytes, bytes]]], Origin] | None,
+        address: bytes,
+        peer: object,
+    ) -> Self: ...
 
 @final
 class Clients:

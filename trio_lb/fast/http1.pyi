@@ -85,7 +85,6 @@ def read_request(
     target_limit: int,
     field_limit: int,
     body_limit: int = -1,
-    trusted: bool = False,
     confined: bool = False,
 ) -> Request | Literal[False] | None: ...
 def read_response(

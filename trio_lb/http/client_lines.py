@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from trio_lb.fast.http1 import ClientLines
@@ -11,12 +12,14 @@ from .identity import Peer
 from .proxy_protocol import ProxyHeader
 
 if TYPE_CHECKING:
+    from .heads import Field, FieldLine
     from .identity import Identification
     from .proxy_protocol import Endpoint
 
 #: Values of Host, to see where lines contain it. Forwarded quotes the second: it is no token.
-_HOST: Final = b"host.invalid"
-_HOST_AND_PORT: Final = b"host.invalid:65535"
+#: Nobody can claim to be called so.
+_HOST: Final = b"%b.invalid" % secrets.token_hex(16).encode()
+_HOST_AND_PORT: Final = b"%b:65535" % _HOST
 
 _LENGTH: Final = re.compile(rb"(\r\ncontent-length:[ \t]*)(\d+)", re.IGNORECASE)
 
@@ -32,9 +35,24 @@ def client_lines(
         destination: our end of its connection.
     """
     peer = Peer(address, False, ProxyHeader(destination=destination))
-    pieces = _lines(identification, peer, _HOST).split(_HOST)
-    quoting = _lines(identification, peer, _HOST_AND_PORT).split(_HOST_AND_PORT)
-    return ClientLines(*pieces, quoting=tuple(quoting))
+    return claimed_lines(identification, peer, [])[1]
+
+
+def claimed_lines(
+    identification: Identification, peer: Peer, fields: list[Field]
+) -> tuple[str, ClientLines]:
+    """The client of a request that comes from a peer, and the lines that tell servers about it.
+
+    Args:
+        identification: knows what servers are told.
+        peer: where the request comes from.
+        fields: all of its field lines.
+    """
+    identity = identification.identify(peer, fields, _HOST)
+    with_port = identification.identify(peer, fields, _HOST_AND_PORT)
+    pieces = _written(identity.lines).split(_HOST)
+    quoting = _written(with_port.lines).split(_HOST_AND_PORT)
+    return identity.address, ClientLines(*pieces, quoting=tuple(quoting))
 
 
 def from_here(request: bytes, gone: int) -> bytes:
@@ -53,6 +71,5 @@ def from_here(request: bytes, gone: int) -> bytes:
     return _LENGTH.sub(less, head, count=1) + end + rest
 
 
-def _lines(identification: Identification, peer: Peer, host: bytes) -> bytes:
-    lines = identification.identify(peer, [], host).lines
+def _written(lines: list[FieldLine]) -> bytes:
     return b"".join(b"%b: %b\r\n" % line for line in lines)

@@ -15,8 +15,10 @@ import trio
 
 from trio_lb.errors import ClientError, End
 from trio_lb.fast.exchange import Acceptor, Clients, ClientSide, HandoverReason, Origin
-from trio_lb.http.client_lines import client_lines, from_here
+from trio_lb.http.client_lines import claimed_lines, client_lines, from_here
 from trio_lb.http.heads import find
+from trio_lb.http.identity import Peer
+from trio_lb.http.proxy_protocol import ProxyHeader
 from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import SocketTransport
 from trio_lb.observe.record import CLIENT_GONE, Record
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from trio_lb.downstream.http1_session import Http1Session
     from trio_lb.downstream.limiter import ConnectionLimiter
     from trio_lb.fast.exchange import FastPath, Handover
-    from trio_lb.http.heads import RequestHead
-    from trio_lb.http.identity import Identification, Peer
+    from trio_lb.http.heads import Field, RequestHead
+    from trio_lb.http.identity import Identification
     from trio_lb.http.proxy_protocol import Endpoint
     from trio_lb.plan import RouteTimeouts
     from trio_lb.pool import ServerPool
@@ -113,12 +115,20 @@ class FastPathEntry:
 
     def _describe(self, limited: bool, ends: bytes) -> Origin:
         peer = self._identification.peer(*_unpacked(ends))
-        lines = client_lines(self._identification, peer.address, peer.ends.destination)
-        return Origin(lines, peer.trusted, peer.address.encode(), peer if limited else None)
+        return self._origin_of(peer, peer if limited else None)
 
     def _origin(self, address: str, trusted: bool, destination: Endpoint | None) -> Origin:
-        lines = client_lines(self._identification, address, destination)
-        return Origin(lines, trusted, address.encode(), None)
+        return self._origin_of(Peer(address, trusted, ProxyHeader(destination=destination)), None)
+
+    def _origin_of(self, peer: Peer, limited: Peer | None) -> Origin:
+        lines = client_lines(self._identification, peer.address, peer.ends.destination)
+        heed = partial(self._claimed_by, peer) if peer.trusted else None
+        return Origin(lines, heed, peer.address.encode(), limited)
+
+    def _claimed_by(self, proxy: Peer, fields: list[Field]) -> Origin:
+        """Whom a trusted proxy speaks of in the fields of a request."""
+        address, lines = claimed_lines(self._identification, proxy, fields)
+        return Origin(lines, None, address.encode(), None)
 
     def attach(self, session: Http1Session, peer: Peer) -> ClientSide | None:
         """Let a client take this path; None if that can't be."""
@@ -194,10 +204,14 @@ class FastPathEntry:
         """Count a request that nobody goes on with, and what its server had to do with it."""
         if handover.started is None or handover.began is None:
             return
+        head = session.head_again()
+        client = peer.address
+        if head is not None and peer.trusted:
+            client = self._identification.identify(peer, head.fields, None).address
         record = Record(
             began=handover.began,
-            client=peer.address,
-            head=session.head_again(),
+            client=client,
+            head=head,
             request_id=handover.request_id,
             bytes_received=handover.collected,
             ended=_ENDS[handover.why],
@@ -214,7 +228,7 @@ class FastPathEntry:
                 if record.status:
                     record.server = name
                 if record.ended is End.SERVER_CUT:
-                    self._forwarder.blame_for_cut(reservation, peer.address, record.reason)
+                    self._forwarder.blame_for_cut(reservation, client, record.reason)
         if not record.status and record.ended in (End.CLIENT_GONE, End.CLIENT_SLOW):
             record.status = CLIENT_GONE
         self._ended(record)

@@ -10,7 +10,7 @@ cdef class ClientSide(Watched)
 
 cdef class Origin:
     cdef ClientLines lines
-    cdef bint trusted
+    cdef object heed            # what trusted proxies say of others; None: they are not trusted
     cdef bytes address
     cdef object peer            # whom the limit for an address counts; None: there is no limit
 

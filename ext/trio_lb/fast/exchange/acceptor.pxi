@@ -40,14 +40,15 @@ cdef class Origin:
 
     Args:
         lines: what servers are told about them.
-        trusted: they are proxies whose claims count.
+        heed: called with the fields of a request, if these are trusted proxies that claim something
+            about its client: the Origin of that; None: nobody heeds what they say.
         address: theirs, for records.
         peer: of whom `Clients` asks the limit for an address; None: they are not limited.
     """
 
-    def __cinit__(self, ClientLines lines not None, bint trusted, bytes address not None, peer):
+    def __cinit__(self, ClientLines lines not None, heed, bytes address not None, peer):
         self.lines = lines
-        self.trusted = trusted
+        self.heed = heed
         self.address = address
         self.peer = peer
 

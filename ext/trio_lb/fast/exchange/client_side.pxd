@@ -17,7 +17,6 @@ cdef double LAST_REQUEST
 cdef class ClientSide(Watched):
     cdef FastPath path
     cdef Origin origin
-    cdef const HeadLimits *limits
     cdef Clients clients        # while it has no task, or None
     cdef object task            # that sleeps in `run`
     cdef Handover ending        # of the run that is over

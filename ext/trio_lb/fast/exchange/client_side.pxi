@@ -58,7 +58,6 @@ cdef class ClientSide(Watched):
         self.exchange = path.away
         path.readiness.watch(self, fd, wire)    # and if it is ready already, that comes as an event
         self.origin = origin
-        self.limits = &path.limits_of_trusted if origin.trusted else &path.limits
         return 0
 
     async def run(self, bytes unread not None, uint64_t served):

@@ -9,6 +9,7 @@ from trio_lb.fast.http1 cimport ParsedRequest
 from trio_lb.fast.loop cimport Buffer, Server, Upstream, Watched
 
 cdef class ClientSide(Watched)
+cdef class Origin
 
 cdef enum State:
     AWAY                        # no request is expected: the slow path has the connection
@@ -32,6 +33,7 @@ cdef class Exchange:
     cdef double began           # when its first bytes came; NEVER: none did
     cdef double started         # when its head was complete, or NEVER
     cdef Route route            # from `started` on
+    cdef Origin origin          # the client's, likewise: its connection's, or told by its proxy
     cdef uint64_t request_length  # what of it stays in `input`: the head, and a small body
     cdef Flow upload            # a streamed body on its way to the server, behind the head
     cdef bint uploading         # that is how the body goes

@@ -52,6 +52,7 @@ cdef class Exchange:
         self.seen = 0
         self.began = self.started = NEVER
         self.route = None
+        self.origin = None
         self.request_length = 0
         if self.uploading:
             self.forget_upload()

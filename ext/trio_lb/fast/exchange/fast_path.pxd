@@ -28,7 +28,7 @@ cdef class FastPath:
     cdef Route route            # of all requests
     cdef Buffers buffers
     cdef HeadLimits limits
-    cdef HeadLimits limits_of_trusted   # clients that are proxies, whose claims count
+    cdef dict claimed           # Origins, by what which trusted proxy says; see claims.pxi
     cdef Patience patience
     cdef double rate            # bytes per second that a client takes at least; 0: any
     cdef uint64_t most_requests

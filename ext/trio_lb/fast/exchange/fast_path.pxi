@@ -45,8 +45,8 @@ cdef class FastPath:
         self.away = new_exchange(self)
         self.idle = new_exchange(self)
         self.idle.state = READING
-        self.limits = HeadLimits(head_limit, target_limit, field_limit, False)
-        self.limits_of_trusted = HeadLimits(head_limit, target_limit, field_limit, True)
+        self.limits = HeadLimits(head_limit, target_limit, field_limit)
+        self.claimed = {}
         self.patience = Patience(client_head, keep_alive, body, half_closed)
         self.rate = 0.0 if min_rate is None else min_rate
         self.most_requests = <uint64_t> -1 if most_requests is None else most_requests
@@ -64,6 +64,11 @@ cdef class FastPath:
     def spare(self):
         """Exchanges that nobody has."""
         return self.unused[:self.spare_count]
+
+    @property
+    def claims_known(self):
+        """How many clients of trusted proxies are remembered."""
+        return len(self.claimed)
 
     @property
     def borrowed_large(self):

@@ -55,7 +55,7 @@ cdef bint write_head(Exchange exchange) noexcept:
     additions.request_id.data = exchange.own_id
     additions.request_id.length = exchange.own_id_length
     add_client_lines(
-        &additions, exchange.client.origin.lines, input.data + input.start, &exchange.head)
+        &additions, exchange.origin.lines, input.data + input.start, &exchange.head)
     if not path.buffers.borrow(out, SMALL):
         return False
     out.end = write_request(

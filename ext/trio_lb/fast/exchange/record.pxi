@@ -39,7 +39,7 @@ cdef int fill_record(Exchange exchange) except -1:
     record.status = exchange.status
     record.bytes_sent = exchange.flow.framing.payload
     record.bytes_received = exchange.body_length()
-    record.parts[CLIENT] = text_of(exchange.client.origin.address)
+    record.parts[CLIENT] = text_of(exchange.origin.address)
     record.parts[METHOD] = span_text(data, head.method)
     record.parts[TARGET] = span_text(data, target_as_sent(head))
     record.parts[VERSION] = text("1.0" if head.http10 else "1.1", 3)

@@ -44,7 +44,7 @@ cdef void parse(ClientSide client) noexcept:
         collect(exchange)
         return
     verdict = parse_request(
-        input.data + input.start, held(input), exchange.seen, client.limits, &exchange.head)
+        input.data + input.start, held(input), exchange.seen, &path.limits, &exchange.head)
     if verdict == NEED_MORE and is_empty_line(input):
         # Nothing of a request has come yet, and no time of one begins.
         exchange.began = NEVER
@@ -80,6 +80,10 @@ cdef void begin_request(Exchange exchange) noexcept:
         exchange.client.end(FALLBACK)
         return
     exchange.started = exchange.path.readiness.now
+    exchange.origin = exchange.client.origin
+    if exchange.head.claims and exchange.origin.heed is not None and not heed_claims(exchange):
+        exchange.client.end(FALLBACK)
+        return
     if exchange.head.chunked:
         begin_chunks(exchange)
     else:

@@ -145,8 +145,7 @@ cdef class Response:
 
 def read_request(
     bytes data not None, size_t seen=0, *, uint32_t head_limit, uint32_t target_limit,
-    uint32_t field_limit, int64_t body_limit=-1, bint trusted=False,
-    bint confined=False,
+    uint32_t field_limit, int64_t body_limit=-1, bint confined=False,
 ):
     """Parse the head at the beginning of `data`.
 
@@ -156,13 +155,12 @@ def read_request(
         head_limit, target_limit: most bytes.
         field_limit: most field lines.
         body_limit: most bytes that Content-Length may say; -1 for any.
-        trusted: what the peer says about its own client counts.
         confined: a target that might climb above its first slash is not plain.
 
     Returns:
         A Request; None if the head is incomplete; False if it is not plain.
     """
-    cdef HeadLimits limits = HeadLimits(head_limit, target_limit, field_limit, trusted)
+    cdef HeadLimits limits = HeadLimits(head_limit, target_limit, field_limit)
     cdef RouteLimits of_route = RouteLimits(body_limit, confined)
     cdef Request request = Request.__new__(Request)
     cdef Verdict verdict = parse_request(data, <size_t> len(data), seen, &limits, &request.head)

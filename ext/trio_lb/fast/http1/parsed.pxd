@@ -21,7 +21,7 @@ cdef enum FieldKind:
     KEEP_ALIVE
     VIA
     REQUEST_ID
-    IDENTITY                    # a claim that only a proxy may make; left out
+    IDENTITY                    # a claim that only a trusted proxy may make; left out
     DATE                        # likewise
     AUTHENTICATION              # END_TO_END; SLOW_ONLY if it speaks of the whole connection
     # Of responses, these three are left out.
@@ -49,6 +49,7 @@ cdef struct ParsedRequest:       # always with a valid Host
     uint8_t http10              # HTTP/1.0, not 1.1; then `close`, too
     uint8_t head_only           # HEAD: the response will have no body
     uint8_t wants_trailers      # TE: trailers
+    uint8_t claims              # there is an IDENTITY
     int64_t content_length      # below 10 ** 18; -1: none was said
     Span method
     Span target                 # in origin form

@@ -21,7 +21,6 @@ cdef struct HeadLimits:
     uint32_t head               # bytes
     uint32_t target             # bytes
     uint32_t fields
-    bint trusted                # the peer is a proxy whose claims count: IDENTITY is FALLBACK
 
 cdef struct RouteLimits:        # what can only be looked at when the route is known
     int64_t body                # bytes that Content-Length may say; -1: any
@@ -47,6 +46,7 @@ cdef Verdict parse_response(
 
 # The parts as Python objects, for whoever asks: the arguments of trio_lb.http.heads.RequestHead
 # (method, target, version, fields) and ResponseHead (status, reason, version, fields).
+cdef list field_list(const char *data, const Field *fields, uint16_t count)
 cdef tuple request_parts(const char *data, const ParsedRequest *head)
 cdef tuple response_parts(const char *data, const ParsedResponse *head)
 

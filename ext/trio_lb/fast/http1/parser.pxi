@@ -139,7 +139,7 @@ cdef Verdict parse_request(
             head.fields, &head.count, &found)
     if progress == RAN_OUT:
         return verdict
-    if progress == ODD or not judge_request(data, &found, limits, head):
+    if progress == ODD or not judge_request(data, &found, head):
         return FALLBACK
     head.length = <uint32_t> (at - data)
     # Within the limit as it came, and as it will be written, which may add a space to each field.
@@ -250,12 +250,13 @@ cdef inline bint judge_method(
 
 
 cdef inline bint judge_request(
-    const char *data, const Found *found, const HeadLimits *limits, ParsedRequest *head
+    const char *data, const Found *found, ParsedRequest *head
 ) noexcept nogil:
     """What the fields say, taken together; false if it is not plain."""
     head.host = said(found, HOST)
     head.via = said(found, VIA)
     head.request_id = said(found, REQUEST_ID)
+    head.claims = has(found, IDENTITY)
     if not is_plain_hop(data, found, head):
         return False
     if head.authority.length and not (
@@ -264,7 +265,6 @@ cdef inline bint judge_request(
         return False
     return (
         is_host(data + head.host.start, head.host.length)
-        and not (limits.trusted and has(found, IDENTITY))
         and not goes_round(data + head.via.start, head.via.length)
         and (not has(found, REQUEST_ID)
              or is_request_id(data + head.request_id.start, head.request_id.length))
