@@ -31,6 +31,8 @@ WRAPPED = {
     "exchange.FastPath.lend",
     "exchange.FastPath.take_back",
     "exchange.ClientSide.end",
+    "exchange.Tunnel.end",
+    "exchange.Tunnel.tell_server_ended",
     "exchange.connect",
     "exchange.heed_claims",
     "exchange.keep_record",

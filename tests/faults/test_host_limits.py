@@ -301,7 +301,7 @@ async def test_row_38_a_tunnel_whose_connections_can_not_be_watched_is_cut(
     """And no answer of ours gets into it."""
     async with (
         open_backend(scripts.switching(scripts.mirror)) as backend,
-        open_balancer(backend.url, health_check="off") as balancer,
+        open_balancer(backend.url, health_check="off", fast_path=False) as balancer,
         open_client(balancer.addresses[0]) as client,
     ):
         await enter(client)

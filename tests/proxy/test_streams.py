@@ -23,6 +23,7 @@ from trio_lb.proxy.client import Client
 from trio_lb.proxy.departures import Departures
 from trio_lb.proxy.forward import Forwarder
 from trio_lb.proxy.request import RequestHandler
+from trio_lb.proxy.tunnel import relay
 from trio_lb.upstream.connector import Connector
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class Rig:
         self.handler = RequestHandler(
             route,
             self.servers,
-            Forwarder(route, self.servers, self.session),
+            Forwarder(route, self.servers, self.session, relay),
             Identification((), ForwardedField.OFF),
             Counters(self.servers.table),
             Departures(1.0),

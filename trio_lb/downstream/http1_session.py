@@ -48,7 +48,7 @@ class FastSide(Protocol):
         """As `Http1Session.evict`."""
 
     def detach(self) -> None:
-        """Have nothing to do with the connection any more: it will be closed."""
+        """Have nothing to do with the connection any more."""
 
 
 class Http1Session:
@@ -252,6 +252,12 @@ class Http1Session:
         self._answer_begun = True
         self.last = last
 
+    def leave_fast_path(self) -> None:
+        """For good: what comes next is not HTTP, or nothing."""
+        if self.fast_side is not None:
+            self.fast_side.detach()
+            self.fast_side = None
+
     def head_again(self) -> RequestHead | None:
         """The head of a request that was read on the fast path, for who wants to know it."""
         try:
@@ -313,8 +319,7 @@ class Http1Session:
 
     def cut(self) -> None:
         """Close at once, so that a response under way is not taken for a whole one."""
-        if self.fast_side is not None:
-            self.fast_side.detach()
+        self.leave_fast_path()
         if self._answering and self._codec.ends_by_closing:
             self.transport.reset()
         else:

@@ -147,4 +147,5 @@ class Http1ClientStream:
             raise ClientGivenUp("the client was too slow to read the response") from None
 
     def upgrade(self) -> tuple[ByteStream, bytes]:
+        self._session.leave_fast_path()
         return self._transport, self._codec.leave_http()

@@ -19,6 +19,7 @@ from trio_lb.net.host_limits import watch_failed
 from trio_lb.net.transport import Transport, YieldBudget
 from trio_lb.pool import SlowPathReason
 
+from . import tunnel
 from .client import Client
 from .departures import Departures
 from .forward import Forwarder
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from .fast_path import FastPathEntry, GiveTask
     from .resumed import ResumedRequest
+    from .tunnel import Relay
 
 log = logging.getLogger("trio_lb.proxy")
 
@@ -90,7 +92,13 @@ class Proxy:
         self._sessions: set[Http1Session] = set()
         self._draining = False
         self._counters = counters
-        forwarder = Forwarder(route, servers, connector)
+        if fast_path is None:
+            relay: Relay = tunnel.relay
+        else:
+            from .fast_tunnel import relay_by  # there are builds without it
+
+            relay = relay_by(fast_path)
+        forwarder = Forwarder(route, servers, connector, relay)
         self.outage = forwarder.outage
         self.departures = Departures(clients.timeouts.half_closed)
         self._requests = RequestHandler(

@@ -81,13 +81,14 @@ class Departures:
 class _Watch:
     """One exchange that is looked after; its scope is cancelled when its client has left."""
 
-    __slots__ = ("_asked", "_ended", "_exchange", "_half_closed", "scope")
+    __slots__ = ("_asked", "_broken", "_ended", "_exchange", "_half_closed", "scope")
 
     def __init__(self, exchange: Exchange, half_closed: float) -> None:
         self._exchange = exchange
         self._half_closed = half_closed
         self._ended = NEVER  # when it was seen that the client has sent its last byte
         self._asked = False
+        self._broken = False  # at the last look
         self.scope = trio.CancelScope()
 
     def look(self, now: float) -> None:
@@ -98,7 +99,10 @@ class _Watch:
         """
         peer = self._exchange.stream.peer_state()
         if peer is PeerState.BROKEN:
-            self._left("the client reset the connection")
+            # A tunnel of which both sides have ended looks the same, until it notices that itself.
+            if self._broken or self._exchange.record.status != 101:
+                self._left("the client reset the connection")
+            self._broken = True
         elif peer is PeerState.ENDED:
             self._ended = min(self._ended, now)
             self._look_closer(now)

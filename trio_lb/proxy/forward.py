@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
     from .resumed import ResumedRequest
+    from .tunnel import Relay
 
 #: A request that can't be sent twice only travels on a connection that was used within this time
 #: (seconds): the longer it was idle, the likelier its server closes it at this very moment.
@@ -68,15 +69,19 @@ class Forwarder:
         route: how requests are forwarded.
         servers: who may be picked, and what became of them.
         connector: opens streams to them.
+        relay: what passes the bytes of tunnels.
 
     Attributes:
         outage: somebody must run its `watch_forever`.
     """
 
-    def __init__(self, route: RoutePlan, servers: ServerPool, connector: Connector) -> None:
+    def __init__(
+        self, route: RoutePlan, servers: ServerPool, connector: Connector, relay: Relay
+    ) -> None:
         self._route = route
         self._servers = servers
         self._connector = connector
+        self._relay = relay
         self.outage = Outage(servers, route.timeouts.connect)
 
     async def forward(
@@ -252,8 +257,8 @@ class Forwarder:
             if switching is None:
                 record.ended, record.reason = End.OK, "ok"
             else:
-                tunnel = self._route.tunnel
-                await switch(exchange, upstream, reservation, switching, tunnel)
+                timeouts = self._route.tunnel
+                await switch(exchange, upstream, reservation, switching, timeouts, self._relay)
             outcome = "ok"
         except (ServerError, ClientError, ClientGone) as exc:
             outcome = str(exc)

@@ -6,7 +6,7 @@ ends with a reset, which can't be taken for a regular end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import trio
 
@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from .exchange import Exchange
 
 
+#: What passes the bytes: `relay`, or the fast path's.
+Relay: TypeAlias = "Callable[[Direction, Direction, TunnelTimeouts], Awaitable[tuple[End, str]]]"
+
+
 async def switch(
     exchange: Exchange,
     upstream: UpstreamStream,
     reservation: Reservation,
     head: ResponseHead,
     timeouts: TunnelTimeouts,
+    relay: Relay,
 ) -> None:
     """Pass a 101 on, and then bytes, until both sides have ended or one has broken the tunnel off.
 
@@ -45,6 +50,7 @@ async def switch(
         reservation: that server's; given back when the server's side has ended.
         head: the 101, of which is known that it takes up what was offered.
         timeouts: how long it may be silent.
+        relay: what passes the bytes.
 
     Raises:
         ClientGone: the client left before it had the 101.
@@ -60,6 +66,9 @@ async def switch(
     try:
         record.ended, record.reason = await relay(up, down, timeouts)
     finally:
+        if record.ended is not End.OK:
+            ours.reset()
+            theirs.reset()
         exchange.bytes_tunnelled = up.moved
         record.bytes_sent = down.moved
 
@@ -109,7 +118,12 @@ class _Broken(Exception):  # noqa: N818
         self.end = end
 
 
-def _broken_off(name: str) -> tuple[End, str]:
+#: How a tunnel ends in which nothing moves.
+IDLE = (End.TUNNEL_IDLE, "the tunnel was idle for too long")
+
+
+def broken_off(name: str) -> tuple[End, str]:
+    """How a tunnel ends of which the `client` or the `server` has broken its side off."""
     end = End.CLIENT_GONE if name == "client" else End.SERVER_CUT
     return end, f"the {name} broke the tunnel off"
 
@@ -121,9 +135,8 @@ class _Refused(_Broken):
 async def relay(up: Direction, down: Direction, timeouts: TunnelTimeouts) -> tuple[End, str]:
     """Relay both directions, at the pace of who takes the bytes, with at most one buffer for each.
 
-    An end (EOF) is passed on, and the other direction goes on without it. When both have ended,
-    the connections are left open for their owners to close; however else the tunnel ends, they
-    have been reset.
+    An end (EOF) is passed on, and the other direction goes on without it. The connections are left
+    open; unless both directions have ended, they have to be reset.
 
     Args:
         up, down: the directions, which have the same two ends.
@@ -139,16 +152,10 @@ async def relay(up: Direction, down: Direction, timeouts: TunnelTimeouts) -> tup
         await relaying.pump(down, up)
         await up.ended.wait()
 
-    whole = False
     try:
         await duplex(both, lambda: relaying.pump(up, down))
-        whole = True
     except _Broken as exc:
         return exc.end, str(exc)
-    finally:
-        if not whole:
-            for end in (up.source, up.target):
-                end.transport.reset()
     return End.OK, "ok"
 
 
@@ -205,7 +212,7 @@ class _Relay:
             while (data := transport.receive_nowait(RECEIVE_SIZE)) is None:
                 await self._wait(transport.wait_readable)
         except TransportBroken:
-            raise _Broken(*_broken_off(name)) from None
+            raise _Broken(*broken_off(name)) from None
         self._moved = self._clock.lived()
         return data
 
@@ -221,7 +228,7 @@ class _Relay:
                 else:
                     await self._wait(transport.wait_writable)
         except TransportBroken:
-            raise _Refused(*_broken_off(name)) from None
+            raise _Refused(*broken_off(name)) from None
 
     async def _wait(self, wait: Callable[[float], Awaitable[None]]) -> None:
         """Wait for a connection, for as long as something moves in either direction."""
@@ -234,4 +241,4 @@ class _Relay:
         else:
             return
         if self._moved + self._idle <= self._clock.lived():
-            raise _Broken(End.TUNNEL_IDLE, "the tunnel was idle for too long")
+            raise _Broken(*IDLE)

@@ -122,7 +122,7 @@ cdef class Clients:
 
     cdef void close(self, ClientSide client) noexcept:
         cdef int fd = client.channel.fd
-        client.unwatch()
+        client.unwatch(False)
         client.clients = None
         self.give_back(fd, client.origin)
         self.lose()
@@ -146,7 +146,7 @@ cdef class Clients:
         except BaseException:
             log_fault("giving a client's connection a task")
             if client is not None:
-                client.unwatch()
+                client.unwatch(False)
             self.give_back(fd, origin)
         self.lose()
 

@@ -42,7 +42,7 @@ cdef class ClientSide(Watched):
     cdef void end(self, HandoverReason why, str reason=*) noexcept
     cdef void lose_exchange(self, Exchange instead) noexcept
     cdef void forget(self) noexcept
-    cdef void unwatch(self) noexcept
+    cdef void unwatch(self, bint unregister) noexcept
     # Whether such an end leaves nothing to do but to close.
     cdef bint closes(self, HandoverReason why) noexcept
     cdef void on_late_response(self, double now) noexcept

@@ -111,11 +111,11 @@ cdef class ClientSide(Watched):
             self.end(CLOSED_IDLE)
 
     def detach(self):
-        """The socket will be closed now."""
-        self.unwatch()
+        """It will be closed, or watched by somebody else."""
+        self.unwatch(True)
 
-    cdef void unwatch(self) noexcept:
-        self.path.readiness.forget(self, False)
+    cdef void unwatch(self, bint unregister) noexcept:
+        self.path.readiness.forget(self, unregister)
         self.lose_exchange(self.path.away)
 
     cdef int begin(self, bytes unread, uint64_t served) except -1:
