@@ -1,11 +1,13 @@
-"""Memory for connections that do nothing: how much each one holds, in user space.
+"""What connections that do nothing cost: memory of each, and CPU time of requests beside them.
 
 Two kinds: those that have had an answer and are kept for another request, and those that have said
 nothing yet. A balancer with one worker is started for each kind, gets some requests to be warm, and
 then holds all connections at once; what its processes have more of by then (proportional set size,
-/proc/PID/smaps_rollup, so Linux), divided by their number, is the figure. Then each connection has
-to be open still, and an answer has to come through some of them. Clients and the server are in a
-process of their own.
+/proc/PID/smaps_rollup, so Linux), divided by their number, is the figure. Before that and beside
+them the same requests are sent, one after the other: a cost that grows with idle connections shows
+there.
+Then each connection has to be open still, and an answer has to come through some of them. Clients
+and the server are in a process of their own.
 
   python -m benchmarks.idle                          # 10,000; HAProxy and nginx if installed
   python -m benchmarks.idle --connections 2000 --peers trio-lb
@@ -25,8 +27,9 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from benchmarks.macro.cpu import tree_seconds
 from benchmarks.macro.memory import tree_bytes
 from benchmarks.macro.peers import PeerError, free_port, nginx, process
 
@@ -48,6 +51,9 @@ WARM_UP = 500
 
 #: Connections that are asked for an answer in the end.
 SAMPLE = 100
+
+#: Requests whose CPU time is taken, without idle connections and beside them.
+ASKED = 10_000
 
 #: Time for the balancer to have done all that it does for a new connection; seconds.
 SETTLE = 1.0
@@ -117,16 +123,18 @@ def hold(orders: Connection) -> None:
     orders.send(server.getsockname()[1])
     port, kind, number = orders.recv()
     holder = _Holder(server, port)
-    orders.recv()
-    holder.warm_up()
-    orders.send("warm")
-    orders.recv()
+    steps: list[Callable[[], None]] = [
+        holder.warm_up,
+        holder.ask_often,
+        lambda: holder.connect(number, kind),
+        holder.ask_often,
+        holder.check,
+    ]
     try:
-        holder.connect(number, kind)
-        orders.send(None)
-        orders.recv()
-        holder.check()
-        orders.send(None)
+        for step in steps:
+            orders.recv()
+            step()
+            orders.send(None)
     except (NotHeld, OSError) as error:
         orders.send(str(error))
 
@@ -185,6 +193,12 @@ class _Holder:
                 for _ in range(WARM_UP // 10):
                     self._ask(client)
 
+    def ask_often(self) -> None:
+        """Have requests answered, one after the other over one connection."""
+        with self._connect() as client:
+            for _ in range(ASKED):
+                self._ask(client)
+
     def connect(self, number: int, kind: Kind) -> None:
         """Make so many connections, and have each one answered if that is the kind."""
         for _ in range(number):
@@ -216,8 +230,22 @@ class _Holder:
 # Measuring
 
 
-def measure(name: str, kind: Kind, connections: int) -> float:
-    """KiB that each connection holds in a balancer.
+class Figures(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        kib: that each connection holds.
+        alone: microseconds of CPU time of a request without idle connections.
+        beside: the same beside them.
+    """
+
+    kib: float
+    alone: float
+    beside: float
+
+
+def measure(name: str, kind: Kind, connections: int) -> Figures:
+    """What idle connections cost a balancer.
 
     Raises:
         PeerError: the balancer is not installed or does not start.
@@ -236,30 +264,37 @@ def measure(name: str, kind: Kind, connections: int) -> float:
             with process(command, directory / "log", cores) as running:
                 ours.send((port, kind, connections))
                 _wait_listening(port, directory / "log")
-                ours.send("warm up")
-                _told(ours)
+                _have(ours, "warm up")
+                alone = _cost(running.pid, ours)
                 before = tree_bytes(running.pid)
-                ours.send("connect")
-                _raise_for(_told(ours))
+                _have(ours, "connect")
                 after = tree_bytes(running.pid)
-                ours.send("check")
-                _raise_for(_told(ours))
-        return (after - before) / 1024 / connections
+                beside = _cost(running.pid, ours)
+                _have(ours, "check")
+        return Figures((after - before) / 1024 / connections, alone, beside)
     finally:
         holder.kill()
         holder.join()
 
 
-def _told(pipe: Connection) -> int:
+def _have(pipe: Connection, step: str) -> None:
+    """Have the other process take its next step."""
+    pipe.send(step)
+    if (problem := _told(pipe)) is not None:
+        raise NotHeld(str(problem))
+
+
+def _cost(pid: int, pipe: Connection) -> float:
+    """Microseconds of CPU time that a balancer takes for a request."""
+    before = tree_seconds(pid)
+    _have(pipe, "ask")
+    return (tree_seconds(pid) - before) / ASKED * 1e6
+
+
+def _told(pipe: Connection) -> Any:
     if not pipe.poll(PATIENCE):
         raise NotHeld(f"not done within {PATIENCE:g} s")
-    told: int = pipe.recv()
-    return told
-
-
-def _raise_for(problem: object) -> None:
-    if problem is not None:
-        raise NotHeld(str(problem))
+    return pipe.recv()
 
 
 def _wait_listening(port: int, log: Path) -> None:
@@ -292,17 +327,23 @@ def main() -> int:
         print(f"can't measure: only {limit} open files are allowed", file=sys.stderr)
         return 1
     good = True
-    print(f"{options.connections} connections; KiB of user space for each (PSS)")
+    print(
+        f"{options.connections} connections: KiB of user space for each (PSS); CPU time of requests"
+    )
     for name in options.peers.split(","):
         for kind in options.kinds.split(","):
             try:
-                figure = measure(name, kind, options.connections)
+                figures = measure(name, kind, options.connections)
             except (PeerError, NotHeld) as error:
                 print(f"{name:<10} {kind:<10} {error}", flush=True)
                 good = good and name != "trio-lb"
                 continue
-            print(f"{name:<10} {kind:<10} {figure:6.2f}", flush=True)
-            good = good and (name != "trio-lb" or figure <= MOST_KIB)
+            print(
+                f"{name:<10} {kind:<10} {figures.kib:6.2f} KiB   {figures.alone:5.1f} us alone,"
+                f" {figures.beside:5.1f} us beside them",
+                flush=True,
+            )
+            good = good and (name != "trio-lb" or figures.kib <= MOST_KIB)
     return 0 if good else 1
 
 

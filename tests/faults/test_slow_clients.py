@@ -258,7 +258,8 @@ def test_row_28_idle_connections_hold_little_memory() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (
-        len(re.findall(r"^trio-lb +(?:answered|silent) +\d+\.\d+$", done.stdout, re.MULTILINE)) == 2
+        len(re.findall(r"^trio-lb +(?:answered|silent) +\d+\.\d+ KiB", done.stdout, re.MULTILINE))
+        == 2
     )
 
 
