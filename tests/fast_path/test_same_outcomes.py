@@ -116,6 +116,7 @@ CASES = [
     one("options in a row", get("/", "Connection: keep-alive, TE", "TE: trailers")),
     one("close among others", get("/", "Connection: close, TE", "TE: trailers")),
     one("an absolute target", get("http://example.org/a?b")),
+    one("as curl asks a proxy", get("http://example.org/", "Proxy-Connection: Keep-Alive")),
     one(
         "an absolute target of another host",
         get("http://other.example/a"),

@@ -64,7 +64,7 @@ note(b"http2-settings", HTTP2_SETTINGS)
 note(b"x-forwarded-for", IDENTITY)
 # Of servers that take who was authenticated for the user of all that follows.
 note(b"persistent-auth", SLOW_ONLY)
-note(b"proxy-connection", SLOW_ONLY)
+note(b"proxy-connection", KEEP_ALIVE)
 note(b"www-authenticate", AUTHENTICATION)
 note(b"x-forwarded-host", IDENTITY)
 note(b"x-forwarded-port", IDENTITY)

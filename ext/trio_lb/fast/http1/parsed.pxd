@@ -18,7 +18,7 @@ cdef enum FieldKind:
     CONTENT_LENGTH
     TRANSFER_ENCODING
     CONNECTION
-    KEEP_ALIVE
+    KEEP_ALIVE                  # that, or Proxy-Connection, which curl sends to a proxy; left out
     VIA
     REQUEST_ID
     IDENTITY                    # a claim that only a trusted proxy may make; left out
