@@ -458,6 +458,36 @@ async def test_no_task_is_woken_while_bytes_move() -> None:
         assert await tunnel.receive_all() == (b"", End.EOF)
 
 
+async def test_a_server_is_waited_for_until_it_says_something() -> None:
+    """Which lets events gather, as while requests are under way."""
+
+    async def answer_every_other(exchange: Exchange) -> None:
+        stream = exchange.connection.stream
+        while await stream.receive_some(1):
+            await stream.receive_some(1)
+            await stream.send_all(b"x")
+
+    async with (
+        open_backend(switching(answer_every_other)) as server,
+        open_balancer(server.url, health_check="off") as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        plain = balancer._service._plain
+        assert plain is not None
+        tunnel = await enter(client)
+        assert plain.readiness.under_way == 0
+        for _ in range(2):
+            await tunnel.send(b"x")
+            await eventually(lambda: plain.readiness.under_way == 1)
+            await tunnel.send(b"x")
+            assert await tunnel.receive(1) == b"x"
+            assert plain.readiness.under_way == 0
+        await tunnel.send(b"x")
+        await eventually(lambda: plain.readiness.under_way == 1)
+        client.reset()
+        await gone(balancer)  # and it is waited for no more
+
+
 @both_paths
 async def test_a_tunnel_whose_task_was_cancelled_is_reset(
     fast_path: bool, records: list[Record]

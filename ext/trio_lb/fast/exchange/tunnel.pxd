@@ -38,11 +38,15 @@ cdef class Tunnel:
     cdef double idle            # seconds that it may be without a byte in either direction
     cdef double half_closed     # the same when one side has ended
     cdef double moved           # when bytes last moved
+    cdef double asked           # when the server got bytes on which it has said nothing yet
     cdef object server_ended
     cdef object task            # that sleeps in `run`
     cdef TunnelOutcome outcome
 
     cdef int watch(self, int client, int server) except -1
+    # The server got some bytes, or said some.
+    cdef void begin_waiting(self) noexcept
+    cdef void end_waiting(self) noexcept
     cdef void tell_server_ended(self) noexcept
     # Watch the connections no more, and wake the task.
     cdef void end(self, TunnelOutcome outcome) noexcept

@@ -10,8 +10,8 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from trio_lb.fast.loop cimport (
-    Buffer, Buffers, FAILED, held, log_fault, NOTHING, READABLE, receive, send_both, set_deadline,
-    SMALL, WRITABLE,
+    Buffer, Buffers, came_after, FAILED, held, log_fault, NEVER, NOTHING, READABLE, receive,
+    send_both, set_deadline, SMALL, WRITABLE,
 )
 
 import trio
@@ -51,6 +51,7 @@ cdef class TunnelSide(Watched):
     cdef void on_standstill(self, double seconds) noexcept:
         if self is self.tunnel.client:
             self.tunnel.moved += seconds
+            self.tunnel.asked += seconds        # NEVER stays so
 
     cdef void pass_some(self) noexcept:
         cdef Tunnel tunnel = self.tunnel
@@ -64,6 +65,9 @@ cdef class TunnelSide(Watched):
         if count > 0:
             tunnel.moved = tunnel.path.readiness.now
             self.readable = more or self.leaving
+            if self is tunnel.server and tunnel.asked != NEVER:
+                came_after(tunnel.path.readiness, tunnel.moved - tunnel.asked)
+                tunnel.end_waiting()
             self.flush_rest()
             return
         buffers.give_back(&self.rest)
@@ -86,6 +90,8 @@ cdef class TunnelSide(Watched):
             tunnel.moved = tunnel.path.readiness.now
             self.moved += count
             self.rest.start += count
+            if target is tunnel.server and tunnel.asked == NEVER:
+                tunnel.begin_waiting()
         if count == FAILED or not held(&self.rest):
             tunnel.path.buffers.give_back(&self.rest)
         if count != FAILED:
@@ -136,6 +142,7 @@ cdef class Tunnel:
         self.idle = idle
         self.half_closed = half_closed
         self.server_ended = server_ended
+        self.asked = NEVER
         self.client = TunnelSide.__new__(TunnelSide)
         self.server = TunnelSide.__new__(TunnelSide)
         self.client.other = self.server
@@ -195,6 +202,16 @@ cdef class Tunnel:
             raise
         return 0
 
+    cdef void begin_waiting(self) noexcept:
+        """As with a request: it is worth to wait for several answers at a time."""
+        self.asked = self.moved
+        self.path.readiness.under_way += 1
+
+    cdef void end_waiting(self) noexcept:
+        if self.asked != NEVER:
+            self.asked = NEVER
+            self.path.readiness.under_way -= 1
+
     cdef void tell_server_ended(self) noexcept:
         try:
             self.server_ended()
@@ -212,6 +229,7 @@ cdef class Tunnel:
                 log_fault("waking a tunnel's task")
 
     cdef void let_go(self) noexcept:
+        self.end_waiting()
         part(self.path, self.client)
         part(self.path, self.server)
 
