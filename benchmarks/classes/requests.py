@@ -63,5 +63,7 @@ CLASSES = {
     "head": Request(_get(method="HEAD"), "plain"),
     "204": Request(_get(target="/"), "plain"),
     "304": Request(_get(target="/304"), "plain"),
+    # Never plain: what the slow path costs.
+    "slow": Request(_get("Proxy: x\r\n"), "plain"),
     "websocket": Request(_get(_HANDSHAKE, target="/websocket"), "plain", "websocket"),
 }

@@ -45,6 +45,7 @@ class ManyStream:
         self.began = trio.current_time()
         self.answering = False
         self.progress = Progress(5, None)
+        self.scope = trio.CancelScope()
         self.trailers: list[FieldLine] = []
         self.status = 0
         self.answer_body = b""
@@ -235,7 +236,7 @@ class Rig:
 
     async def serve(self, stream: ClientStream) -> None:
         """As a session serves one of its streams."""
-        with suppress(ClientGone):
+        with suppress(ClientGone), stream.scope:
             await self.handler.serve(stream, self.client)
 
     def check_nothing_is_left(self) -> None:

@@ -62,6 +62,7 @@ class Http1Session:
 
     Attributes:
         transport: as above.
+        scope: around the task that serves its streams.
         draining: the next answer is the last.
         last: the client was told that the answer under way, or the one before, is the last.
         fast_side: where it is when it is on the fast path; None if it never is.
@@ -70,7 +71,7 @@ class Http1Session:
     __slots__ = (
         "_answer_begun", "_began", "_codec_made", "_idle_since", "_limits", "_make_codec",
         "_most_requests", "_progress", "_served", "_stream", "_timeouts", "draining", "fast_side",
-        "last", "transport",
+        "last", "scope", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,7 @@ class Http1Session:
         make_codec: Callable[[int, int, int], ClientCodec],
     ) -> None:
         self.transport = transport
+        self.scope = trio.CancelScope()
         self._limits = limits
         self._timeouts = timeouts
         self._make_codec = make_codec

@@ -57,6 +57,10 @@ class Http1ClientStream:
         self.began = began
         self.answering = answering
 
+    @property
+    def scope(self) -> trio.CancelScope:
+        return self._session.scope
+
     def __repr__(self) -> str:
         return f"<Http1ClientStream {self.head!r} {'answering' if self.answering else ''}>"
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import trio
+
     from trio_lb.errors import ClientError
     from trio_lb.http.answers import Answer
     from trio_lb.http.heads import FieldLine, RequestHead
@@ -35,6 +37,10 @@ class ClientStream(Protocol):
     @property
     def progress(self) -> Progress:
         """The clock of this exchange."""
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        """Around the task that serves it, which ends when the client is found to have left."""
 
     # The request
 

@@ -23,6 +23,10 @@ _NOT_IN_TRAILERS = frozenset(
 )
 
 
+#: The fields of responses that are looked at; the others go on as they are.
+_OF_RESPONSES = HOP_BY_HOP | {b"content-length", b"via"}
+
+
 def request_lines(
     request: AdmittedRequest, client: ClientIdentity, request_id: bytes, authority: bytes
 ) -> list[FieldLine]:
@@ -80,12 +84,12 @@ def response_lines(head: ResponseHead, date: bytes | None = None) -> list[FieldL
     via: list[bytes] = []
     lines: list[FieldLine] = []
     for name, lower, value in head.fields:
-        if lower == b"via":
-            via.append(value)
+        if lower not in _OF_RESPONSES:
+            lines.append((name, value))
         elif lower == b"content-length":
             lines.append((name, b"%d" % int(value)))  # without zeros in front, as for requests
-        elif lower not in HOP_BY_HOP:
-            lines.append((name, value))
+        elif lower == b"via":
+            via.append(value)
         elif lower == b"connection":
             named_away.update(option.strip(b" \t").lower() for option in value.split(b","))
     named_away -= END_TO_END
@@ -93,7 +97,9 @@ def response_lines(head: ResponseHead, date: bytes | None = None) -> list[FieldL
         named_away.add(b"content-length")
     if named_away:
         lines = [line for line in lines if line[0].lower() not in named_away]
-    if date is not None and not any(name.lower() == b"date" for name, _ in lines):
+    if date is not None and not any(
+        len(name) == 4 and name.lower() == b"date" for name, _ in lines
+    ):
         lines.append((b"Date", date))
     lines.append((b"Via", with_ours(b", ".join(via), head.version)))
     return lines

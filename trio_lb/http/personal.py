@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .heads import FieldLine
+    from .heads import Field, FieldLine
 
 #: A scheme of that kind at the beginning of an element. What looks like one within a quoted string
 #: costs a connection that is not shared.
 _SCHEME = re.compile(
     rb"(?:\A|,)[ \t]*(?:ntlm|negotiate|kerberos|nego2|credssp)(?=[ \t,]|\Z)", re.IGNORECASE
 )
-_FIELDS = frozenset({b"authorization", b"www-authenticate"})
+_FIELDS = frozenset({b"authorization", b"persistent-auth", b"www-authenticate"})
 
 
-def makes_personal(lines: Iterable[FieldLine]) -> bool:
+def makes_personal(lines: Iterable[FieldLine | Field]) -> bool:
     """Does a message with these fields make its connection its client's own?"""
-    for name, value in lines:
-        lower = name.lower()
-        if lower in _FIELDS and _SCHEME.search(value):
-            return True
-        if lower == b"persistent-auth" and value.lower() != b"false":
-            return True
+    for line in lines:
+        lower = line[0].lower()
+        if lower in _FIELDS:
+            value = line[-1]
+            if value.lower() != b"false" if lower == b"persistent-auth" else _SCHEME.search(value):
+                return True
     return False

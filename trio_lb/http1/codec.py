@@ -207,7 +207,11 @@ class ClientCodec(Side):
         connection. That the connection ends after it is said (RFC 9112 section 9.6) if `close` is
         true, the client wants it so, or its request is not complete.
         """
-        length = next((value for name, value in lines if name.lower() == b"content-length"), None)
+        length = None
+        for name, value in lines:
+            if len(name) == 14 and name.lower() == b"content-length":
+                length = value
+                break
         bodiless = self.head_only or status in (204, 304)
         framed = length is not None or bodiless
         self._chunking = not framed and self._gate.version == b"1.1"
@@ -310,15 +314,14 @@ class ServerCodec(Side):
             ResponseBroken: the stream ended before a whole head, it is malformed, or there are
                 too many interim ones.
         """
-        size = self._gate.end(self._data)
-        if not size:
+        try:
+            head = self._next_head()
+        except Violation as exc:
+            raise ResponseBroken("the server sent a malformed response") from exc
+        if head is None:
             if self._ended:
                 raise ResponseBroken("the server closed the connection without a response")
             return NEED_DATA
-        try:
-            head = self._parse_head(self._take(size))
-        except Violation as exc:
-            raise ResponseBroken("the server sent a malformed response") from exc
         if head.status < 200:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:
@@ -335,6 +338,11 @@ class ServerCodec(Side):
             return self._next_part()
         except (Violation, CutShort) as exc:
             raise ResponseBroken("the server closed the connection during its response") from exc
+
+    def _next_head(self) -> ResponseHead | None:
+        """The next head through the gate; None while it is not complete."""
+        size = self._gate.end(self._data)
+        return self._parse_head(self._take(size)) if size else None
 
     @abstractmethod
     def _parse_head(self, data: bytes) -> ResponseHead:

@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trio_lb.fast.http1 import FRAMED_END, FRAMED_MORE, FRAMED_ODD, ChunkReader, read_fields
-from trio_lb.http.framing import Delimiter
+from trio_lb.fast.http1 import (
+    FRAMED_END,
+    FRAMED_MORE,
+    FRAMED_ODD,
+    ChunkReader,
+    read_fields,
+    read_response,
+)
+from trio_lb.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Delimiter, of_length
 from trio_lb.http.heads import Field, FieldLine, RequestHead, ResponseHead
 
 from . import serialise
@@ -28,6 +35,7 @@ from .codec import (
 from .strict import Violation
 
 if TYPE_CHECKING:
+    from trio_lb.fast.http1 import Response
     from trio_lb.http.framing import Framing
 
     from .chunks import ChunkLines
@@ -249,10 +257,11 @@ class CompiledClientCodec(_Compiled, ClientCodec):
 class CompiledServerCodec(_Compiled, ServerCodec):
     """As `ServerCodec` has it."""
 
-    __slots__ = ("_keeps", "_offers", "_received", "_sent", "_takes_up")
+    __slots__ = ("_keeps", "_looks_plain", "_offers", "_received", "_sent", "_takes_up")
 
     def __init__(self) -> None:
         super().__init__()
+        self._looks_plain = True
         self._forget()
 
     def _forget(self) -> None:
@@ -277,6 +286,23 @@ class CompiledServerCodec(_Compiled, ServerCodec):
     def end(self, trailers: list[FieldLine]) -> bytes:
         return self._sent.end(trailers)
 
+    def _next_head(self) -> ResponseHead | None:
+        # A plain head needs no gate: docs/codec.md. It is looked for once: most come in one piece.
+        if self._looks_plain:
+            self._looks_plain = False
+            plain = read_response(self._data, to_head=self._gate.method == b"HEAD")
+            if plain:
+                self._take(plain.length)
+                status, reason, version, fields = plain.parts
+                framing = _plain_framing(plain)
+                self._await_body(framing, keeps=not plain.close and version == b"1.1")
+                return ResponseHead(status, reason, version, fields, framing)
+        return super()._next_head()
+
+    def _await_body(self, framing: Framing, *, keeps: bool) -> None:
+        self._keeps = keeps
+        self._received = _body_behind(framing)
+
     def _parse_head(self, data: bytes) -> ResponseHead:
         gate = self._gate
         fields, _, close, canonical = read_fields(data)
@@ -287,8 +313,7 @@ class CompiledServerCodec(_Compiled, ServerCodec):
                 raise Violation("a protocol that was not offered")
             self._takes_up = True
         elif gate.status >= 200:
-            self._keeps = not close and gate.version == b"1.1"
-            self._received = _body_behind(gate.framing)
+            self._await_body(gate.framing, keeps=not close and gate.version == b"1.1")
         return ResponseHead(gate.status, gate.reason, gate.version, fields, gate.framing)
 
     @property
@@ -308,6 +333,14 @@ def _body_behind(framing: Framing) -> _Body:
     if framing.delimiter is Delimiter.CHUNKED:
         return _ChunkedBody(response_chunk_lines())
     return _BodyUntilClose() if framing.length is None else _Body(framing.length)
+
+
+def _plain_framing(head: Response) -> Framing:
+    if head.bodiless:
+        return NO_BODY
+    if head.chunked:
+        return CHUNKED
+    return UNTIL_CLOSE if head.content_length is None else of_length(head.content_length)
 
 
 def _canonical(fields: list[Field]) -> list[Field]:

@@ -77,7 +77,7 @@ class _ByH11(Side):
             if not self._ended and not (size and self._data):
                 return NEED_DATA
 
-    def _next_head(self, data: bytes) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
+    def _read_event(self, data: bytes) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         self._conn.receive_data(data)
         try:
             return self._conn.next_event()
@@ -103,7 +103,7 @@ class H11ClientCodec(_ByH11, ClientCodec):
         self._conn = h11.Connection(h11.SERVER)
 
     def _parse_head(self, data: bytes) -> RequestHead:
-        event = self._next_head(data)
+        event = self._read_event(data)
         assert type(event) is h11.Request
         framing = self._gate.framing
         self._incoming = self._body_gate(framing)
@@ -169,7 +169,7 @@ class H11ServerCodec(_ByH11, ServerCodec):
         return self._conn.send(h11.EndOfMessage(headers=trailers) if trailers else _NO_TRAILERS)
 
     def _parse_head(self, data: bytes) -> ResponseHead:
-        event = self._next_head(data)
+        event = self._read_event(data)
         assert type(event) is h11.Response or type(event) is h11.InformationalResponse
         framing = self._gate.framing
         if event.status_code >= 200:

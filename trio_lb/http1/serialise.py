@@ -14,7 +14,7 @@ def request_head(method: bytes, target: bytes, lines: list[FieldLine]) -> bytes:
     Raises:
         ValueError: something contains a line break or NUL, which would make it another head.
     """
-    return _head(b"%b %b HTTP/1.1\r\n" % (method, target), lines)
+    return _head(b"%b %b HTTP/1.1" % (method, target), lines)
 
 
 def response_head(status: int, reason: bytes, lines: list[FieldLine]) -> bytes:
@@ -23,7 +23,7 @@ def response_head(status: int, reason: bytes, lines: list[FieldLine]) -> bytes:
     Raises:
         ValueError: something contains a line break or NUL, which would make it another head.
     """
-    return _head(b"HTTP/1.1 %d %b\r\n" % (status, reason), lines)
+    return _head(b"HTTP/1.1 %d %b" % (status, reason), lines)
 
 
 def trailers(lines: list[FieldLine]) -> bytes:
@@ -32,11 +32,11 @@ def trailers(lines: list[FieldLine]) -> bytes:
     Raises:
         ValueError: as above.
     """
-    return _head(b"0\r\n", lines)
+    return _head(b"0", lines)
 
 
 def _head(first: bytes, lines: list[FieldLine]) -> bytes:
-    head = first + b"".join([b"%b: %b\r\n" % line for line in lines]) + b"\r\n"
+    head = b"\r\n".join([first, *map(b": ".join, lines), b"", b""])
     breaks = len(lines) + 2
     if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
         raise ValueError("a line break or NUL inside a head")

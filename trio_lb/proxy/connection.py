@@ -271,8 +271,9 @@ class Proxy:
         turns = YieldBudget()
         if fast_side is None and self._fast_path is not None:
             fast_side = self._fast_path.attach(session, client.peer)
-        while await self._serve_some(session, client, fast_side):
-            await turns.step()
+        with session.scope:
+            while await self._serve_some(session, client, fast_side):
+                await turns.step()
 
     async def _serve_some(
         self, session: Http1Session, client: Client, fast_side: ClientSide | None

@@ -15,18 +15,14 @@ clients that are being served, every so often.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Never
 
 import trio
 
-from trio_lb.errors import ClientGone
 from trio_lb.net.deadlines import NEVER, loop_clock
 from trio_lb.net.transport import PeerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .exchange import Exchange
 
 #: Seconds between two looks.
@@ -48,24 +44,20 @@ class Departures:
 
     def __init__(self, half_closed: float) -> None:
         self._half_closed = half_closed
-        self._watched: set[_Watch] = set()
+        self._watched: set[Watch] = set()
 
-    @contextmanager
-    def watching(self, exchange: Exchange) -> Iterator[None]:
-        """Cancel the block when the client has left.
+    def watch(self, exchange: Exchange) -> Watch:
+        """Look after an exchange, until `forget`: cancel its task when the client has left.
 
-        Raises:
-            ClientGone: so it was.
+        `exchange.left` says so then.
         """
-        watch = _Watch(exchange, self._half_closed)
+        watch = Watch(exchange, self._half_closed)
         self._watched.add(watch)
-        try:
-            with watch.scope:
-                yield
-        finally:
-            self._watched.discard(watch)
-        if watch.scope.cancelled_caught:
-            raise ClientGone(exchange.left)
+        return watch
+
+    def forget(self, watch: Watch) -> None:
+        """The exchange is over."""
+        self._watched.discard(watch)
 
     async def watch_forever(self) -> Never:
         """Look, until cancelled."""
@@ -73,15 +65,16 @@ class Departures:
         while True:
             await trio.sleep(LOOK)
             for number, watch in enumerate(tuple(self._watched), 1):
-                watch.look(clock.lived())
+                if watch in self._watched:  # the task may be about to serve another one by now
+                    watch.look(clock.lived())
                 if not number % _TURN:
                     await trio.lowlevel.checkpoint()
 
 
-class _Watch:
-    """One exchange that is looked after; its scope is cancelled when its client has left."""
+class Watch:
+    """One exchange that is looked after."""
 
-    __slots__ = ("_asked", "_broken", "_ended", "_exchange", "_half_closed", "scope")
+    __slots__ = ("_asked", "_broken", "_ended", "_exchange", "_half_closed")
 
     def __init__(self, exchange: Exchange, half_closed: float) -> None:
         self._exchange = exchange
@@ -89,7 +82,6 @@ class _Watch:
         self._ended = NEVER  # when it was seen that the client has sent its last byte
         self._asked = False
         self._broken = False  # at the last look
-        self.scope = trio.CancelScope()
 
     def look(self, now: float) -> None:
         """Is the client still there?
@@ -124,4 +116,4 @@ class _Watch:
 
     def _left(self, reason: str) -> None:
         self._exchange.left = reason
-        self.scope.cancel()
+        self._exchange.stream.scope.cancel()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from trio_lb.downstream.stream import ClientStream
     from trio_lb.http.heads import RequestHead
-    from trio_lb.http.identity import Identification
+    from trio_lb.http.identity import ClientIdentity, Identification
     from trio_lb.plan import RoutePlan
     from trio_lb.pool import Counters, ServerPool
 
@@ -121,9 +121,7 @@ class RequestHandler:
             record.client = identity.address
             exchange = self._exchange(stream, client, request, record, started, resumed)
             try:
-                with self._departures.watching(exchange):
-                    await self._collect_small_body(exchange, resumed)
-                    await self._forwarder.forward(exchange, identity, resumed)
+                await self._forward(exchange, identity, resumed)
             except ResponseCut as exc:
                 record.ended, record.reason = exc.end, exc.reason
         except RequestError as exc:
@@ -142,6 +140,25 @@ class RequestHandler:
             if exchange is not None:
                 record.bytes_received = exchange.bytes_received
             self.over(record)
+
+    async def _forward(
+        self, exchange: Exchange, identity: ClientIdentity, resumed: ResumedRequest | None
+    ) -> None:
+        """Have a server answer, as long as the client is there.
+
+        Raises:
+            ClientGone: it has left.
+        """
+        watch = self._departures.watch(exchange)
+        try:
+            await self._collect_small_body(exchange, resumed)
+            await self._forwarder.forward(exchange, identity, resumed)
+        except (trio.Cancelled, BaseExceptionGroup) as exc:
+            if exchange.left and _is_cancellation(exc):
+                raise ClientGone(exchange.left) from None
+            raise
+        finally:
+            self._departures.forget(watch)
 
     def _exchange(
         self,
@@ -212,3 +229,10 @@ class RequestHandler:
         if self._on_ended is not None:
             record.over(trio.current_time())
             self._on_ended(record)
+
+
+def _is_cancellation(exc: BaseException) -> bool:
+    """Nothing but that: not even in a group, which comes of a nursery."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(trio.Cancelled)[1] is None
+    return isinstance(exc, trio.Cancelled)

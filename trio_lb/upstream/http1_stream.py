@@ -178,10 +178,9 @@ class Http1UpstreamStream:
             except ResponseBroken as exc:
                 raise self._broken(exc.reason) from exc
             if isinstance(head, ResponseHead):
-                lines = ((lower, value) for _, lower, value in head.fields)
-                self._personal = self._personal or makes_personal(lines)
+                self._personal = self._personal or makes_personal(head.fields)
                 early, self._early = self._early, None
-                if early is not None and loop_clock()() < early.by and _gives_up(head):
+                if early is not None and _gives_up(head) and loop_clock()() < early.by:
                     raise ConnectionStale("the server had timed out waiting for a request (408)")
                 return head
             try:
@@ -276,5 +275,7 @@ class Http1UpstreamStream:
 
 def _gives_up(head: ResponseHead) -> bool:
     """A 408 that ends its connection (RFC 9110 section 15.5.9)."""
+    if head.status != 408:
+        return False
     options = [value.lower() for _, lower, value in head.fields if lower == b"connection"]
-    return head.status == 408 and b"close" in b",".join(options).replace(b" ", b"").split(b",")
+    return b"close" in b",".join(options).replace(b" ", b"").split(b",")
