@@ -207,6 +207,18 @@ async def test_a_client_that_leaves_during_its_upload(autojump_clock: MockClock)
         assert not rig.backends[1].requests
 
 
+async def test_a_client_that_leaves_while_its_upload_is_stuck(autojump_clock: MockClock) -> None:
+    """Sending the body and waiting for an answer are two tasks then."""
+    async with open_rig(scripts.hang(reads=False)) as rig, rig.client() as client:
+        with trio.move_on_after(1):
+            await client.send(get("/", "Content-Length: 1000000", method="PUT") + bytes(1_000_000))
+        client.reset()
+        await rig.idle()
+        assert (rig.records[0].status, rig.records[0].ended) == (499, Ending.CLIENT_GONE)
+        assert rig.records[0].reason == "the client reset the connection"
+        assert rig.failed == [0]
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_client_that_leaves_during_its_download(
     reset: bool, autojump_clock: MockClock
