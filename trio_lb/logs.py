@@ -44,7 +44,7 @@ class _NeverWaiting(logging.StreamHandler[TextIO]):
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, as far as there is room for it."""
+        """Write a record, unless the stream would block."""
         try:
             text = self.format(record) + self.terminator
             if self._lost:

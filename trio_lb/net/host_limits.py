@@ -33,7 +33,7 @@ _LIMITS: Mapping[int | None, type[HostLimit]] = {
     errno.ENOSPC: OutOfWatches,
 }
 
-#: Each kind is told of so often; seconds.
+#: Each kind is logged at most this often; seconds.
 _TOLD_EVERY = 1.0
 
 _told: trio.lowlevel.RunVar[dict[type[HostLimit], float]] = trio.lowlevel.RunVar("trio_lb limits")

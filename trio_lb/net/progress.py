@@ -90,8 +90,8 @@ class Progress:
     async def send_to_client(self, transport: Transport, data: Buffer) -> None:
         """Send all of `data`; raises like `receive_from_client`.
 
-        What counts is what reaches the client, and not what there is room for here: a system that
-        holds megabytes for a slow peer asks for more only when a good part of them is gone.
+        Progress is what reaches the client, not what fits into our socket buffer: a kernel that
+        buffers megabytes for a slow peer is writable again only when much of them has been sent.
         """
         sent = transport.send_nowait(data)
         if sent < len(data):

@@ -243,7 +243,7 @@ def _report(console: Console, statistics: Statistics, rates: Rates) -> Group:
 def _fitted_table(
     console: Console, servers: Sequence[tuple[ServerStatistics, ServerRates]]
 ) -> Table:
-    """As many columns as there is room for; then as much of the addresses."""
+    """As many columns as fit; addresses are shortened if necessary."""
     unbounded = console.options.update(max_width=10_000)
 
     def width(table: Table) -> int:
@@ -260,7 +260,7 @@ def _fitted_table(
 
 
 def _cut(workers: list[str], room: int) -> list[str]:
-    """As many lines about workers as there is room for, the last one about those left out."""
+    """As many lines about workers as fit; the last one counts those omitted."""
     if len(workers) <= room:
         return workers
     if room < 2:

@@ -35,13 +35,13 @@ class StatusError(TrioLBError):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """How reloads went so far.
+    """How many reloads there were, and the result of the last one.
 
     Attributes:
-        pid: of whom.
-        begun: so many have begun since its start.
-        ended: so many of these have ended, well or not.
-        problems: why the last one that ended was refused; nothing if it was not.
+        pid: of the supervisor.
+        begun: how many have begun since its start.
+        ended: how many of these have ended, whether applied or refused.
+        problems: why the last one that ended was refused; empty if it was applied.
     """
 
     pid: int
