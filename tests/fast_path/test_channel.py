@@ -198,10 +198,10 @@ async def test_large_bodies_to_a_client_that_takes_its_time(
 async def test_the_slow_path_goes_on_where_the_fast_one_stops(
     wires: list[Any], on_slow_path: list[bytes], where: str
 ) -> None:
-    """An interim response comes before the head, an odd trailer behind the body."""
+    """An odd interim response comes before the head, an odd trailer behind the body."""
     pieces = [LARGE[at : at + 70_000] for at in range(0, len(LARGE), 70_000)]
     script = (
-        scripts.informational(103, (), scripts.answer(LARGE))
+        scripts.informational(103, [("content-length", "0")], scripts.answer(LARGE))
         if where == "head"
         else scripts.chunked(pieces, [("host", "x")])
     )

@@ -70,6 +70,7 @@ STATES = {
     "between chunks": (post_chunks(b"x" * 70_000, end=b"1"), stops_after(b"")),
     "waiting": (get(), stops_after(b"")),
     "waiting after post": (post(b"x"), stops_after(b"")),
+    "behind early hints": (get(), stops_after(b"HTTP/1.1 103 Early Hints\r\n\r\n")),
     "response head": (get(), stops_after(LENGTH[:20])),
     "relaying": (get(), stops_after(LENGTH)),
     "relaying chunks": (get(), stops_after(CHUNKED)),
@@ -157,6 +158,7 @@ CANCELLED = {
     **dict.fromkeys(CHUNKED_UPLOADS, "1 none"),
     "waiting": "1 none",
     "waiting after post": "1 none",
+    "behind early hints": "1 none",
     "response head": "1 none",
     **dict.fromkeys(RELAYING, "1 2xx"),
     "slow client": "1 2xx",
@@ -194,6 +196,7 @@ LATE_ENDS = {
     **dict.fromkeys(CHUNKED_UPLOADS, (4, "1 4xx", 0)),
     "waiting": (6, "1 5xx", 1),
     "waiting after post": (6, "1 5xx", 1),
+    "behind early hints": (6, "1 5xx", 1),
     "response head": (6, "1 5xx", 1),
     **dict.fromkeys(RELAYING, (4, "1 2xx", 1)),
     "slow client": (4, "1 2xx", 0),
@@ -235,6 +238,7 @@ LEFT = {
     **dict.fromkeys(CHUNKED_UPLOADS, (GONE, GONE, GONE)),
     "waiting": ((6, "1 5xx", 1), ASKED, GONE),
     "waiting after post": ((6, "1 5xx", 1), ASKED, GONE),
+    "behind early hints": ((6, "1 5xx", 1), ASKED, GONE),
     "response head": ((6, "1 5xx", 1), ASKED, GONE),
     **dict.fromkeys(RELAYING, ((1, "1 2xx", 0), (1, "1 2xx", 0), ANSWERED)),
     "slow client": ((4, "1 2xx", 0), ANSWERED, ANSWERED),
@@ -244,7 +248,7 @@ LEFT = {
 WAYS = ("finish", "close", "reset")
 
 #: In these, bytes of a next request may stand before the client's end, which hide it.
-HIDDEN = ("waiting", "waiting after post", "response head", *RELAYING)
+HIDDEN = ("waiting", "waiting after post", "behind early hints", "response head", *RELAYING)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from contextlib import AsyncExitStack
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -10,6 +12,7 @@ import pytest
 import trio
 
 from tests.fast_path.test_same_outcomes import Case, outcome
+from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
 from tests.support.client import End, open_client
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from tests.support.backend import Exchange, Script
 
 
+HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -81,6 +86,20 @@ ANSWERS = {
         b"5\r\nhello\r\n0\r\nX-A: b\r\nDate: x\r\nX-B: \r\n\r\n"
     ),
     "trailers, cut": Answer(CHUNKED + b"5\r\nhello\r\n0\r\nX-A: b\r\n", closes=True),
+    "early hints": Answer(HINTS + HELLO),
+    "a 100 that nobody asked for": Answer(b"HTTP/1.1 100 Continue\r\n\r\n" + HELLO),
+    "interim responses": Answer(
+        HINTS
+        + b"HTTP/1.1 100 \r\n\r\n"
+        + HINTS
+        + b"HTTP/1.1 102\r\nA:b\r\nVia: 1.1 x\r\n\r\n"
+        + HELLO
+    ),
+    "early hints, chunks and trailers": Answer(
+        HINTS + CHUNKED + b"5\r\nhello\r\n0\r\nX-A: b\r\n\r\n"
+    ),
+    "early hints, until close": Answer(HINTS + b"HTTP/1.1 200 OK\r\n\r\nhello", closes=True),
+    "early hints, cut": Answer(HINTS + HELLO[:-1], closes=True),
     "HTTP/1.0, 304": Answer(b"HTTP/1.0 304 Not Modified\r\nContent-Length: 9\r\n\r\n", closes=True),
 }
 
@@ -143,9 +162,10 @@ async def test_cut_anywhere(name: str, version: str, on_slow_path: list[bytes]) 
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_to_head(name: str, on_slow_path: list[bytes]) -> None:
-    """In answer to HEAD, nothing is behind the head."""
+    """In answer to HEAD, nothing is behind the final head."""
     answer = ANSWERS[name]
-    data = answer.data[: answer.data.index(b"\r\n\r\n") + 4]
+    final = answer.data.rindex(b"HTTP/1.")
+    data = answer.data[: answer.data.index(b"\r\n\r\n", final) + 4]
     sends = [([get(f"/{number}", method="HEAD")], ["HEAD"]) for number in range(TIMES)]
     await compare(Case(name, sends, [in_pieces(Answer(data, answer.closes))]), on_slow_path)
 
@@ -245,3 +265,102 @@ async def test_until_close_and_cancelled(fast_path: bool, on_slow_path: list[byt
             balancer._service._clients.cancel_scope.cancel()
             assert await client.read_until_close() == (b"", End.RESET)
     assert bool(on_slow_path) == (not fast_path)
+
+
+async def raw_answer(script: Script, fast_path: bool) -> bytes:
+    """All bytes that a client gets in answer to a last request."""
+    async with (
+        open_backend(script) as server,
+        open_balancer(server.url, health_check="off", fast_path=fast_path) as balancer,
+        open_client(balancer.addresses[0]) as client,
+    ):
+        await client.send(get("/", "Connection: close"))
+        data, end = await client.read_until_close()
+        assert end is End.EOF
+        return data
+
+
+async def test_interim_responses_are_written_alike(on_slow_path: list[bytes]) -> None:
+    data = (
+        b"HTTP/1.1 103 Early Hints\r\nLink:</a>\r\nX-Request-ID: 1\r\n"
+        b"Keep-Alive: x\r\nVia: 1.0 a\r\n\r\n"
+        b"HTTP/1.1 100 Continue\r\n\r\n"
+        b"HTTP/1.1 104\r\nHost: a\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\n\r\nok"
+    )
+    script = scripts.raw(data, reset=False)
+    with trio.fail_after(10):
+        fast = await raw_answer(script, True)
+        assert on_slow_path == []
+        assert fast == await raw_answer(script, False)
+    assert fast == (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Request-ID: 1\r\n"
+        b"Via: 1.0 a, 1.1 trio-lb\r\n\r\n"
+        b"HTTP/1.1 104 \r\nHost: a\r\nVia: 1.1 trio-lb\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nDate: x\r\nContent-Length: 2\r\nVia: 1.1 trio-lb\r\n"
+        b"Connection: close\r\n\r\nok"
+    )
+
+
+def hints_and_then(data: bytes, *, reset: bool = False) -> Script:
+    """The first request of a connection gets an ordinary answer, the next one this."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.read_body()
+        if not exchange.index:
+            await exchange.send(HELLO)
+            return
+        await exchange.send(HINTS)
+        await trio.sleep(0.005)
+        if data:
+            await exchange.send(data)
+        await (exchange.reset() if reset else exchange.close())
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        hints_and_then(b""),
+        hints_and_then(b"", reset=True),
+        hints_and_then(b"HTTP/1.1 200 "),
+        hints_and_then(b"garbage"),
+        hints_and_then(b"HTTP/1.1 408 Late\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+        hints_and_then(HINTS * 98 + HELLO),
+        hints_and_then(HINTS * 100 + HELLO),
+    ],
+    ids=["closes", "resets", "half a head", "garbage", "408", "many", "too many"],
+)
+async def test_what_comes_behind_early_hints(script: Script, on_slow_path: list[bytes]) -> None:
+    """On a connection that was used before: a response has begun there, so it is no stale one."""
+    for method in ("GET", "POST"):
+        sends = [([get(f"/{number}", method=method)], [method]) for number in range(2)]
+        with trio.fail_after(20):
+            fast = await outcome(Case("", sends, [script]), True)
+            assert set(on_slow_path) <= {b"/1"}
+            assert fast == await outcome(Case("", sends, [script]), False)
+        on_slow_path.clear()
+
+
+@both_paths
+async def test_early_hints_that_would_have_to_wait(
+    fast_path: bool, on_slow_path: list[bytes]
+) -> None:
+    """There is no room for them between us and the client, and on the fast path nobody waits."""
+    script = scripts.informational(103, [("Link", "x")], scripts.answer(DATA[:100_000]))
+    async with (
+        open_backend(script) as server,
+        open_balancer(server.url, health_check="off", fast_path=fast_path) as balancer,
+    ):
+        listening = os.dup(balancer._service.listeners[0].fileno())
+        with socket.socket(fileno=listening) as sock:  # those of its clients have that too
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        async with open_client(balancer.addresses[0]) as client:
+            with trio.fail_after(20):
+                for _ in range(2):
+                    await client.send(get())
+                    response = await client.read_response()
+                    assert response.informational == (103,)
+                    assert response.body == DATA[:100_000]
+    assert on_slow_path == [b"/"] * 2

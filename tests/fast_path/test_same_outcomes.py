@@ -205,9 +205,15 @@ CASES = [
         "too many trailers", scripts.chunked(CHUNKS, [("X-End", "1" * 100)] * 50), slow=[b"/1"] * 2
     ),
     ordinary_twice("chunk extension", scripts.raw(EXTENSION, reset=False), slow=[b"/1"] * 2),
+    ordinary_twice("early hints", scripts.informational(103, [("Link", "x")], OK)),
     ordinary_twice(
-        "early hints",
-        scripts.informational(103, [("Link", "x")], OK),
+        "long early hints",
+        scripts.informational(103, [("Link", "x" * 3000)], OK),
+        slow=[b"/1"] * 2,
+    ),
+    ordinary_twice(
+        "early hints that speak of a body",
+        scripts.informational(103, [("Content-Length", "0")], OK),
         slow=[b"/1"] * 2,
     ),
     ordinary_twice("until close", scripts.until_close(b"body")),

@@ -73,7 +73,7 @@ async def test_it_gets_one_with_the_first_request_that_is_not_ordinary() -> None
 
 
 async def test_it_keeps_it() -> None:
-    interim = scripts.informational(103, (), scripts.answer(b"ok"))
+    interim = scripts.informational(103, [("Content-Length", "0")], scripts.answer(b"ok"))
     async with (
         open_backend(scripts.in_turn(scripts.answer(b"ok"), interim)) as server,
         open_balancer(server.url, health_check="off") as balancer,
@@ -110,7 +110,7 @@ async def test_it_ends_with_the_balancer_in_every_state(state: str, how: str) ->
     script = {
         "waiting": scripts.hang(),
         "answering": half_an_answer,
-        "with a task": scripts.informational(103, (), scripts.hang()),
+        "with a task": scripts.informational(103, [("Content-Length", "0")], scripts.hang()),
     }.get(state, scripts.answer(b"ok"))
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(open_backend(script))

@@ -47,6 +47,8 @@ def written(head: ResponseHead, method: bytes, close: bool, date: int | None) ->
     side.read_head()
     assert side.read_body() is END
     lines = response_lines(head, None if date is None else http_date(date))
+    if head.status < 200:
+        return side.informational(head.status, head.reason, lines)
     return side.response(head.status, head.reason, lines, close=close)
 
 
@@ -63,6 +65,12 @@ def check(data: bytes, method: bytes = b"GET") -> Response | Literal[False] | No
     assert head.framing == framing_of(response)
     assert server_side(data, method)[1] == head
     assert not makes_personal((lower, value) for _, lower, value in head.fields)
+    if head.status < 200:
+        assert response.bodiless
+        assert response.write() == written(head, method, False, None)
+        whole.feed(OK)
+        assert whole.read_head() == server_side(OK, method)[1]
+        return response
     for close, date in product((False, True), (None, 1_800_000_000)):
         assert response.write(close, date) == written(head, method, close, date)
     check_framing(whole, response)
@@ -118,6 +126,15 @@ def test_plain_heads_are_read_like_the_slow_path_does(
     assert again.length == len(head)
 
 
+@given(ordinary_responses(interim=True), METHODS)
+@example(b"HTTP/1.1 100 Continue\r\n\r\n", b"GET")
+@example(b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nHost: a\r\n\r\n", b"HEAD")
+def test_so_are_those_of_interim_responses(head: bytes, method: bytes) -> None:
+    response = check(head, method)
+    assert response
+    assert response.length == len(head)
+
+
 @given(ordinary_responses(), st.lists(st.integers(0, 600), max_size=4))
 def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
     head: bytes, places: list[int]
@@ -135,7 +152,7 @@ def test_a_plain_head_is_whole_with_its_last_byte_and_never_before(
 
 
 @effort(400)
-@given(mutated(ordinary_responses()), METHODS)
+@given(st.one_of(mutated(ordinary_responses()), mutated(ordinary_responses(interim=True))), METHODS)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n X: b\r\n\r\n", b"GET")
 @example(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"GET")
 @example(b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", b"GET")
@@ -147,9 +164,14 @@ FALLBACK = [
     b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
     b"HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.02 200 OK\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\n",
-    b"HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 199 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    b"HTTP/1.0 103 Early Hints\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nUpgrade: h2\r\n\r\n",
+    b"HTTP/1.1 99 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",

@@ -194,14 +194,18 @@ def ordinary_requests(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def ordinary_responses(draw: st.DrawFn) -> bytes:
+def ordinary_responses(draw: st.DrawFn, *, interim: bool = False) -> bytes:
     """Heads that are plain."""
     status = draw(st.one_of(st.sampled_from([200, 200, 304, 404, 503]), st.integers(200, 599)))
+    if interim:
+        status = draw(st.sampled_from([100, 102, 103, 103, 199]))
     reason = draw(st.sampled_from([b" OK", b"", b" ", b" Not Found", b" \t\xfc ", b" a  b"]))
     lines = draw(st.lists(LINES, max_size=8))
-    version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
-    lines += draw(some(LENGTHS if version == b"1.0" else st.one_of(LENGTHS, CHUNKED)))
-    for part in (CONNECTION, VIA, KEEP_ALIVE, IDENTITY, REQUEST_ID):
+    version = b"1.1" if interim else draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
+    if not interim:
+        lines += draw(some(LENGTHS if version == b"1.0" else st.one_of(LENGTHS, CHUNKED)))
+        lines += draw(some(CONNECTION))
+    for part in (VIA, KEEP_ALIVE, IDENTITY, REQUEST_ID):
         lines += draw(some(part))
     start = b"HTTP/%b %d%b" % (version, status, reason)
     return b"\r\n".join([start, *draw(st.permutations(lines)), b"", b""])

@@ -302,6 +302,11 @@ class ServerCodec(Side):
             self._fed = True
         super().feed(data)
 
+    def go_on_behind(self, interims: int) -> None:
+        """So many interim responses were read by somebody else."""
+        self._interim = interims
+        self._fed = True
+
     @property
     def answered(self) -> bool:
         """At least one byte of the response has come."""

@@ -60,6 +60,10 @@ class BegunUpstream(Protocol):
         """Seconds for which the server has taken nothing of the request."""
 
     @property
+    def interims(self) -> int:
+        """1xx responses that have come and were dealt with."""
+
+    @property
     def received(self) -> bytes:
         """What has come of the response, behind what the client has seen of it."""
 
@@ -149,6 +153,9 @@ class ResumedStream(Http1UpstreamStream):
         if not self._unsent and trailers is not None:
             self._whole = True
             self.expect_answer(upstream.sent)
+        if upstream.interims:
+            self._codec.go_on_behind(upstream.interims)
+            self._early = None  # a 408 would have been the first head
         if answer is not None:
             close = b"Connection: close\r\n" if answer.server_closes else b""
             head = b"HTTP/1.1 %d \r\nTransfer-Encoding: chunked\r\n%b\r\n"

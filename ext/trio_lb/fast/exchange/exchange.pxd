@@ -49,6 +49,7 @@ cdef class Exchange:
     cdef int connect_error
     cdef double sent            # when the request had been sent
     # The response
+    cdef uint32_t interims      # 1xx ones before it that were dealt with
     cdef int looks              # for the body behind a head that came alone, that are left
     cdef Flow flow              # its head is also that of the request, on its way to the server
     cdef double moved           # when something of it last came, or the client had taken it

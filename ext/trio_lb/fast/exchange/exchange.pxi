@@ -63,6 +63,7 @@ cdef class Exchange:
         self.upstream = None
         self.connect_error = 0
         self.sent = self.moved = 0.0
+        self.interims = 0
         self.looks = 0
         release(&self.flow, self.path.buffers)
         self.status = 0

@@ -48,6 +48,7 @@ cdef class UpstreamState:
     cdef readonly object patience
     cdef readonly double server_waited
     cdef readonly double sent
+    cdef readonly uint32_t interims
     cdef readonly bytes received
 
 

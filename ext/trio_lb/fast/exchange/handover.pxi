@@ -47,6 +47,7 @@ cdef class UpstreamState:
             None without one.
         server_waited: seconds for which the server has taken nothing of what is in `unsent`.
         sent: when the request had been sent.
+        interims: 1xx responses that have come, and are not in `received`.
         received: bytes of the response that were not passed on.
     """
 
@@ -110,6 +111,7 @@ cdef UpstreamState upstream_state(Exchange exchange, Handover handover):
     upstream.reused = exchange.upstream.reused
     upstream.stale = exchange.upstream.stale
     upstream.sent = exchange.sent
+    upstream.interims = exchange.interims
     upstream.unsent = rest_of_request(exchange)
     upstream.received = as_bytes(flow.body.data, flow.good, flow.body.end)
     if exchange.uploading and exchange.state != CONNECTING:

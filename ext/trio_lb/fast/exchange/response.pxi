@@ -28,7 +28,6 @@ cdef void await_response(Exchange exchange) noexcept:
 
 
 cdef void read_response(Exchange exchange) noexcept:
-    cdef Buffer *buffer = &exchange.flow.body
     cdef ParsedResponse head
     if exchange.upstream.readable:
         read_head(exchange)
@@ -36,7 +35,7 @@ cdef void read_response(Exchange exchange) noexcept:
         exchange.looks -= 1
         exchange.path.readiness.again(exchange.client)
     elif exchange.looks == 1:           # without the body, then
-        parse_response(buffer.data, buffer.end, 0, exchange.head.head_only, &head)
+        next_head(exchange, 0, &head)
         begin_response(exchange, &head)
 
 
@@ -57,8 +56,7 @@ cdef void read_head(Exchange exchange) noexcept:
     if count <= 0:
         exchange.client.end(FALLBACK)
         return
-    verdict = parse_response(
-        buffer.data, buffer.end, looked_at, exchange.head.head_only, &head)
+    verdict = next_head(exchange, looked_at, &head)
     if verdict == HEAD and gives_up(exchange, &head):
         exchange.client.end(FALLBACK)
     elif verdict == HEAD and came_alone(exchange, &head):
@@ -67,10 +65,31 @@ cdef void read_head(Exchange exchange) noexcept:
     elif verdict == HEAD:
         begin_response(exchange, &head)
     elif verdict == NEED_MORE:
+        if exchange.state != WAITING:
+            return                      # an interim response met the end of the client
+        park(&exchange.flow, path.buffers)
         if exchange.upstream.readable:
             path.readiness.again(exchange.client)
     else:
         exchange.client.end(FALLBACK)
+
+
+cdef inline Verdict next_head(
+    Exchange exchange, size_t looked_at, ParsedResponse *head
+) noexcept:
+    """Look for the head of the final response; those of interim ones before it are dealt with."""
+    cdef Buffer *buffer = &exchange.flow.body
+    cdef Verdict verdict = parse_response(
+        buffer.data + buffer.start, held(buffer), looked_at, exchange.head.head_only, head)
+    while verdict == HEAD and head.status < 200:
+        verdict = pass_interim_on(exchange, head)
+        if verdict == HEAD:
+            exchange.interims += 1
+            buffer.start += head.length
+            exchange.flow.good = buffer.start
+            verdict = parse_response(
+                buffer.data + buffer.start, held(buffer), 0, exchange.head.head_only, head)
+    return verdict
 
 
 cdef inline bint gives_up(Exchange exchange, const ParsedResponse *head) noexcept:
@@ -87,9 +106,8 @@ cdef inline bint came_alone(Exchange exchange, const ParsedResponse *head) noexc
 
 cdef void end_alone(Exchange exchange) noexcept:
     """The server's stream has ended right behind a head that came alone."""
-    cdef Buffer *buffer = &exchange.flow.body
     cdef ParsedResponse head
-    parse_response(buffer.data, buffer.end, 0, exchange.head.head_only, &head)
+    next_head(exchange, 0, &head)
     if head.until_close:
         exchange.upstream.ended = exchange.upstream.readable = True
         begin_response(exchange, &head)
@@ -119,6 +137,7 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
     cdef double now = path.readiness.now
     cdef Buffer *out = &exchange.flow.head
     cdef const char *date = NULL
+    cdef size_t start = exchange.flow.body.start
     if exchange.head.http10 and head.chunked:
         exchange.client.end(FALLBACK)   # it ends by closing then
         return
@@ -137,13 +156,13 @@ cdef void begin_response(Exchange exchange, ParsedResponse *head) noexcept:
         or exchange.client.served + 1 >= path.most_requests)
     if path.buffers.borrow(out, SMALL):
         out.end = write_response(
-            out.data, out.size, exchange.flow.body.data, head, date, exchange.last)
+            out.data, out.size, exchange.flow.body.data + start, head, date, exchange.last)
     if not out.end:
         exchange.client.end(FALLBACK)
         return
-    commit(&exchange.flow, head.length)
+    commit(&exchange.flow, start + head.length)
     if exchange.flow.framing.state > BODY_END:
-        exchange.flow.good = 0          # the slow path reads all of it
+        exchange.flow.good = start      # the slow path reads all of it
         exchange.client.end(FALLBACK)
         return
     path.table.record_answer(

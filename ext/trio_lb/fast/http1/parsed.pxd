@@ -62,11 +62,11 @@ cdef struct ParsedRequest:       # always with a valid Host
 cdef struct ParsedResponse:
     uint32_t length
     uint16_t count
-    uint16_t status             # 200 .. 599
+    uint16_t status             # 100 .. 599
     uint8_t chunked             # its body is, or goes on so; never with `bodiless`
     uint8_t http10              # HTTP/1.0, not 1.1; then `close`, too
     uint8_t close               # this connection to the server takes no other request
-    uint8_t bodiless            # to HEAD, or 204, 304: no body follows, whatever the fields say
+    uint8_t bodiless            # to HEAD, or 1xx, 204, 304: none follows, whatever the fields say
     uint8_t until_close         # the end of the connection is that of the body; then `close`, too
     uint8_t dated               # it has a Date
     int64_t content_length      # as the field says; -1: none was said

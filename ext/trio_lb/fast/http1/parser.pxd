@@ -39,7 +39,7 @@ cdef Verdict parse_request(
 # The target might climb above its first slash.
 cdef bint may_climb(const char *data, const ParsedRequest *head) noexcept nogil
 
-# `to_head`: the response answers a HEAD request. 1xx are FALLBACK.
+# `to_head`: the response answers a HEAD request. 1xx ones are `bodiless`; a 101 is FALLBACK.
 cdef Verdict parse_response(
     const char *data, size_t length, size_t seen, bint to_head,
     ParsedResponse *head) noexcept nogil

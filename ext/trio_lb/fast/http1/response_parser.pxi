@@ -6,6 +6,9 @@ What is the same for requests is in `parser.pxi`, field lines are read in `field
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 
+cdef enum:
+    SWITCHING_PROTOCOLS = 101
+
 
 cdef Verdict parse_response(
     const char *data, size_t length, size_t seen, bint to_head, ParsedResponse *head
@@ -46,7 +49,7 @@ cdef inline Progress parse_status_line(
     tens = <uint8_t> (p[1] - c"0")
     ones = <uint8_t> (p[2] - c"0")
     head.status = <uint16_t> (hundreds * 100 + tens * 10 + ones)
-    if not (200 <= head.status <= 599 and tens <= 9 and ones <= 9):
+    if not (100 <= head.status <= 599 and tens <= 9 and ones <= 9):
         return ODD
     p += 3
     # A space belongs behind the status also where there is no phrase; some servers forget it.
@@ -64,6 +67,8 @@ cdef inline bint judge_response(
 ) noexcept nogil:
     """What the fields say, taken together; false if it is not plain."""
     cdef bint framed
+    if head.status < 200 and not is_plain_interim(found, head):
+        return False
     head.via = said(found, VIA)
     head.dated = has(found, DATE)
     if not (judge_framing(data, found, &head.content_length, &head.chunked)
@@ -74,7 +79,7 @@ cdef inline bint judge_response(
         if head.chunked:
             return False
     framed = head.chunked or head.content_length >= 0
-    head.bodiless = to_head or head.status == 204 or head.status == 304
+    head.bodiless = to_head or head.status == 204 or head.status == 304 or head.status < 200
     head.until_close = False
     if not head.bodiless:
         if not framed:
@@ -82,6 +87,13 @@ cdef inline bint judge_response(
         return True
     head.chunked = False        # it tells of the body that GET would get, if of any
     return True
+
+
+cdef bint is_plain_interim(const Found *found, const ParsedResponse *head) noexcept nogil:
+    """It speaks neither of the connection nor of a body."""
+    return (head.status != SWITCHING_PROTOCOLS and not head.http10
+            and not has(found, CONNECTION) and not has(found, UPGRADE)
+            and not has(found, CONTENT_LENGTH) and not has(found, TRANSFER_ENCODING))
 
 
 cdef tuple response_parts(const char *data, const ParsedResponse *head):

@@ -5,6 +5,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 
 cdef extern from "system.h" nogil:
     """
+    #define TLB_SHORT_MESSAGE 2048
+    #include <linux/sock_diag.h>
     #include <time.h>
     static inline ssize_t tlb_send_two(
             int fd, const char *first, size_t first_size, const char *second, size_t second_size) {
@@ -26,6 +28,13 @@ cdef extern from "system.h" nogil:
         struct linger at_once = {1, 0};
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     }
+    /* A short message fits into its queue, whole: with the packets that it may be divided into. */
+    static inline int tlb_takes_short_message(int fd) {
+        uint32_t memory[SK_MEMINFO_VARS];
+        socklen_t size = sizeof(memory);
+        if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size)) return tlb_in_queue(fd) == 0;
+        return memory[SK_MEMINFO_WMEM_QUEUED] + 4 * TLB_SHORT_MESSAGE <= memory[SK_MEMINFO_SNDBUF];
+    }
     /* Wait until it is readable, at most for so long; true if it is, or that can't be told. */
     static inline int tlb_readable_within(int fd, double seconds) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
@@ -38,6 +47,9 @@ cdef extern from "system.h" nogil:
     ssize_t send_two "tlb_send_two"(
         int fd, const char *first, size_t first_size, const char *second, size_t second_size)
     int socket_error "tlb_socket_error"(int fd)
+    enum:
+        SHORT_MESSAGE "TLB_SHORT_MESSAGE"   # bytes at most
+    bint takes_short_message "tlb_takes_short_message"(int fd)
     void reset_on_close "tlb_reset_on_close"(int fd)
     bint readable_within "tlb_readable_within"(int fd, double seconds)
     int in_queue "tlb_in_queue"(int fd)
