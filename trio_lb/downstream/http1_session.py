@@ -39,7 +39,7 @@ class FastSide(Protocol):
 
     @property
     def idle_since(self) -> float:
-        """From when on it has been waiting for a request; `NEVER` while it has one."""
+        """Since when it has been waiting for a request; `NEVER` while it has one."""
 
     def drain(self) -> None:
         """As `Http1Session.drain`."""
@@ -104,7 +104,7 @@ class Http1Session:
 
     @property
     def idle_since(self) -> float:
-        """From when on it has been waiting for a request; `NEVER` while it has one."""
+        """Since when it has been waiting for a request; `NEVER` while it has one."""
         return min(self._idle_since, NEVER if self.fast_side is None else self.fast_side.idle_since)
 
     @property
@@ -195,7 +195,7 @@ class Http1Session:
             return b""
 
     def decide_whether_last(self) -> bool:
-        """An answer begins: whether it is this connection's last, from now on for good."""
+        """Decide, when an answer begins, whether it is the connection's last."""
         no_other = not self._timeouts.keep_alive or self._served + 1 >= self._most_requests
         self.last = self.draining or no_other
         return self.last
@@ -215,7 +215,7 @@ class Http1Session:
     # The fast path
 
     def leave(self) -> tuple[bytes, int]:
-        """Between two requests, for the fast path: what came of the next, how many were served."""
+        """Hand over to the fast path between two requests: unread bytes, and requests served."""
         codec = self._codec_made
         return b"" if codec is None else codec.take_unread(), self._served
 
@@ -227,7 +227,7 @@ class Http1Session:
         patience: float | None,
         chunk: int | None,
     ) -> None:
-        """Go on from the fast path.
+        """Take the connection back from the fast path.
 
         Args:
             unread: bytes from the beginning of a request.
@@ -255,13 +255,13 @@ class Http1Session:
         self.last = last
 
     def leave_fast_path(self) -> None:
-        """For good: what comes next is not HTTP, or nothing."""
+        """Leave the fast path for good: no more HTTP follows."""
         if self.fast_side is not None:
             self.fast_side.detach()
             self.fast_side = None
 
     def head_again(self) -> RequestHead | None:
-        """The head of a request that was read on the fast path, for who wants to know it."""
+        """Parse again the head of a request that was read on the fast path."""
         try:
             part = self._codec.read_head()
         except ClientError:
@@ -271,7 +271,7 @@ class Http1Session:
     # Ends
 
     def drain(self) -> None:
-        """Let the answer under way be the last; if there is none, wait for no other request."""
+        """Make the answer under way the last one; if there is none, wait for no further request."""
         self.draining = True
         if self.fast_side is not None:
             self.fast_side.drain()

@@ -31,17 +31,17 @@ _WANTING = 0.5
 
 
 class Clients(Protocol):
-    """Who serves clients, as far as the limiter has to do with it."""
+    """What the limiter needs of whatever serves the clients."""
 
     def evict_idle(self) -> int:
-        """Close connections that are idle; how many those are."""
+        """Close idle connections; returns how many."""
 
 
 class IdleUpstreams(Protocol):
-    """Idle connections to servers, as far as the limiter has to do with them."""
+    """What the limiter needs of the idle connections to servers."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of idle connections."""
 
     def close(self) -> None:
         """Close them all."""
@@ -51,11 +51,11 @@ class ConnectionLimiter:
     """The limiter of one process.
 
     Args:
-        limits: how many may be there.
-        permits: which all processes share.
+        limits: how many clients there may be.
+        permits: shared by all processes.
         counters: of this process.
-        upstreams: idle connections to servers, whose descriptors may be wanted.
-        clients: those who come in.
+        upstreams: idle connections to servers, which are closed when descriptors run out.
+        clients: whatever serves them.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ConnectionLimiter:
         self._clients = clients
 
     def try_acquire(self) -> str | None:
-        """Keep a place for the next client; if there is none, say why."""
+        """Acquire a permit for the next client; returns why there is none, else None."""
         if self._permits.taken >= self._most_here:
             return f"{self._most_here} clients are as many as the open files allow"
         if self._permits.take(self._most):
@@ -82,7 +82,7 @@ class ConnectionLimiter:
         return f"there are {self._most} clients (limits.clients)"
 
     def release(self) -> None:
-        """Nobody came for the place."""
+        """Give back a permit that no client has used."""
         self._permits.give_back()
 
     async def serve(self, serve: Callable[..., Awaitable[None]], *arguments: Any) -> None:
@@ -93,10 +93,10 @@ class ConnectionLimiter:
             self._permits.give_back()
 
     def evict(self, *, descriptors: bool) -> bool:
-        """Close connections that are idle; whether there will be room at once.
+        """Close idle connections; returns whether that makes room at once.
 
         Args:
-            descriptors: those are what is wanted.
+            descriptors: file descriptors are needed, not permits.
         """
         found = self.free_descriptors() if descriptors else self._clients.evict_idle() > 0
         if not found:
@@ -106,7 +106,7 @@ class ConnectionLimiter:
         return found
 
     def free_descriptors(self) -> bool:
-        """Close connections that are idle, to servers as well; whether there are any."""
+        """Close idle connections, also those to servers; returns whether there were any."""
         found = len(self._upstreams) + self._clients.evict_idle() > 0
         self._upstreams.close()
         return found
@@ -120,7 +120,7 @@ class ConnectionLimiter:
 
 
 def _most_by_descriptors(*, halved: bool) -> int:
-    """How many clients this process may have; half of that if each is to have a server as well."""
+    """How many clients the descriptors allow; half as many if each may need a server's as well."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return sys.maxsize

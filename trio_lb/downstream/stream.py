@@ -74,7 +74,7 @@ class ClientStream(Protocol):
         """Is the client still there?"""
 
     def ask_whether_it_is_there(self) -> bool:
-        """Send what a client that reads on discards, and a closed socket meets with a reset.
+        """Send something that a reading client discards and a closed socket answers with a reset.
 
         Returns:
             False if it can't be asked.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SlowPathReason(IntEnum):
-    """Why a request is served on the slow path. Its value is its place in the table."""
+    """Why a request is served on the slow path. Its value is its index in the table."""
 
     SETTINGS = 0  # the profile, or the system, keeps it off the fast path
     UPGRADE = 1  # it asks for another protocol
@@ -87,7 +87,7 @@ class Counters:
         return self.read(self._table.row).connections
 
     def read(self, row: int | None = None) -> ClientCounters:
-        """What was counted by all processes together, or by that of one row."""
+        """The counts of all processes together, or of one row's process."""
         connections, total, classes, dropped, refused, let_go, pauses, slow = self._table.clients(
             row
         )

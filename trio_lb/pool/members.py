@@ -16,7 +16,7 @@ class Member:
     """A server of a pool.
 
     Attributes:
-        table_slot: where it is in the table, for as long as anybody knows of it.
+        table_slot: its slot in the shared table, for as long as any process uses it.
         server: what the profile says about it.
     """
 
@@ -27,9 +27,8 @@ class Member:
 class Members:
     """All servers of a pool at one time: immutable, and swapped whole.
 
-    A request keeps the member that it was given, and may ask whether that still is one. What a
-    server is known by over all changes is its slot, together with its address: a slot that nobody
-    knows of any more is given to the next one.
+    A request keeps its member, and may ask whether that is still one of these. Across changes a
+    server is identified by slot and address together, since a freed slot is given to another one.
 
     Args:
         servers: at least one.

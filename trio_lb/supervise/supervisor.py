@@ -1,4 +1,4 @@
-"""The supervisor: it owns the profile, the sockets and the table, and sees to everything else.
+"""The supervisor: it owns the profile, the sockets and the table, and starts all the rest.
 
     supervisor
     ├─ health checks, one task per server       workers see the results in the table
@@ -78,18 +78,18 @@ class Supervisor:
     """A load balancer in processes.
 
     Args:
-        profile: what it does at first.
-        load: reads the profile anew, for a reload.
+        profile: the first one.
+        load: reads the profile again, for a reload.
         sockets: those that a service manager passed, if any; the others are opened.
         notifier: the way to that manager.
         log_levels: what the command line says about logging.
 
     Attributes:
-        profile: what it does now.
+        profile: the one in effect.
         up: set when all workers accept clients.
         ended: everything was drained.
         clean: nothing that was in flight has been cut since the drain began.
-        reloads: what has become of them, for who waits for one.
+        reloads: their results, for commands that wait for one.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class Supervisor:
             raise failure
 
     def drain(self) -> None:
-        """Have everything in flight finished; `run` returns when it is."""
+        """Finish everything in flight; `run` returns when that is done."""
         self._stopping = True
         self._notifier.stopping(self.profile.timeouts.drain + MARGIN)
         self._preparation.cancel()
@@ -218,9 +218,9 @@ class Supervisor:
             self._nursery.start_soon(self._give_way_at_the_latest)
 
     def _give_way(self) -> None:
-        """Drain, when workers that are coming have been killed.
+        """Drain, after workers that are still starting have been killed.
 
-        They have the sockets too: who came to one that nobody else has any more would be reset.
+        They hold the sockets too: a client that connected to one of theirs would be reset.
         """
         for generation in self._generations:
             generation.drain()
@@ -231,7 +231,7 @@ class Supervisor:
         self._give_way()
 
     def _until_stopping(self) -> trio.CancelScope:
-        """For what brings a profile into effect; `drain` cancels it."""
+        """A scope for bringing a profile into effect, which `drain` cancels."""
         self._preparation = trio.CancelScope()
         if self._stopping:
             self._preparation.cancel()
@@ -264,7 +264,7 @@ class Supervisor:
         return f"{several(len(self._pool), 'server')} at {', '.join(self.addresses)}"
 
     async def _watchdog(self) -> None:
-        """Tell the service manager that this loop turns, if it wants to know; tidy up."""
+        """Feed the service manager's watchdog, and clean up, about once a second."""
         while True:
             if os.getpid() == 1:  # in a container, whoever loses its parent becomes our child
                 self._reaper.reap()
@@ -400,7 +400,7 @@ class Supervisor:
         return servers
 
     def _take_effect(self, profile: Profile, plan: Plan, servers: ServerPool) -> None:
-        """From now on this is what everybody goes by."""
+        """Make this profile the one in effect."""
         (pool,) = plan.pools
         self._slots.commit(servers.members)
         self._checker.watch(pool.health_check, servers)
@@ -410,7 +410,7 @@ class Supervisor:
     async def _run_generation(
         self, generation: Generation, *, task_status: trio.TaskStatus[None]
     ) -> None:
-        """Run a generation to its end, and clear away what nobody but it had needed."""
+        """Run a generation to its end, and free what only it needed."""
         self._generations.append(generation)
         if self._stopping:  # since the last time that there was something to wait for
             generation.drain()

@@ -1,7 +1,7 @@
 """A worker process, forked by the zygote or run as `python -m trio_lb.supervise.worker FD`.
 
-It forwards requests until it is told to drain. Should its supervisor be gone, it drains too, and
-quickly: whoever starts the next one wants the addresses.
+It forwards requests until it is told to drain. If its supervisor has died, it drains too, in a
+short time, so that the addresses are free for a new start.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ _BAD = "the supervisor sent what can't be understood"
 
 
 def leave_signals_to_the_supervisor() -> None:
-    """Ignore those that may reach a whole group of processes, and are for the supervisor alone.
+    """Ignore signals that reach the whole process group and are meant for the supervisor.
 
-    It has workers drain, or gets others in their place.
+    The supervisor drains or replaces its workers.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
@@ -163,7 +163,7 @@ async def _beat(table: Table) -> None:
 async def _serve_as_told(
     control: Control[ToSupervisor, ToWorker], service: Service, listeners: list[list[Listener]]
 ) -> bool:
-    """Do what the supervisor says, to the end; in a hurry once it is gone, or not understood.
+    """Obey the supervisor until drained; hurry if it has died or says something unknown.
 
     Returns:
         True if everything in flight was finished.

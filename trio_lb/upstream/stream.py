@@ -59,13 +59,13 @@ class UpstreamStream(Protocol):
     # From when on the server owes an answer
 
     def expect_answer(self, sent: float | None = None) -> None:
-        """No more of the request will be sent: from now, or then, on the server owes an answer."""
+        """Start the response timeout: the whole request has been sent, now or at `sent`."""
 
     def expect_first_word(self) -> None:
-        """The head has left, and the body waits for 100 (Continue): a word is owed from now on."""
+        """Start the timeout of a 100 (Continue): the head has been sent, and the body waits."""
 
     def body_goes_on(self) -> None:
-        """The body does not wait, or no longer: the server owes nothing until all has left."""
+        """Stop that timeout: the body is being sent, and no response is due before its end."""
 
     # The response
 
