@@ -5,9 +5,8 @@ nothing yet. A balancer with one worker is started for each kind, gets some requ
 then holds all connections at once; what its processes have more of by then (proportional set size,
 /proc/PID/smaps_rollup, so Linux), divided by their number, is the figure. Before that and beside
 them the same requests are sent, one after the other: a cost that grows with idle connections shows
-there.
-Then each connection has to be open still, and an answer has to come through some of them. Clients
-and the server are in a process of their own.
+there. Then each connection has to be open still, and an answer has to come through some of them.
+Clients and the server are in a process of their own.
 
   python -m benchmarks.idle                          # 10,000; HAProxy and nginx if installed
   python -m benchmarks.idle --connections 2000 --peers trio-lb

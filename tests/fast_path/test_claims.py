@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trio
 
+from tests.fast_path.test_same_outcomes import broken_later
 from tests.support import scripts
 from tests.support.backend import open_backend
 from tests.support.balancer import open_balancer
@@ -17,8 +17,6 @@ from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.support.backend import Exchange
 
 #: What a proxy may say, well-formed or not.
 CLAIMS: list[tuple[str, ...]] = [
@@ -106,15 +104,9 @@ async def test_many_clients_of_a_proxy_take_no_memory_for_ever() -> None:
 
 @pytest.mark.parametrize("fast_path", [True, False])
 async def test_a_request_that_fails_is_its_client_s(tmp_path: Path, fast_path: bool) -> None:
-    async def cut(exchange: Exchange) -> None:
-        await exchange.read_body()
-        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234")
-        await trio.sleep(0.01)
-        await exchange.close()
-
     path = tmp_path / "log"
     async with (
-        open_backend(cut) as server,
+        open_backend(broken_later(b"1\r\na")) as server,
         open_balancer(
             server.url,
             health_check="off",

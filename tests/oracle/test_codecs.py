@@ -7,6 +7,7 @@ write and how they fail has to be equal, whatever comes.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import h11
@@ -19,6 +20,7 @@ from tests.support.effort import effort
 from tests.support.wire import split
 from trio_lb.errors import TrioLBError
 from trio_lb.fast.http1 import read_fields
+from trio_lb.http.heads import RequestHead, ResponseHead
 from trio_lb.http1 import compiled_codec, h11_codec
 from trio_lb.http1.codec import END, NEED_DATA, ClientCodec, Codecs, ServerCodec, Signal
 from trio_lb.http1.compiled_codec import Misused
@@ -161,7 +163,7 @@ def answered(side: ClientCodec, answer: Answer, seen: Seen) -> bool:
         pieces = []
     outcome(seen, lambda: side.response(status, b"OK", lines, close=close))
     for piece in pieces:
-        outcome(seen, lambda piece=piece: side.body(piece))  # type: ignore[misc]
+        outcome(seen, partial(side.body, piece))
     outcome(seen, lambda: side.end(trailers))
     seen.append(states(side))
     return True
@@ -184,11 +186,12 @@ def with_a_client(codecs: Codecs, pieces: list[bytes], answers: list[Answer]) ->
             if head is None:
                 answered(side, REFUSAL, seen)
             return seen
-        if head.method == b"CONNECT":  # type: ignore[attr-defined]
+        assert isinstance(head, RequestHead)
+        if head.method == b"CONNECT":
             answer = (501, *USUAL[1:])  # which is what admission says
         early = answer[-1]
         # A 101 takes up what was offered by a whole request.
-        if answer[0] == 101 and (early or b"upgrade" not in [field[1] for field in head.fields]):  # type: ignore[attr-defined]
+        if answer[0] == 101 and (early or b"upgrade" not in [field[1] for field in head.fields]):
             answer = USUAL
         if early and not answered(side, answer, seen):
             return seen
@@ -224,12 +227,12 @@ def with_a_server(
     for _ in range(104):
         head = read_all(side, side.read_head, left, seen)
         seen.append((side.answered, side.switched, side.reusable))
-        if head is None or head is NEED_DATA or head.status == 101 or head.status >= 200:  # type: ignore[attr-defined]
+        if not isinstance(head, ResponseHead) or head.status == 101 or head.status >= 200:
             break
     if late:
         outcome(seen, lambda: side.end([(b"X-Sum", b"1")] if body is not None else []))
-    if head is not None and head is not NEED_DATA:
-        if head.status == 101:  # type: ignore[attr-defined]
+    if isinstance(head, ResponseHead):
+        if head.status == 101:
             seen += [side.switched, side.leave_http()]
         else:
             read_all(side, side.read_body, left, seen)
