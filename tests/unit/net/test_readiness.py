@@ -24,7 +24,7 @@ if not FAST_PATH:
 from trio_lb.fast.loop import Epoll, Server
 
 #: Far more than there is room for in one batch.
-EVENTS = 200
+EVENTS = 300
 
 #: Makes an event and waits until it was seen, again and again; in another process, as a thread
 #: would run at the times at which this one lets it.
@@ -126,8 +126,13 @@ class Looking(Watching):
             self.watched.append(self.is_watched())
 
     def is_watched(self) -> bool:
-        watching = Path(f"/proc/self/fdinfo/{self.readiness.waits.fd}").read_text()
-        return re.search(rf"^tfd:\s*{self.readiness.fd}\s", watching, re.MULTILINE) is not None
+        return watches(self.readiness.waits.fd, self.readiness.fd)
+
+
+def watches(epoll: int, fd: int) -> bool:
+    """Whether an epoll watches this descriptor."""
+    watched = Path(f"/proc/self/fdinfo/{epoll}").read_text()
+    return re.search(rf"^tfd:\s*{fd}\s", watched, re.MULTILINE) is not None
 
 
 def ticking(seconds: float) -> Callable[[], float]:
@@ -180,31 +185,42 @@ async def test_in_a_long_turn_trios_loop_hears_of_no_event() -> None:
     assert changes[:2] == [False, True]
 
 
-async def test_what_wakes_trios_loop_ends_the_waiting(dense: Watching) -> None:
-    """A task that waits in Trio's way goes on, though events of readiness come without an end."""
+@pytest.mark.parametrize(
+    ("gap", "joined"), [(1e-6, False), (0.0004, True)], ids=["short turns", "long turns"]
+)
+async def test_what_wakes_trios_loop_ends_the_waiting(gap: float, joined: bool) -> None:
+    """A task that waits in Trio's way goes on, though events of readiness come without an end.
+
+    In a long turn after another one, Trio's epoll is one of the sockets that are waited for.
+    """
     here, there = socket.socketpair()
     woken = trio.Event()
+    watching = Watching(ticking(gap))
+    readiness = watching.readiness
 
     async def wait_in_trios_way() -> None:
         await trio.lowlevel.wait_readable(here)
         woken.set()
 
     def send_between_events() -> None:
-        for number, far in enumerate(dense.far_ends):
-            if number == EVENTS // 2:
+        for number, far in enumerate(watching.far_ends):
+            if number == EVENTS * 3 // 4:
+                assert watches(readiness.fd, readiness.waits.fd) is joined
                 there.send(b"x")
-            if number > EVENTS // 2 + 20:
+            if number > EVENTS * 3 // 4 + 20:
                 assert woken.is_set()
             time.sleep(0.0005)
             far.shutdown(socket.SHUT_WR)
             far.recv(1)
 
-    with here, there:
+    with here, there, closing(watching):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(dense.readiness.watch_forever)
+            nursery.start_soon(readiness.watch_forever)
             nursery.start_soon(wait_in_trios_way)
             await trio.testing.wait_all_tasks_blocked()
             await trio.to_thread.run_sync(send_between_events)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not watches(readiness.fd, readiness.waits.fd)
             nursery.cancel_scope.cancel()
 
 

@@ -5,6 +5,8 @@ directions and edge-triggered, and one task waits for that epoll's descriptor. I
 batches, and lets other tasks have their turn between them.
 
 While events come all the time, `watch_forever` waits for the next one by itself, if `Waits` allows.
+In long turns it does so by one system call, which brings the events as well: Trio's epoll is one of
+its own sockets then. In others it waits first, for either epoll, and fetches the events after.
 """
 
 cimport cython
@@ -59,8 +61,13 @@ cdef enum:
 #: Seconds of calls after which other tasks get their turn if they want one; and if not.
 cdef double SLICE = 0.001
 cdef double LONGEST_TURN = 0.05
+#: A turn as long as this is long, and for a while others are expected to be (seconds). In those
+#: Trio's epoll is joined to ours; not more often, as the kernel looks at each socket of that one.
+cdef double LONG_TURN = 0.02
+cdef double EXPECTED = 0.1
 
 cdef uint64_t NOBODY = <uint64_t> -1    # the alarm's key
+cdef uint64_t TRIO = <uint64_t> -2      # that of Trio's epoll
 
 
 @cython.final
@@ -72,6 +79,7 @@ cdef class Epoll(Readiness):
         cdef epoll_event event
         self.fd = self.alarm = -1
         self.waits = Waits(self.clock)
+        self.joined_at = -NEVER
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         self.alarm = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         event.events = EPOLLIN | EPOLLET        # so it need not be emptied
@@ -104,15 +112,22 @@ cdef class Epoll(Readiness):
     cdef void ring(self) noexcept:
         eventfd_write(self.alarm, 1)
 
-    cdef int take_batch(self) except -1:
+    cdef int take_batch(self, int milliseconds) except -1:
         cdef epoll_event[BATCH] events
-        cdef int number, count = epoll_wait(self.fd, events, BATCH, 0)
+        cdef int number, count
+        if milliseconds:
+            with nogil:
+                count = epoll_wait(self.fd, events, BATCH, milliseconds)
+        else:
+            count = epoll_wait(self.fd, events, BATCH, 0)
         if count < 0 and errno != EINTR:
             raise OSError(errno, os.strerror(errno))
         if count > 0 or self.first is not None:
             self.begin_batch(max(count, 1))
             for number in range(count):
-                if events[number].data.u64 != NOBODY:
+                if events[number].data.u64 == TRIO:
+                    self.waits.hear()
+                elif events[number].data.u64 != NOBODY:
                     pass_on(self, events[number].data.u64, events[number].events)
             if self.first is not None:
                 self.call_queue()
@@ -122,7 +137,7 @@ cdef class Epoll(Readiness):
         cdef bint all_of_them
         self.turning = True
         try:
-            all_of_them = self.take_batch() < BATCH
+            all_of_them = self.take_batch(0) < BATCH
             if self.first is not None:
                 self.ring()
             return all_of_them
@@ -130,14 +145,14 @@ cdef class Epoll(Readiness):
             self.turning = False
 
     cdef int turn(self) except -1:
-        cdef int count
+        cdef int count, milliseconds = 0
         cdef uint64_t batch
         cdef double until = NEVER, latest = NEVER
         self.turning = True
         try:
             while True:
                 batch = self.batch
-                count = self.take_batch()
+                count = self.take_batch(milliseconds)
                 if self.batch != batch:
                     if until == NEVER:
                         until = self.now + SLICE
@@ -147,20 +162,47 @@ cdef class Epoll(Readiness):
                             break
                         until = self.now + SLICE
                         if self.watching <= FEW:
-                            self.waits.stay_away()
+                            self.stay_away()
+                elif milliseconds:
+                    break               # nobody has come in that time
+                milliseconds = 0
                 # Fewer than there is room for were all there were; but where they are many, more
                 # have come meanwhile, and those are taken before others are let gather.
                 if count == BATCH or self.first is not None or count > 0 and self.waits.gathering(
                         self.under_way, self.usual_wait):
                     continue
-                if not self.wait():
+                if self.joined:
+                    milliseconds = <int> (1000 * self.waits.allowed(self.now))
+                    if not milliseconds:
+                        break
+                elif not self.wait():
                     break
             if self.first is not None:
                 self.ring()
             return 0
         finally:
-            self.waits.let_go()
+            self.come_back(latest - LONGEST_TURN)
             self.turning = False
+
+    cdef int stay_away(self) except -1:
+        """Trio's epoll watches ours no more in this turn, and so ours may watch that one."""
+        cdef epoll_event event
+        self.waits.stay_away()
+        if not self.joined and self.waits.fd >= 0 and self.now < self.long_turns_until \
+                and self.now - self.joined_at >= LONG_TURN:
+            event.events = EPOLLIN
+            event.data.u64 = TRIO
+            self.joined = epoll_ctl(self.fd, EPOLL_CTL_ADD, self.waits.fd, &event) == 0
+            self.joined_at = self.now
+        return 0
+
+    cdef void come_back(self, double began) noexcept:
+        if self.joined:
+            self.joined = False
+            self.unregister(self.waits.fd)
+        if self.now - began >= LONG_TURN:
+            self.long_turns_until = self.now + EXPECTED
+        self.waits.let_go()
 
     cdef int begin_batch(self, int count) except -1:
         """A number of events has come, or some have waited for their turn."""

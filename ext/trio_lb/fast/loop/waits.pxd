@@ -29,5 +29,7 @@ cdef class Waits:
     # From now on Trio's epoll shall not watch what the asking task waits for, until that waits
     # again: each event of ours would wake that one too, at the expense of whoever causes it.
     cdef int stay_away(self) except -1
+    # Trio's epoll has become readable: some other task will be scheduled.
+    cdef void hear(self) noexcept
     # The asking task goes back to Trio's loop.
     cdef void let_go(self) noexcept

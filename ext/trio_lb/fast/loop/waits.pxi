@@ -132,6 +132,9 @@ cdef class Waits:
             trio.lowlevel.notify_closing(self.awaited)      # nobody waits for it at this moment
         return 0
 
+    cdef void hear(self) noexcept:
+        self.scheduled = True
+
     cdef void let_go(self) noexcept:
         self.watches = True
         self.scheduled = False
